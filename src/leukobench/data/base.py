@@ -1,0 +1,294 @@
+"""What a data set is, once loaded (`Dataset`), and where it comes from (`DataSource`).
+
+Nothing here reads a particular file format: each family of data sets has its own module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from leukobench.errors import FaultyDataError, LeukoBenchError
+
+if TYPE_CHECKING:
+    from leukobench.data.check import Report
+
+Family = Literal["expression", "image"]
+SAMPLE_COLUMNS = ("label", "subject", "content", "series", "official")
+
+
+def digest(*chunks: bytes | str) -> str:
+    """Hex BLAKE2b-128 digest of the chunks, each preceded by its length so that borders count."""
+    h = hashlib.blake2b(digest_size=16)
+    for chunk in chunks:
+        data = chunk.encode() if isinstance(chunk, str) else chunk
+        h.update(len(data).to_bytes(8, "little"))
+        h.update(data)
+    return h.hexdigest()
+
+
+def array_digest(values: np.ndarray) -> str:
+    """Digest of an array's dtype, shape and content."""
+    values = np.ascontiguousarray(values)
+    return digest(str(values.dtype), str(values.shape), values.tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A loaded data set.
+
+    Attributes:
+        name: Key of the data set (`golub38`, `cnmc`, ...).
+        family: `expression` or `image`; a model declares which one it reads.
+        samples: One row a sample, indexed by the sample's unique id (str), with columns `label` (class name),
+            `subject` (id of the person, None where the source has none), `content` (digest of the sample's bytes or
+            values: equal digests are exact duplicates), `series` (the experiment series it was measured in, or None)
+            and `official` (the source's own fold or part, or None).
+        classes: Class names in the order of their index; predictions have one probability column for each.
+        positive: The class that sensitivity and precision refer to in two-class tables (ALL), None for more classes.
+        fingerprint: Digest of everything a result depends on: ids, labels, subjects, contents, columns.
+        simulated: True where any of it was generated; every run, table and figure made from it says so.
+        expected_samples: How many labelled samples the complete data set has; fewer here means a subset.
+        faults: What the loader found wrong and was told to live with (`allow_faulty=true`).
+        root: Folder the files were read from.
+    """
+
+    name: str
+    family: Family
+    samples: pd.DataFrame
+    classes: tuple[str, ...]
+    positive: str | None
+    fingerprint: str
+    simulated: bool = False
+    expected_samples: int | None = None
+    faults: tuple[str, ...] = ()
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        missing = [c for c in SAMPLE_COLUMNS if c not in self.samples.columns]
+        if missing:
+            raise LeukoBenchError(f"{self.name}: the sample frame lacks the columns {missing}")
+        if not self.samples.index.is_unique:
+            twice = self.samples.index[self.samples.index.duplicated()][:3].tolist()
+            raise FaultyDataError(f"{self.name}: sample ids are not unique, for instance {twice}")
+        unknown = sorted(set(self.samples["label"]) - set(self.classes))
+        if unknown:
+            raise FaultyDataError(f"{self.name}: labels {unknown} are not among the classes {list(self.classes)}")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def ids(self) -> pd.Index:
+        """Sample ids in row order."""
+        return self.samples.index
+
+    @property
+    def y(self) -> np.ndarray:
+        """Class indices, shape (n,), int64, in row order."""
+        index = {c: i for i, c in enumerate(self.classes)}
+        return np.array([index[c] for c in self.samples["label"]], dtype=np.int64)
+
+    @property
+    def has_subjects(self) -> bool:
+        return bool(self.samples["subject"].notna().all())
+
+    @property
+    def is_subset(self) -> bool:
+        return self.expected_samples is not None and len(self) < self.expected_samples
+
+    def rows(self, ids: Iterable[str]) -> np.ndarray:
+        """Row positions of sample ids, int64, in the order given. Raises KeyError text for an unknown id."""
+        positions = self.samples.index.get_indexer(pd.Index(list(ids)))
+        if (positions < 0).any():
+            raise FaultyDataError(f"{self.name}: {(positions < 0).sum()} of the sample ids asked for are not in the data")
+        return positions.astype(np.int64)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Dataset:
+        """The same data set with only these rows, in this order; its fingerprint follows the content."""
+        samples = self.samples.iloc[list(rows)]
+        return replace(self, samples=samples, fingerprint=digest(self.fingerprint, *samples.index))
+
+
+@dataclass(frozen=True, eq=False)
+class ExpressionDataset(Dataset):
+    """Gene expression: `values` has shape (samples, genes), float32; `genes` names the columns (probe ids)."""
+
+    values: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    genes: tuple[str, ...] = ()
+    gene_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.values.shape != (len(self.samples), len(self.genes)):
+            raise FaultyDataError(
+                f"{self.name}: values have shape {self.values.shape}, expected ({len(self.samples)}, {len(self.genes)})"
+            )
+        bad = ~np.isfinite(self.values)
+        if bad.any():
+            r, c = np.argwhere(bad)[0]
+            raise FaultyDataError(
+                f"{self.name}: {int(bad.sum())} values are missing or infinite, the first in sample "
+                f"{self.samples.index[r]!r}, gene {self.genes[c]!r}"
+            )
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> ExpressionDataset:
+        subset = super().take(rows)
+        assert isinstance(subset, ExpressionDataset)
+        return replace(subset, values=self.values[list(rows)]) if len(rows) != len(self) else subset
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset(Dataset):
+    """Images on disk: `paths` holds one file a sample, in row order; decoding is the image store's work."""
+
+    paths: tuple[Path, ...] = ()
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> ImageDataset:
+        subset = super().take(rows)
+        assert isinstance(subset, ImageDataset)
+        return replace(subset, paths=tuple(self.paths[i] for i in rows))
+
+
+def expression_dataset(
+    name: str,
+    values: np.ndarray,
+    genes: Sequence[str],
+    ids: Sequence[str],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    positive: str | None = None,
+    subjects: Sequence[str | None] | None = None,
+    series: Sequence[str | None] | None = None,
+    official: Sequence[str | None] | None = None,
+    gene_names: Sequence[str] | None = None,
+    **facts: Any,
+) -> ExpressionDataset:
+    """Build an `ExpressionDataset`, its content digests and its fingerprint.
+
+    Args:
+        values: Shape (samples, genes), any real dtype; kept as float32.
+        facts: Further `Dataset` fields (`simulated`, `expected_samples`, `faults`, `root`).
+    """
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    n = len(ids)
+    blank: list[str | None] = [None] * n
+    samples = sample_frame(
+        ids, labels, subjects or blank, [array_digest(row) for row in values], series or blank, official or blank
+    )
+    return ExpressionDataset(
+        name=name,
+        family="expression",
+        samples=samples,
+        classes=tuple(classes),
+        positive=positive,
+        fingerprint=digest(name, frame_digest(samples), *genes),
+        values=values,
+        genes=tuple(genes),
+        gene_names=tuple(gene_names) if gene_names is not None else None,
+        **facts,
+    )
+
+
+def image_dataset(
+    name: str,
+    paths: Sequence[Path],
+    contents: Sequence[str],
+    ids: Sequence[str],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    positive: str | None = None,
+    subjects: Sequence[str | None] | None = None,
+    series: Sequence[str | None] | None = None,
+    official: Sequence[str | None] | None = None,
+    **facts: Any,
+) -> ImageDataset:
+    """Build an `ImageDataset` and its fingerprint from files whose byte digests are `contents`."""
+    blank: list[str | None] = [None] * len(ids)
+    samples = sample_frame(ids, labels, subjects or blank, contents, series or blank, official or blank)
+    return ImageDataset(
+        name=name,
+        family="image",
+        samples=samples,
+        classes=tuple(classes),
+        positive=positive,
+        fingerprint=digest(name, frame_digest(samples)),
+        paths=tuple(paths),
+        **facts,
+    )
+
+
+def sample_frame(
+    ids: Sequence[str],
+    labels: Sequence[str],
+    subjects: Sequence[str | None],
+    contents: Sequence[str],
+    series: Sequence[str | None],
+    official: Sequence[str | None],
+) -> pd.DataFrame:
+    """The frame of `Dataset.samples`; object columns, so that an unknown value is None everywhere."""
+    columns = {"label": labels, "subject": subjects, "content": contents, "series": series, "official": official}
+    frame = pd.DataFrame(
+        {k: np.array([None if x is None else str(x) for x in v], dtype=object) for k, v in columns.items()},
+        index=pd.Index([str(i) for i in ids], name="sample", dtype=object),
+        dtype=object,
+    )
+    return frame
+
+
+def frame_digest(samples: pd.DataFrame) -> str:
+    """Digest of a sample frame, independent of how pandas stores it."""
+    rows = ("\x1f".join("" if v is None else str(v) for v in (i, *row)) for i, row in zip(samples.index, samples.to_numpy()))
+    return digest(*rows)
+
+
+class DataSource(ABC):
+    """Where a data set comes from: one subclass a source, one file in `conf/data` a choice.
+
+    Class attributes are facts about the source. A subclass implements `load`, and `get`, `check` and `simulate`
+    where the base's answer does not do.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[Family]
+    classes: tuple[str, ...]
+    positive: ClassVar[str | None] = None
+    title: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    url: ClassVar[str | None] = None
+    expected: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, root: str | Path | None = None, allow_faulty: bool = False) -> None:
+        self.root = Path(root).expanduser() if root is not None else None
+        self.allow_faulty = allow_faulty
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Read the data set.
+
+        Raises:
+            MissingDataError: Nothing at `root`; the message says how to get it.
+            FaultyDataError: Counts or content differ from what they should be, and `allow_faulty` is not set.
+        """
+
+    @abstractmethod
+    def get(self) -> Path | None:
+        """Download where the source offers a direct download; else raise MissingDataError with instructions."""
+
+    @abstractmethod
+    def check(self, progress: Callable[[str, int, int], None] | None = None) -> Report:
+        """Read everything and report what is wrong; see `leukobench.data.check`."""
+
+    def simulate(self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0) -> Path:
+        """Write simulated data in the official layout under `out`; see `leukobench.data.simulation`."""
+        raise LeukoBenchError(f"data set {self.name} has no simulation")
