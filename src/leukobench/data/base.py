@@ -108,7 +108,9 @@ class Dataset:
         """Row positions of sample ids, int64, in the order given. Raises KeyError text for an unknown id."""
         positions = self.samples.index.get_indexer(pd.Index(list(ids)))
         if (positions < 0).any():
-            raise FaultyDataError(f"{self.name}: {(positions < 0).sum()} of the sample ids asked for are not in the data")
+            raise FaultyDataError(
+                f"{self.name}: {(positions < 0).sum()} of the sample ids asked for are not in the data"
+            )
         return positions.astype(np.int64)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Dataset:
@@ -237,17 +239,18 @@ def sample_frame(
 ) -> pd.DataFrame:
     """The frame of `Dataset.samples`; object columns, so that an unknown value is None everywhere."""
     columns = {"label": labels, "subject": subjects, "content": contents, "series": series, "official": official}
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {k: np.array([None if x is None else str(x) for x in v], dtype=object) for k, v in columns.items()},
         index=pd.Index([str(i) for i in ids], name="sample", dtype=object),
         dtype=object,
     )
-    return frame
 
 
 def frame_digest(samples: pd.DataFrame) -> str:
     """Digest of a sample frame, independent of how pandas stores it."""
-    rows = ("\x1f".join("" if v is None else str(v) for v in (i, *row)) for i, row in zip(samples.index, samples.to_numpy()))
+    rows = (
+        "\x1f".join("" if v is None else str(v) for v in (i, *row)) for i, row in zip(samples.index, samples.to_numpy())
+    )
     return digest(*rows)
 
 
