@@ -1,0 +1,360 @@
+"""Intervals over seeds and over the test set, for one configuration's predictions.
+
+`Repeats` holds the test predictions of one configuration: one entry a seed, the folds of a seed pooled into one set of
+out-of-fold predictions before anything is measured. Its `interval` says how far the mean over seeds would move with
+other seeds and another test set:
+
+1. Bootstrap, crossed: each resample draws the seeds with replacement and, independently, the units of the test set with
+   replacement: subjects where every sample has one, else samples. A unit drawn twice counts twice in every seed, so what
+   seeds have in common is not counted as independent. The metric is computed for each drawn seed and averaged; the
+   interval is the 2.5th to 97.5th percentile. Resamples in which a class of the test set is missing are left out where
+   the metric needs all of them.
+2. Clopper-Pearson for a single proportion (accuracy, error rate, or recall, specificity, precision of one class) of one
+   seed over independent samples.
+3. Where every resample gives the same value (nothing was ever wrong), a proportion takes Clopper-Pearson on the number
+   of units, since such a bootstrap says nothing; any other metric has no interval.
+
+Draws come from a generator with a fixed seed: the same predictions give the same interval, in any order of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from leukobench.errors import LeukoBenchError
+from leukobench.evaluation.metrics import Metric, Predicted, class_index, count_metric, score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+"""Resamples of a metric of counts; the Monte Carlo error of a 95 % limit is then about 3 % of the interval's width."""
+PROBABILITY_RESAMPLES = 200
+"""Resamples of a metric of probabilities, each of which has to be sorted and summed anew."""
+LEVEL = 0.95
+SEED = 20240229
+METHOD_VERSION = 1
+"""Raised when the same predictions would give another value or interval: kept statistics are then computed anew."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric of one configuration: mean over seeds and its interval.
+
+    Attributes:
+        mean: Mean over seeds of the metric of each seed's pooled predictions.
+        low, high: Limits of the interval, None where there is none.
+        values: The metric of each seed, in the order of the seeds' names.
+        method: `bootstrap`, `clopper-pearson` or `none`.
+        unit: What was resampled: `subjects` or `samples`.
+        seeds: Number of seeds.
+        samples: Distinct test samples.
+        subjects: Distinct test subjects, None where unknown.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    values: tuple[float, ...]
+    method: str
+    unit: str
+    seeds: int
+    samples: int
+    subjects: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """Test predictions of one configuration.
+
+    Attributes:
+        seeds: Names of the seeds, sorted.
+        predicted: The pooled predictions of each seed.
+    """
+
+    seeds: tuple[str, ...]
+    predicted: tuple[Predicted, ...]
+
+    @classmethod
+    def of(cls, frames: Iterable[tuple[str, pd.DataFrame]], part: str | None = "test") -> Repeats:
+        """From (seed, predictions frame) pairs: frames of the same seed are its folds and are pooled."""
+        return cls.pooled((seed, Predicted.of(frame, part)) for seed, frame in frames)
+
+    @classmethod
+    def pooled(cls, pieces: Iterable[tuple[str, Predicted]]) -> Repeats:
+        """From (seed, predictions of one fold) pairs; rows are sorted, so that the order of runs never matters."""
+        by_seed: dict[str, list[Predicted]] = {}
+        for seed, predicted in pieces:
+            by_seed.setdefault(seed, []).append(predicted)
+        if not by_seed:
+            raise LeukoBenchError("no predictions to pool")
+        seeds = tuple(sorted(by_seed, key=natural))
+        return cls(seeds, tuple(_pool(by_seed[s]) for s in seeds))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.predicted[0].classes
+
+    @cached_property
+    def has_subjects(self) -> bool:
+        return all(p.subjects is not None for p in self.predicted)
+
+    @cached_property
+    def samples(self) -> int:
+        """Distinct test samples over all seeds."""
+        return len({s for p in self.predicted for s in p.samples})
+
+    @cached_property
+    def subjects(self) -> int | None:
+        """Distinct test subjects over all seeds; None where unknown."""
+        if not self.has_subjects:
+            return None
+        return len({s for p in self.predicted if p.subjects is not None for s in p.subjects})
+
+    @cached_property
+    def by_subject(self) -> Repeats:
+        """The same with one row a subject in each seed."""
+        return replace(self, predicted=tuple(p.by_subject for p in self.predicted))
+
+    @cached_property
+    def mean_probabilities(self) -> Predicted:
+        """One row a sample: its probabilities averaged over seeds (and over folds that predict it more than once)."""
+        return _mean_by_sample(self.predicted)
+
+    def confusion(self) -> np.ndarray:
+        """Confusion matrix summed over seeds, shape (classes, classes), int64, rows = truth."""
+        return np.sum([p.confusion() for p in self.predicted], axis=0)
+
+    def estimate(self, metric: Metric, with_interval: bool = True) -> Estimate:
+        """Mean over seeds and interval of a metric; see the module's docstring for the method."""
+        if metric.by == "subject":
+            return self.by_subject.estimate(replace(metric, by="sample"), with_interval)
+        values = tuple(score(p, metric) for p in self.predicted)
+        mean = float(np.mean(values))
+        low = high = None
+        method = "none"
+        if with_interval and np.isfinite(mean):
+            low, high, method = self._interval(metric)
+        unit = "subjects" if self.has_subjects else "samples"
+        return Estimate(mean, low, high, values, method, unit, len(self.seeds), self.samples, self.subjects)
+
+    def _interval(self, metric: Metric) -> tuple[float | None, float | None, str]:
+        proportion = is_proportion(metric)
+        if proportion and len(self.seeds) == 1 and not self.has_subjects and self.samples == len(self.predicted[0]):
+            return (*self._clopper_pearson(metric), "clopper-pearson")
+        draws = self._count_draws(metric) if metric.of_counts else self._probability_draws(metric)
+        draws = draws[np.isfinite(draws)]
+        if len(draws) < PROBABILITY_RESAMPLES // 4:
+            return None, None, "none"
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        if high - low < 1e-12:
+            return (*self._clopper_pearson(metric), "clopper-pearson") if proportion else (None, None, "none")
+        return float(low), float(high), "bootstrap"
+
+    def _clopper_pearson(self, metric: Metric) -> tuple[float, float]:
+        """Interval of a proportion whose trials are the test set's samples, or its subjects where those are the units."""
+        hits, trials = np.sum([proportion_counts(p, metric) for p in self.predicted], axis=0)
+        rate = hits / trials if trials else 0.0
+        units = trials / len(self.seeds)
+        if self.has_subjects:
+            units *= (self.subjects or 0) / max(self.samples, 1)
+        n = max(round(units), 1)
+        return clopper_pearson(round(rate * n), n)
+
+    @cached_property
+    def _seed_draws(self) -> np.ndarray:
+        """How often each seed is drawn in each resample, as shares, shape (RESAMPLES, seeds)."""
+        k = len(self.seeds)
+        rng = np.random.default_rng([SEED, 1])
+        return rng.multinomial(k, np.full(k, 1 / k), size=RESAMPLES) / k
+
+    @cached_property
+    def _units(self) -> tuple[np.ndarray, ...]:
+        """Index of each prediction's unit (subject or sample) among all units, one array a seed."""
+        ids = [p.samples if p.subjects is None or not self.has_subjects else p.subjects for p in self.predicted]
+        lengths = np.cumsum([len(i) for i in ids])[:-1]
+        _, inverse = np.unique(np.concatenate(ids).astype(str), return_inverse=True)
+        return tuple(np.split(inverse, lengths))
+
+    def _resampled_confusions(self, metric: Metric) -> np.ndarray:
+        """Confusion matrices of every resample and seed, shape (RESAMPLES, seeds, classes, classes)."""
+        threshold = None if metric.threshold is None else (metric.positive, metric.threshold)
+        if threshold not in self._confusions:
+            self._confusions[threshold] = self._draw_confusions(*(threshold or (None, None)))
+        return self._confusions[threshold]
+
+    @cached_property
+    def _confusions(self) -> dict[tuple[str | None, float] | None, np.ndarray]:
+        return {}
+
+    def _draw_confusions(self, positive: str | None, threshold: float | None) -> np.ndarray:
+        k, seeds = len(self.classes), len(self.seeds)
+        cells = [p.y * k + p.predicted(positive, threshold) for p in self.predicted]
+        patterns, sizes = _patterns(self._units, cells, k * k)
+        # Units with the same counts in every seed are interchangeable: drawing how many of each pattern come up is the
+        # same bootstrap as drawing units, and for samples there are few patterns.
+        rng = np.random.default_rng([SEED, 2])
+        n = int(sizes.sum())
+        draws = rng.multinomial(n, sizes / n, size=RESAMPLES).astype(np.float64)
+        return (draws @ patterns).reshape(RESAMPLES, seeds, k, k)
+
+    def _count_draws(self, metric: Metric) -> np.ndarray:
+        confusions = self._resampled_confusions(metric)
+        values = count_metric(confusions, metric, self.classes)
+        if metric.name not in ("accuracy", "error_rate"):
+            needed = np.sum([p.confusion().sum(axis=1) for p in self.predicted], axis=0) > 0
+            support = confusions.sum(axis=(1, 3))
+            values[(support[:, needed] == 0).any(axis=1)] = np.nan
+        return (values * self._seed_draws).sum(axis=1)
+
+    def _probability_draws(self, metric: Metric) -> np.ndarray:
+        rng = np.random.default_rng([SEED, 3])
+        n = max(int(u.max()) for u in self._units if len(u)) + 1
+        share = self._seed_draws[:PROBABILITY_RESAMPLES]
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=PROBABILITY_RESAMPLES)
+        values = np.full(share.shape, np.nan)
+        for s, (predicted, units) in enumerate(zip(self.predicted, self._units)):
+            w = weights[:, units]
+            if metric.name == "auroc":
+                values[:, s] = _weighted_auroc(predicted, w, metric)
+            else:
+                for b in np.flatnonzero(share[:, s]):
+                    values[b, s] = score(predicted.take(np.repeat(np.arange(len(units)), w[b])), metric)
+        return np.where(share > 0, values * share, 0.0).sum(axis=1)
+
+
+def is_proportion(metric: Metric) -> bool:
+    """Whether the metric of one set of predictions is hits over trials."""
+    return metric.name in ("accuracy", "error_rate") or (
+        metric.averaging == "binary" and metric.name in ("recall", "specificity", "precision", "ovr_accuracy")
+    )
+
+
+def proportion_counts(predicted: Predicted, metric: Metric) -> tuple[int, int]:
+    """Hits and trials of a proportion."""
+    c = predicted.confusion(metric.positive, metric.threshold)
+    total, hits = int(c.sum()), int(np.trace(c))
+    if metric.name == "accuracy":
+        return hits, total
+    if metric.name == "error_rate":
+        return total - hits, total
+    k = class_index(predicted.classes, metric.positive)
+    tp, support, called = int(c[k, k]), int(c[k].sum()), int(c[:, k].sum())
+    if metric.name == "recall":
+        return tp, support
+    if metric.name == "precision":
+        return tp, called
+    if metric.name == "specificity":
+        return total - support - called + tp, total - support
+    return total - support - called + 2 * tp, total
+
+
+def clopper_pearson(hits: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+    """Exact interval of a proportion, from scipy."""
+    from scipy.stats import binomtest
+
+    if trials == 0:
+        return 0.0, 1.0
+    interval = binomtest(hits, trials).proportion_ci(level, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def natural(name: str) -> tuple[int, float, str]:
+    """Sort key that puts numbers in numeric order, before words."""
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)
+
+
+def _pool(pieces: list[Predicted]) -> Predicted:
+    classes = pieces[0].classes
+    for piece in pieces:
+        if piece.classes != classes:
+            raise LeukoBenchError(
+                f"folds of one seed have different classes: {list(classes)} and {list(piece.classes)}; "
+                "they come from different data"
+            )
+    subjects = None
+    if all(p.subjects is not None for p in pieces):
+        subjects = np.concatenate([p.subjects for p in pieces if p.subjects is not None])
+    pooled = Predicted(
+        classes,
+        np.concatenate([p.y for p in pieces]),
+        np.concatenate([p.p for p in pieces]),
+        np.concatenate([p.samples for p in pieces]),
+        subjects,
+    )
+    keys = [pooled.p[:, i] for i in range(len(classes))] + [pooled.samples.astype(str)]
+    return pooled.take(np.lexsort(keys))
+
+
+def _mean_by_sample(predicted: Iterable[Predicted]) -> Predicted:
+    pooled = _pool(list(predicted))
+    _, first, inverse = np.unique(pooled.samples.astype(str), return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), len(pooled.classes)))
+    np.add.at(sums, inverse, pooled.p)
+    subjects = None if pooled.subjects is None else pooled.subjects[first]
+    return Predicted(
+        pooled.classes, pooled.y[first], sums / np.bincount(inverse)[:, None], pooled.samples[first], subjects
+    )
+
+
+def _patterns(units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Group units whose counts are equal in every seed.
+
+    Args:
+        units: Unit index of each prediction, one array a seed.
+        cells: Confusion cell of each prediction, one array a seed.
+        width: Number of confusion cells.
+
+    Returns:
+        Counts of each pattern, shape (patterns, seeds * width), and the number of units of each pattern.
+    """
+    n = max((int(u.max()) for u in units if len(u)), default=-1) + 1
+    # A unit's counts are summed into one 64-bit number by random odd weights; equal numbers are equal counts but for
+    # a chance of about n**2 / 2**64.
+    weights = np.random.default_rng([SEED, 4]).integers(1, 2**63, size=len(units) * width, dtype=np.int64)
+    codes = np.zeros(n, dtype=np.int64)
+    for s, (unit, cell) in enumerate(zip(units, cells)):
+        np.add.at(codes, unit, weights[s * width + cell])
+    _, first, sizes = np.unique(codes, return_index=True, return_counts=True)
+    member = np.full(n, -1, dtype=np.int64)
+    member[first] = np.arange(len(first))
+    counts = np.zeros((len(first), len(units) * width))
+    for s, (unit, cell) in enumerate(zip(units, cells)):
+        row = member[unit]
+        kept = row >= 0
+        np.add.at(counts, (row[kept], s * width + cell[kept]), 1.0)
+    return counts, sizes
+
+
+def _weighted_auroc(predicted: Predicted, weights: np.ndarray, metric: Metric) -> np.ndarray:
+    """AUROC for each row of sample weights, shape (resamples,): the share of correctly ordered pairs, ties half."""
+    k = len(predicted.classes)
+    if metric.averaging == "binary":
+        return _ovr_auroc(predicted, weights, class_index(predicted.classes, metric.positive))
+    values = np.stack([_ovr_auroc(predicted, weights, i) for i in range(k)], axis=1)
+    support = np.stack([weights[:, predicted.y == i].sum(axis=1) for i in range(k)], axis=1).astype(np.float64)
+    have = np.bincount(predicted.y, minlength=k) > 0
+    values, support = values[:, have], support[:, have]
+    share = support / support.sum(axis=1, keepdims=True) if metric.averaging == "weighted" else 1 / have.sum()
+    return (values * share).sum(axis=1)
+
+
+def _ovr_auroc(predicted: Predicted, weights: np.ndarray, k: int) -> np.ndarray:
+    order = np.argsort(predicted.p[:, k], kind="stable")
+    scores, positive = predicted.p[order, k], predicted.y[order] == k
+    w = weights[:, order].astype(np.float64)
+    starts = np.flatnonzero(np.r_[True, np.diff(scores) > 0])
+    w_pos = np.add.reduceat(w * positive, starts, axis=1)
+    w_neg = np.add.reduceat(w * ~positive, starts, axis=1)
+    below = np.cumsum(w_neg, axis=1) - w_neg / 2
+    pairs = w_pos.sum(axis=1) * w_neg.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(pairs > 0, (w_pos * below).sum(axis=1) / pairs, np.nan)
