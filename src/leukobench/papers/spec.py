@@ -31,7 +31,7 @@ from pydantic import (
 from leukobench.errors import PaperError
 
 Kind = Literal["reproducible", "cited", "descriptive"]
-Averaging = Literal["binary", "macro", "weighted", "micro", "one_vs_rest"]
+Averaging = Literal["binary", "macro", "weighted"]
 Part = Literal["train", "validation", "test", "all"]
 Unit = Literal["fraction", "percent", "count", "number"]
 Rounding = Literal["rounded", "truncated"]
@@ -58,7 +58,8 @@ METRICS: dict[str, str] = {
     "sensitivity": "recall of the positive class; one-vs-rest mean for more classes",
     "specificity": "TN / (TN + FP); one-vs-rest mean for more classes",
     "f1": "harmonic mean of precision and recall of a class, averaged as the cell says",
-    "auc": "area under the ROC curve; of class `of` against the rest for more classes",
+    "auroc": "area under the ROC curve; with `of`, of that class against the rest",
+    "ovr_accuracy": "mean over classes of the accuracy of each against the rest",
     "tp": "positive samples called positive",
     "fn": "positive samples called negative",
     "fp": "negative samples called positive",
@@ -157,10 +158,11 @@ class Facets(_Strict):
 
     Attributes:
         metric: A name of `METRICS`, or any quantity for cited and descriptive cells.
-        averaging: How a metric over classes is averaged.
+        averaging: How a metric over classes is averaged. None = of the positive class where there are two classes,
+            macro where there are more.
         part: The part of the split that is scored; `all` for facts about the whole data set.
         epoch: `last` (the run's checkpoint epoch) or a number.
-        of: The class that the metric refers to (per-class AUC, class counts).
+        of: The class that the metric refers to, against the rest (per-class AUROC, class counts).
         unit: How numbers are shown; values themselves are fractions, never percentages.
         decimals: Decimals to show; None = as the published text has them.
         rounding: How the paper rounded.
@@ -241,11 +243,19 @@ class Column(Facets):
 
 
 class Row(Facets):
-    """A row. `cells` is a list in the order of the columns, or a mapping from column id for sparse rows."""
+    """A row.
+
+    Attributes:
+        keys: Facts about the row that belong into the key of its cells (`{study: "[9]", images: 260}`).
+        mean_of: Ids of rows of the same table: the row's cells are the means of theirs, and no run fills them.
+        cells: A list in the order of the columns, or a mapping from column id for sparse rows.
+    """
 
     id: Identifier
     title: Text | None = None
     note: Text | None = None
+    keys: dict[str, Text] = {}
+    mean_of: tuple[Text, ...] = ()
     cells: Entries = ()
 
 
@@ -333,7 +343,7 @@ class AuditCheck(BaseModel):
 class Cell:
     """A cell with everything that the levels above it say. See `Facets` and `Published` for the fields.
 
-    `ref` is `TABLE/ROW/COLUMN`. `value` is None where nothing is published or it is no single number; `is_published`
+    `ref` is `TABLE/ROW/COLUMN`. `mean_of` holds the refs of the cells that this one averages. `value` is None where nothing is published or it is no single number; `is_published`
     tells the two apart. `runs` are the overrides without an arm's.
     """
 
@@ -359,6 +369,7 @@ class Cell:
     words: str | None
     relation: Relation
     note: str | None
+    mean_of: tuple[str, ...]
     runs: tuple[str, ...]
     arms: Mapping[str, Arm]
 
@@ -477,7 +488,7 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 table=table.id,
                 row=row.id,
                 column=column.id,
-                keys={**table.keys, "row": row.title or row.id, "column": column.title or column.id},
+                keys={**table.keys, **row.keys, "row": row.title or row.id, "column": column.title or column.id},
                 title=table.title,
                 metric=said("metric"),
                 averaging=said("averaging"),
@@ -495,7 +506,8 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 words=entry.words if entry else None,
                 relation=entry.relation if entry else "=",
                 note=(entry.note if entry else None) or row.note or column.note,
-                runs=merge_overrides(*(level.overrides for level in levels)),
+                mean_of=tuple(f"{table.id}/{other}/{column.id}" for other in row.mean_of),
+                runs=() if row.mean_of else merge_overrides(*(level.overrides for level in levels)),
                 arms={a: paper.arms[a] for a in arms},
             )
 
@@ -633,6 +645,9 @@ def _check(paper: Paper) -> None:
         for r, row in enumerate(table.rows):
             here = (*at, "rows", r)
             arms_exist(row.arms, here)
+            for other in row.mean_of:
+                if other not in {x.id for x in table.rows if not x.mean_of}:
+                    fail((*here, "mean_of"), f"there is no row {other!r} to average")
             if isinstance(row.cells, dict):
                 for unknown in set(row.cells) - set(columns):
                     fail((*here, "cells", unknown), f"there is no column {unknown!r}, only {columns}")
