@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from leukobench.data.base import ImageDataset, image_dataset
-from leukobench.data.check import Finding
-from leukobench.data.image_checks import ImageSource, ImageTable, file_frame, relative
+from leukobench.data.check import Finding, Severity
+from leukobench.data.image_checks import ImageSource, ImageTable, Notes, file_frame, relative
 from leukobench.data.image_files import ImageFacts, find_files, natural_key, shown
 from leukobench.errors import ConfigError
 
@@ -257,10 +257,7 @@ class _Reader:
         self.by_place = by_place
         self.part_of_name = part_of_name
         self.rows: list[dict[str, Any]] = []
-        self.bad: dict[str, list[str]] = {}
-
-    def note(self, rule: str, text: str) -> None:
-        self.bad.setdefault(rule, []).append(text)
+        self.notes = Notes()
 
     def take(self, path: Path) -> None:
         """One BMP file: which part it lies in, and for training images what its name says."""
@@ -275,25 +272,25 @@ class _Reader:
         elif any("final" in f for f in folders):
             _, digest = self.by_place.get(("final", path.name), (None, None))
             if digest is None and not self.simulated:
-                self.note("surplus_file", shown_name)
+                self.notes.add("surplus_file", shown_name)
             self.rows.append({"part": "final", "path": path, "size": FINAL_SIZE, "sha256": digest})
         else:
-            self.note("misplaced_file", shown_name)
+            self.notes.add("misplaced_file", shown_name)
 
     def _take_training(self, path: Path, fold: str, folder: str, shown_name: str) -> None:
         match = NAME.match(path.name)
         if match is None:
-            self.note("wrong_name", shown_name)
+            self.notes.add("wrong_name", shown_name)
             return
         if match[4] != folder:
-            self.note("label_disagrees", f"{shown_name}: name says {match[4]}, folder {folder}")
+            self.notes.add("label_disagrees", f"{shown_name}: name says {match[4]}, folder {folder}")
         _, digest = self.by_place.get((fold, path.name), (None, None))
         if digest is None and not self.simulated:
             home = self.part_of_name.get(path.name)
             if home is None:
-                self.note("surplus_file", shown_name)
+                self.notes.add("surplus_file", shown_name)
             else:
-                self.note("wrong_fold", f"{shown_name}: belongs to {home}")
+                self.notes.add("wrong_fold", f"{shown_name}: belongs to {home}")
                 digest = self.by_place.get((home, path.name), (None, None))[1]
         self.rows.append(
             {
@@ -317,14 +314,14 @@ class _Reader:
             names = self._read_labels(tables[0])
         elif self.simulated:
             names = {}
-            self.note("labels_missing", LABELS_CSV)
+            self.notes.add("labels_missing", LABELS_CSV)
         else:
             names = {f: n for (p, f), (n, _) in self.by_place.items() if p == "preliminary" and n is not None}
-            self.note("labels_from_list", LABELS_CSV)
+            self.notes.add("labels_from_list", LABELS_CSV)
         for row in rows:
             name = names.get(row["path"].name)
             if name is None:
-                self.note("unlabelled_file", relative(row["path"], self.root))
+                self.notes.add("unlabelled_file", relative(row["path"], self.root))
                 continue
             match = NAME.match(name)
             assert match is not None
@@ -342,11 +339,11 @@ class _Reader:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 table = csv.DictReader(file)
                 if not {"Patient_ID", "new_names", "labels"} <= set(table.fieldnames or ()):
-                    self.note("labels_unreadable", f"{shown_name}: columns {table.fieldnames}")
+                    self.notes.add("labels_unreadable", f"{shown_name}: columns {table.fieldnames}")
                     return {}
                 rows = list(table)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            self.note("labels_unreadable", f"{shown_name}: {error}")
+            self.notes.add("labels_unreadable", f"{shown_name}: {error}")
             return {}
         names: dict[str, str] = {}
         for line, row in enumerate(rows, start=2):
@@ -354,17 +351,17 @@ class _Reader:
             where = f"{shown_name}, line {line}"
             match = NAME.match(name)
             if match is None or label not in ("0", "1"):
-                self.note("labels_disagree", f"{where}: {name!r}, label {label!r}")
+                self.notes.add("labels_disagree", f"{where}: {name!r}, label {label!r}")
                 continue
             if (match[4] == "all") != (label == "1"):
-                self.note("labels_disagree", f"{where}: {name} has label {label}")
+                self.notes.add("labels_disagree", f"{where}: {name} has label {label}")
                 continue
             if file_name in names:
-                self.note("labels_disagree", f"{where}: {file_name} a second time")
+                self.notes.add("labels_disagree", f"{where}: {file_name} a second time")
                 continue
             official = self.by_place.get(("preliminary", file_name), (None, None))[0]
             if not self.simulated and name != official:
-                self.note("labels_disagree", f"{where}: {file_name} is {name}, officially {official}")
+                self.notes.add("labels_disagree", f"{where}: {file_name} is {name}, officially {official}")
             names[file_name] = name
         return names
 
@@ -372,15 +369,7 @@ class _Reader:
         self, parts: Sequence[str], rows: Sequence[Mapping[str, Any]], zips: Sequence[Path]
     ) -> tuple[Finding, ...]:
         """What did not fit, and what of the official list is missing."""
-        bad = dict(self.bad)
-        findings = []
-        for rule, (severity, text) in _RULES.items():
-            hits = bad.pop(rule, [])
-            if hits:
-                findings.append(
-                    Finding(rule, severity, f"{len(hits)} {text}", len(hits), shown(hits))  # type: ignore[arg-type]
-                )
-        assert not bad, bad
+        findings = self.notes.findings(RULES)
         findings += self._missing_classes(parts, rows)
         if not self.simulated:
             findings += self._missing_files(parts, rows)
@@ -423,7 +412,7 @@ class _Reader:
         return [Finding("missing_files", "warning", message, len(missing), shown(f"{p}/{f}" for p, f in missing))]
 
 
-_RULES = {
+RULES: dict[str, tuple[Severity, str]] = {
     "wrong_name": (
         "error",
         "files in class folders are not named UID_<subject>_<image>_<cell>_<all|hem>.bmp; they are left out. "

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from leukobench.data.base import DataSource, Family, ImageDataset, image_dataset
-from leukobench.data.check import Finding, Report, count_frame
+from leukobench.data.check import Finding, Report, Severity, count_frame
 from leukobench.data.image_files import (
     ImageFacts,
     Progress,
@@ -78,8 +79,9 @@ class ImageTable:
         samples = self.samples
         counts: dict[tuple[str, str], int] = {("sample", "all"): len(samples)}
         counts |= {("class", c): int((samples["label"] == c).sum()) for c in self.classes}
-        for part, rows in samples.groupby("part", sort=True):
-            counts["part", str(part)] = len(rows)
+        if not samples["part"].equals(samples["label"]):
+            counts |= {("part", str(part)): int(n) for part, n in samples.groupby("part", sort=True).size().items()}
+        for part, rows in samples[samples["official"].notna()].groupby("official", sort=True):
             for label, n in rows["label"].value_counts(sort=False).sort_index().items():
                 counts["part and class", f"{part} {label}"] = int(n)
         if samples["subject"].notna().any():
@@ -88,8 +90,9 @@ class ImageTable:
                 counts["subjects of class", str(label)] = int(rows["subject"].nunique())
             for subject, n in samples["subject"].value_counts(sort=False).sort_index().items():
                 counts["subject", str(subject)] = int(n)
-        for part, n in self.files.loc[self.files["label"].isna(), "part"].value_counts(sort=False).sort_index().items():
-            counts["unlabelled", str(part)] = int(n)
+        unlabelled = self.files.loc[self.files["label"].isna(), "part"]
+        for name, n in unlabelled.value_counts(sort=False).sort_index().items():
+            counts["unlabelled", str(name)] = int(n)
         return counts
 
 
@@ -98,7 +101,7 @@ def file_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     rows = list(rows)
     columns = {}
     for column in FILE_COLUMNS:
-        values = pd.Series([None] * len(rows), dtype=object)
+        values = np.full(len(rows), None, dtype=object)
         for i, row in enumerate(rows):
             values[i] = row.get(column)
         columns[column] = values
@@ -108,6 +111,26 @@ def file_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def relative(path: Path, root: Path) -> str:
     """A path as shown to a reader: below the root where it lies there."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+class Notes:
+    """What did not fit while files were listed, by rule; `findings` puts the rules' severity and text to it."""
+
+    def __init__(self) -> None:
+        self.where: dict[str, list[str]] = {}
+
+    def add(self, rule: str, where: str) -> None:
+        self.where.setdefault(rule, []).append(where)
+
+    def findings(self, rules: Mapping[str, tuple[Severity, str]]) -> list[Finding]:
+        """One finding a rule that was hit, in the order of `rules`; a text follows the count of hits."""
+        unknown = set(self.where) - set(rules)
+        assert not unknown, f"no text for the rules {unknown}"
+        return [
+            Finding(rule, severity, f"{len(self.where[rule])} {text}", len(self.where[rule]), shown(self.where[rule]))
+            for rule, (severity, text) in rules.items()
+            if rule in self.where
+        ]
 
 
 # Findings -------------------------------------------------------------------------------------------------------------
@@ -190,7 +213,7 @@ def duplicate_findings(table: ImageTable, contents: Sequence[str | None]) -> tup
 
     A group of copies is named under the gravest heading it belongs to: class, subject, part, none.
     """
-    files = table.files.assign(content=list(contents), name=table.names())
+    files = table.files.assign(content=np.array(contents, dtype=object), name=table.names())
     files = files[files["content"].notna() & files.duplicated("content", keep=False)]
     groups: dict[str, list[str]] = {}
     copies: dict[str, int] = {}
@@ -329,7 +352,7 @@ class ImageSource(DataSource):
         files = table.files.assign(content=contents)
         files = files[files["label"].notna() & ~files["id"].duplicated(keep="first")].sort_values("id")
         return image_dataset(
-            self.name,
+            table.name,
             list(files["path"]),
             list(files["content"]),
             list(files["id"]),
@@ -377,7 +400,7 @@ class ImageSource(DataSource):
             about["verified"] = f"{verified} of {len(paths)} files are byte for byte the official ones"
         order = {"error": 0, "warning": 1, "note": 2}
         return Report(
-            self.name,
+            table.name,
             count_rows(table.found(), table.expected),
             tuple(sorted(findings, key=lambda f: order[f.severity])),
             about,

@@ -25,6 +25,7 @@ from typing import TypeVar
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from leukobench.data.image_store import MAX_PIXELS
 from leukobench.errors import FaultyDataError, MissingDataError
 
 T = TypeVar("T")
@@ -32,9 +33,6 @@ R = TypeVar("R")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many items are done and how many there are."""
-
-MAX_PIXELS = 100_000_000
-"""Images with more pixels are refused unread: no blood smear image is that large, a decompression bomb is."""
 
 MAX_ZIP_DEPTH = 3
 """Downloads hold zips within a zip at most once; deeper nesting is not followed."""

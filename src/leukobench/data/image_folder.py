@@ -1,0 +1,185 @@
+"""A user's own images: one folder a class, or a csv manifest that also names subjects."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from leukobench.data.check import Finding, Severity
+from leukobench.data.image_checks import ImageSource, ImageTable, Notes, file_frame, relative
+from leukobench.data.image_files import find_files, natural_key
+from leukobench.errors import ConfigError, FaultyDataError
+
+MANIFEST = "manifest.csv"
+OPTIONAL_COLUMNS = ("subject", "series", "official")
+
+Image.init()
+READABLE = tuple(sorted(e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN))
+"""File endings of every format that the installed Pillow opens."""
+
+RULES: dict[str, tuple[Severity, str]] = {
+    "missing_files": ("error", "files named in the manifest do not exist. Correct the column path."),
+    "missing_label": ("error", "rows of the manifest have no label; they are left out. Fill the column label."),
+    "unknown_label": ("error", "images have a label that `classes` does not name; they are left out."),
+    "missing_subject": (
+        "error",
+        "rows of the manifest have no subject while others have one. Fill the column subject, or remove it.",
+    ),
+    "misplaced_file": ("warning", "images lie in no class folder and are not used."),
+    "unlisted_file": ("note", "images below the root are not in the manifest and are not used."),
+    "other_file": ("note", "files are no images by their names and are not used."),
+}
+
+
+class ImageFolder(ImageSource):
+    """A user's own image data set.
+
+    Layouts, below the root:
+        `CLASS/.../IMAGE`: the name of the first folder is the class; subjects are unknown.
+        `manifest.csv`: columns `path` (from the manifest's folder, or absolute) and `label`, and any of `subject`,
+            `series` and `official` (a part or fold of yours, for split=official).
+
+    Args:
+        manifest: The csv file, from the root; None takes `manifest.csv` where there is one.
+        name: Name of the data set in runs and tables.
+        classes: Class names in index order; None takes the labels found, in alphabetical order.
+        positive: The class that sensitivity refers to, where there are two.
+    """
+
+    name: ClassVar[str] = "image_folder"
+    title: ClassVar[str] = "your own images"
+    licence: ClassVar[str] = "yours"
+    citation: ClassVar[str] = ""
+    suffixes: ClassVar[tuple[str, ...]] = READABLE
+    how_to_get: ClassVar[str] = (
+        "It reads your own images: one folder a class, or any layout with a file manifest.csv of columns path, label "
+        "and, if you know them, subject and series."
+    )
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        manifest: str | Path | None = None,
+        name: str = "image_folder",
+        classes: Sequence[str] | None = None,
+        positive: str | None = None,
+        allow_faulty: bool = False,
+    ) -> None:
+        super().__init__(root, allow_faulty)
+        self.classes = tuple(classes or ())
+        self._manifest = manifest
+        self._name = name
+        self._positive = positive
+        if self.classes and positive is not None and positive not in self.classes:
+            raise ConfigError(f"{name}: the positive class {positive!r} is none of {list(self.classes)}")
+
+    def scan(self, root: Path, everything: bool) -> ImageTable:
+        notes = Notes()
+        manifest = self._find_manifest(root)
+        rows = self._listed(root, manifest, notes) if manifest is not None else self._in_folders(root, notes)
+        classes = self.classes or tuple(sorted({r["label"] for r in rows}, key=natural_key))
+        for row in rows:
+            if row["label"] not in classes:
+                notes.add("unknown_label", f"{row['id']}: {row['label']}")
+        rows = [row for row in rows if row["label"] in classes]
+        findings = notes.findings(RULES)
+        if rows and len(classes) < 2:
+            text = f"only the class {classes[0]!r} was found; a data set needs two or more: one folder or label each."
+            findings.append(Finding("one_class", "error", text))
+        if self._positive is not None and self._positive not in classes:
+            raise FaultyDataError(f"{self._name}: the positive class {self._positive!r} is none of {list(classes)}")
+        if rows and all(row.get("subject") is None for row in rows):
+            text = (
+                "No subject is known for any image: if one person has several images, splits leak. Name subjects in a "
+                f"{MANIFEST} (columns path, label, subject)."
+            )
+            findings.append(Finding("no_subjects", "warning", text, len(rows)))
+        return ImageTable(
+            name=self._name,
+            root=root,
+            files=file_frame(rows),
+            classes=classes,
+            positive=self._positive,
+            findings=tuple(findings),
+            simulated=self._is_simulated(root),
+        )
+
+    def _instructions(self, what: str) -> str:
+        return f"{self._name} {what}. {self.how_to_get} Set `data.root=FOLDER`."
+
+    def _find_manifest(self, root: Path) -> Path | None:
+        if self._manifest is not None:
+            path = root / self._manifest
+            if not path.is_file():
+                raise ConfigError(f"{self._name}: there is no manifest {path}")
+            return path
+        found = [p for p in find_files(root) if p.name == MANIFEST]
+        return min(found, key=lambda p: len(p.parts)) if found else None
+
+    def _in_folders(self, root: Path, notes: Notes) -> list[dict[str, Any]]:
+        top = _class_level(root)
+        rows = []
+        for path in find_files(root):
+            name = relative(path, root)
+            if path.suffix.lower() not in READABLE:
+                notes.add("other_file", name)
+            elif not path.is_relative_to(top) or path.parent == top:
+                notes.add("misplaced_file", name)
+            else:
+                below = path.relative_to(top)
+                rows.append({"id": below.as_posix(), "label": below.parts[0], "part": below.parts[0], "path": path})
+        return rows
+
+    def _listed(self, root: Path, manifest: Path, notes: Notes) -> list[dict[str, Any]]:
+        where = relative(manifest, root)
+        try:
+            with open(manifest, encoding="utf-8-sig", newline="") as file:
+                table = csv.DictReader(file)
+                columns = list(table.fieldnames or ())
+                lines = list(table)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise FaultyDataError(f"{self._name}: {manifest} cannot be read as a csv file ({error})") from error
+        if not {"path", "label"} <= set(columns):
+            raise FaultyDataError(
+                f"{self._name}: {manifest} has the columns {columns}; it needs path and label, separated by commas, and "
+                f"may have {', '.join(OPTIONAL_COLUMNS)}"
+            )
+        has_subjects = any((line.get("subject") or "").strip() for line in lines)
+        rows: list[dict[str, Any]] = []
+        for number, line in enumerate(lines, start=2):
+            value = {c: (line.get(c) or "").strip() or None for c in ("path", "label", *OPTIONAL_COLUMNS)}
+            at = f"{where}, line {number}: {value['path']}"
+            path = manifest.parent / (value["path"] or "")
+            if value["path"] is None or not path.is_file():
+                notes.add("missing_files", at)
+                continue
+            if value["label"] is None:
+                notes.add("missing_label", at)
+                continue
+            if has_subjects and value["subject"] is None:
+                notes.add("missing_subject", at)
+            part = value["official"] or "manifest"
+            further = {c: value[c] for c in OPTIONAL_COLUMNS}
+            rows.append({"id": value["path"], "label": value["label"], "part": part, "path": path, **further})
+        listed = {row["path"].resolve() for row in rows}
+        for path in find_files(root):
+            if path.suffix.lower() in READABLE and path.resolve() not in listed:
+                notes.add("unlisted_file", relative(path, root))
+        return rows
+
+
+def _class_level(root: Path) -> Path:
+    """The folder whose subfolders are the classes: below the root there may be one folder that holds everything."""
+    while True:
+        entries = [p for p in root.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
+        folders = [p for p in entries if p.is_dir()]
+        if len(folders) != 1 or any(p.suffix.lower() in READABLE for p in entries if p.is_file()):
+            return root
+        inside = [p for p in folders[0].iterdir() if p.is_dir() and not p.name.startswith(".")]
+        if not inside:
+            return root
+        root = folders[0]
