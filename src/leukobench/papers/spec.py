@@ -639,6 +639,9 @@ def _check(paper: Paper) -> None:
         unique(table.columns, (*at, "columns"), "column")
         unique(table.rows, (*at, "rows"), "row")
         arms_exist(table.arms, at)
+        for metric in table.beside:
+            if metric not in METRICS:
+                fail((*at, "beside"), f"{metric!r} is none of the metrics {', '.join(METRICS)}")
         columns = [c.id for c in table.columns]
         for c, column in enumerate(table.columns):
             arms_exist(column.arms, (*at, "columns", c))
