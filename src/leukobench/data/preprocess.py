@@ -149,25 +149,17 @@ class ImagePreprocess:
 
     Attributes:
         size: Edge in pixels.
-        normalise: `unit` ([0, 1] min-max), `imagenet` (mean .485 .456 .406, deviation .229 .224 .225) or `half`
-            (mean and deviation .5, which the tf_ networks expect).
+        normalise: `unit` ([0, 1] min-max), `imagenet`, `half` (to [-1, 1]; the tf_ networks), or `auto`: what the
+            model's weights were trained with, `unit` for a model without pretrained weights.
     """
 
     size: int = 224
-    normalise: Literal["unit", "imagenet", "half"] = "unit"
+    normalise: Literal["auto", "unit", "imagenet", "half"] = "auto"
     family: str = "image"
 
-    @property
-    def mean_and_deviation(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        table = {
-            "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-            "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-            "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        }
-        try:
-            return table[self.normalise]
-        except KeyError:
-            raise ConfigError(f"preprocess.normalise knows {sorted(table)}, not {self.normalise!r}") from None
+    def __post_init__(self) -> None:
+        if self.normalise not in ("auto", "unit", "imagenet", "half"):
+            raise ConfigError(f"preprocess.normalise knows auto, unit, imagenet and half, not {self.normalise!r}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""The run folder: the record of a training, written atomically before anything is delivered to the store.
+
+```
+<output>/runs/<training id>/
+    job.json            config, choices and overrides of the training
+    run.json            state, times, facts of data, split, machine, packages
+    split.json          the split
+    curves.json         one entry an epoch
+    checkpoint.pt       weights, optimizer and progress of an unfinished training
+    traceback.txt       of a failure
+    results/<identity>/ result.json, predictions.parquet, model.safetensors: one a checkpoint epoch
+    delivered.json      which store holds what
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leukobench.errors import LeukoBenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Write to a temporary file beside `path`, then rename: a reader sees the old content or the new, never half.
+
+    Raises:
+        LeukoBenchError: The disk is full or the folder cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as e:
+        raise LeukoBenchError(
+            f"cannot write {path}: {e.strerror or e}; free some space or choose another folder with "
+            "LEUKOBENCH_OUTPUT (or settings.output=...), then launch again: what is finished is kept"
+        ) from e
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, body: Any) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(body, indent=1, default=str), encoding="utf-8")
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except json.JSONDecodeError:
+        raise LeukoBenchError(f"{path} is damaged (not JSON); remove its folder and launch again") from None
+
+
+class RunFolder:
+    """Paths and reading and writing of one training's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, output: Path, training_id: str) -> RunFolder:
+        return cls(output / "runs" / training_id)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    def result(self, identity: str) -> Path:
+        return self.path / "results" / identity
+
+    def has_result(self, identity: str) -> bool:
+        """Whether a result is complete: its `result.json` is written last."""
+        return (self.result(identity) / "result.json").is_file()
+
+    def results(self) -> list[dict[str, Any]]:
+        """Records of all complete results, by epoch."""
+        found = [read_json(p) for p in (self.path / "results").glob("*/result.json")]
+        return sorted(found, key=lambda r: r["epoch"])
+
+    def run(self) -> dict[str, Any]:
+        return read_json(self.path / "run.json", {})
+
+    def update(self, **facts: Any) -> dict[str, Any]:
+        """Merge facts into `run.json`."""
+        body = {**self.run(), **facts}
+        write_json(self.path / "run.json", body)
+        return body
+
+    def curves(self) -> list[dict[str, float]]:
+        return read_json(self.path / "curves.json", [])
+
+    def write_result(
+        self, identity: str, record: Mapping[str, Any], predictions: pd.DataFrame, model: Mapping[str, Any] | None
+    ) -> None:
+        """Write a result; the record comes last, so that a killed process leaves none that looks complete."""
+        folder = self.result(identity)
+        with atomic(folder / "predictions.parquet") as temporary:
+            predictions.to_parquet(temporary, index=False, compression="zstd")
+        if model is not None:
+            from safetensors.torch import save_file
+
+            with atomic(folder / "model.safetensors") as temporary:
+                save_file(dict(model), str(temporary))
+        write_json(folder / "result.json", dict(record))

@@ -1,0 +1,120 @@
+"""Identity: what makes two runs the same run.
+
+The hash of the scientific part of the resolved config (keys at their default dropped, so that a new key does not change
+old identities), the choices by name, the `version` of each config file, the data set's fingerprint and the split's
+hash. Machines, packages, devices, threads and launchers are recorded with a run, not hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+NODES = ("data", "split", "protocol", "preprocess", "resample", "augment", "model", "loss", "optimizer", "schedule")
+"""Config groups that decide numbers."""
+
+DEFAULTS: dict[str, Any] = {
+    "seed": 0,
+    "fold": 0,
+    "batch_size": 32,
+    "l2": 0.0,
+    "gradient_clip": None,
+    "balanced_sampling": False,
+    "patience": None,
+}
+"""Scientific keys at the top level and their defaults; `epochs` has none and always counts."""
+
+ARITHMETIC: dict[str, Any] = {"precision": "32-true", "compile": False, "tf32": False}
+"""Keys of the trainer that change arithmetic, and their defaults."""
+
+LOCATIONS = ("root", "paths", "allow_faulty")
+"""Keys that say where something is, not what: fingerprint and split hash stand for the content."""
+
+
+@cache
+def _signature_defaults(target: str) -> dict[str, Any]:
+    module, _, name = target.rpartition(".")
+    try:
+        obj = getattr(importlib.import_module(module), name)
+        defaults = {}
+        classes = inspect.getmro(obj)[:-1] if inspect.isclass(obj) else (obj,)
+        for cls in reversed(classes):
+            for key, parameter in inspect.signature(cls).parameters.items():
+                if parameter.default is not inspect.Parameter.empty:
+                    defaults[key] = parameter.default
+        return defaults
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _file_digest(path: str) -> str:
+    """Digest of a file's content, or the text itself where there is no such file: weights count, not their place."""
+    try:
+        with open(os.path.expanduser(path), "rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()[:32]
+    except OSError:
+        return path
+
+
+def scientific_node(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node without locations and without keys at their default."""
+    target = node.get("_target_")
+    defaults = _signature_defaults(str(target)) if target else {}
+    out: dict[str, Any] = {}
+    for key, value in node.items():
+        if key in LOCATIONS:
+            continue
+        if key == "weights" and value is not None:
+            out[key] = _file_digest(str(value))
+        elif isinstance(value, Mapping) and "_target_" in value:
+            out[key] = scientific_node(value)
+        elif key not in defaults or _plain(defaults[key]) != _plain(value):
+            out[key] = _plain(value)
+    return out
+
+
+def scientific(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
+    """The part of a resolved config that decides numbers, without `epochs`."""
+    out: dict[str, Any] = {"choices": {k: choices[k] for k in NODES if k in choices}}
+    for name in NODES:
+        out[name] = scientific_node(config.get(name) or {})
+    for key, default in DEFAULTS.items():
+        if _plain(config.get(key, default)) != _plain(default):
+            out[key] = _plain(config[key])
+    trainer = config.get("trainer") or {}
+    arithmetic = {k: _plain(trainer[k]) for k, d in ARITHMETIC.items() if k in trainer and trainer[k] != d}
+    if arithmetic:
+        out["trainer"] = arithmetic
+    return out
+
+
+def hash_of(body: Any) -> str:
+    """32 hex digits of a JSON-able body, independent of key order."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def identity(science: Mapping[str, Any], epochs: int, fingerprint: str, split_hash: str) -> str:
+    """Identity of one result: one config, one seed, one fold, one epoch count."""
+    return hash_of({"config": science, "epochs": epochs, "data": fingerprint, "split": split_hash})
+
+
+def training_id(science: Mapping[str, Any], epochs: int | None, fingerprint: str, split_hash: str) -> str:
+    """Identity of a training; `epochs` only where something in it depends on the total number."""
+    return hash_of({"training": science, "epochs": epochs, "data": fingerprint, "split": split_hash})

@@ -1,0 +1,346 @@
+"""A job (one resolved config) and what it needs before a network is built: data, split, identity.
+
+Loading and splitting are cached in the process, because the jobs of a sweep share them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from leukobench.data.base import Dataset, DataSource, ExpressionDataset, expression_dataset
+from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
+from leukobench.data.splits import Split, Splitter
+from leukobench.errors import ConfigError, LeukoBenchError, SplitError
+from leukobench.settings import Settings
+from leukobench.tracking import identity as identities
+from leukobench.training.protocol import Protocol
+from leukobench.training.schedules import Schedule
+
+T = TypeVar("T")
+REMOVED_KEYS = ("version", "family")
+CONTEXT_KEYS = ("settings", "planner", "sweep", "paper", "hydra", "planned", "evaluate_at", "curves_on", "save_model")
+
+
+def build(node: Mapping[str, Any], *args: Any, **keywords: Any) -> Any:
+    """Build what a config node names with `_target_`, its remaining keys as arguments.
+
+    Raises:
+        ConfigError: The target does not exist or does not take one of the keys.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    node = {k: v for k, v in node.items() if k not in REMOVED_KEYS}
+    target = node.get("_target_")
+    if not target:
+        raise ConfigError(f"a config node without _target_ cannot be built: {json.dumps(node, default=str)[:200]}")
+    try:
+        return instantiate(node, *args, _convert_="all", **keywords)
+    except InstantiationException as e:
+        cause = e.__cause__
+        while cause is not None and not isinstance(cause, LeukoBenchError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, LeukoBenchError):
+            raise cause from None
+        raise ConfigError(f"cannot build {target}: {cause or e}") from e
+
+
+@dataclass(frozen=True)
+class Job:
+    """One composed job.
+
+    Attributes:
+        config: The resolved config as plain containers.
+        choices: Config file chosen in each group.
+        overrides: The override strings that make this job from its sweep.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    overrides: tuple[str, ...] = ()
+
+    def with_values(self, **values: Any) -> Job:
+        """The same job with other top-level scalars, its overrides following."""
+        kept = [o for o in self.overrides if o.partition("=")[0] not in values]
+        config = {**self.config, **values}
+        return replace(self, config=config, overrides=(*kept, *(f"{k}={v}" for k, v in values.items())))
+
+    @cached_property
+    def settings(self) -> Settings:
+        s = self.config["settings"]
+        return Settings(Path(s["data"]), Path(s["output"]), s["store"])
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        node = {k: v for k, v in self.config["protocol"].items() if k not in REMOVED_KEYS}
+        try:
+            return Protocol(**node)
+        except TypeError as e:
+            raise ConfigError(f"protocol={self.choices.get('protocol')}: {e}") from None
+
+    @property
+    def epochs(self) -> int:
+        return int(self.config["epochs"])
+
+    @cached_property
+    def science(self) -> dict[str, Any]:
+        return identities.scientific(self.config, self.choices)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return build(self.config["schedule"])
+
+    @property
+    def depends_on_total(self) -> str | None:
+        """Why a shorter training is not the beginning of a longer one, or None."""
+        if self.schedule.depends_on_total:
+            return f"schedule={self.choices.get('schedule')} depends on the total number of epochs"
+        if self.config.get("patience") is not None:
+            return "early stopping keeps the weights of the best epoch"
+        return None
+
+    def params(self) -> dict[str, str]:
+        """What the store logs as params: choices by group, scalars, and every other key in dotted form."""
+        flat: dict[str, str] = {}
+
+        def walk(prefix: str, value: Any) -> None:
+            if isinstance(value, Mapping):
+                for key, inner in value.items():
+                    if key not in ("_target_", "_convert_", *REMOVED_KEYS, "root"):
+                        walk(f"{prefix}.{key}" if prefix else str(key), inner)
+            else:
+                flat[prefix] = json.dumps(value) if isinstance(value, list | tuple) else _text(value)
+
+        for key, value in self.config.items():
+            if key in CONTEXT_KEYS or key == "trainer":
+                continue
+            if key not in self.choices:
+                walk(key, value)
+            else:
+                flat[key] = self.choices[key]
+                walk(key, value)
+        for key in ("precision", "threads"):
+            if key in (self.config.get("trainer") or {}):
+                flat[f"trainer.{key}"] = _text(self.config["trainer"][key])
+        return {k: v[:500] for k, v in flat.items()}
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_datasets: dict[str, Dataset] = {}
+_prepared: dict[str, Prepared] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Data and split of a job; `scaled` says that preprocessing without its encoder is already done."""
+
+    dataset: Dataset
+    split: Split
+    fingerprint: str
+    synthetic: frozenset[str] = field(default_factory=frozenset)
+    scaled: bool = False
+
+
+def load_dataset(job: Job) -> Dataset:
+    """The job's data set, from this process's cache where it is the same node."""
+    node = job.config["data"]
+    key = json.dumps(node, sort_keys=True, default=str)
+    if key not in _datasets:
+        source = build(node)
+        if not isinstance(source, DataSource):
+            raise ConfigError(f"data={job.choices.get('data')} does not name a data source")
+        _datasets[key] = source.load()
+    return _datasets[key]
+
+
+def forget_data() -> None:
+    """Empty the caches, for instance after files have changed."""
+    _datasets.clear()
+    _prepared.clear()
+    _resampled.clear()
+
+
+def prepare(job: Job) -> Prepared:
+    """Load and split; cached by what it depends on.
+
+    Raises:
+        ConfigError, SplitError, MissingDataError, FaultyDataError
+    """
+    check_families(job)
+    before = job.protocol.resample == "before_split" and (job.config["resample"].get("method", "none") != "none")
+    relevant = {
+        "data": job.config["data"],
+        "split": job.config["split"],
+        "fold": job.config["fold"],
+        "before": [job.config["resample"], job.config["preprocess"], job.config["seed"]] if before else None,
+    }
+    key = json.dumps(relevant, sort_keys=True, default=str)
+    if key not in _prepared:
+        dataset = load_dataset(job)
+        fingerprint = dataset.fingerprint
+        synthetic: frozenset[str] = frozenset()
+        if before:
+            dataset, synthetic = resample_before_split(job, dataset)
+        splitter = build(job.config["split"])
+        if not isinstance(splitter, Splitter):
+            raise ConfigError(f"split={job.choices.get('split')} does not name a splitter")
+        split = splitter.split(dataset, int(job.config["fold"]))
+        _prepared[key] = Prepared(dataset, split, fingerprint, synthetic, before)
+    return _prepared[key]
+
+
+def folds(job: Job) -> int:
+    """How many folds the job's split has on its data."""
+    return build(job.config["split"]).folds(load_dataset(job))
+
+
+def check_families(job: Job) -> None:
+    """Raise ConfigError where model, preprocessing and data set do not read the same kind of data."""
+    dataset = load_dataset(job)
+    model_family = job.config["model"].get("family")
+    if model_family not in (None, "any", dataset.family):
+        raise ConfigError(
+            f"model={job.choices.get('model')} reads {model_family} data, but data={job.choices.get('data')} holds "
+            f"{dataset.family} data; choose another model or data set"
+        )
+    family = job.config["preprocess"].get("family", "any")
+    if family not in ("any", dataset.family):
+        raise ConfigError(
+            f"preprocess={job.choices.get('preprocess')} is for {family} data, but data={job.choices.get('data')} "
+            f"holds {dataset.family} data; use preprocess=auto"
+        )
+
+
+def build_preprocess(job: Job, family: str) -> ExpressionPreprocess | ImagePreprocess:
+    """The preprocessing; `auto` is the default of the data's family."""
+    node = job.config["preprocess"]
+    if "_target_" not in node:
+        return ExpressionPreprocess() if family == "expression" else ImagePreprocess()
+    return build(node)
+
+
+def build_resample(job: Job) -> tuple[Resample, float]:
+    """The resampling, and the share of the rows it starts from (see `resample_before_split`)."""
+    node = dict(job.config["resample"])
+    share = float(node.pop("share", 1.0))
+    return build(node), share
+
+
+_resampled: dict[str, tuple[ExpressionDataset, frozenset[str]]] = {}
+
+
+def resample_before_split(job: Job, dataset: Dataset) -> tuple[ExpressionDataset, frozenset[str]]:
+    """Scale all rows, resample them, and make the result a data set of its own: the leak of `before_split`.
+
+    `resample.share` below 1 first draws that share of the rows at random and forgets the others (kandi's numbers fit
+    80 %: its classes have 79 rows after SMOTE, fewer than the largest class had before).
+    """
+    if not isinstance(dataset, ExpressionDataset):
+        raise ConfigError("protocol.resample=before_split is for expression data")
+    key = json.dumps([job.config[k] for k in ("data", "resample", "preprocess", "seed")], sort_keys=True, default=str)
+    if key in _resampled:
+        return _resampled[key]
+    preprocess = build_preprocess(job, "expression")
+    assert isinstance(preprocess, ExpressionPreprocess)
+    seed = int(job.config["seed"])
+    fitted = replace(preprocess, encoder=None).fit(dataset.values, dataset.y, seed=seed)
+    resample, share = build_resample(job)
+    rows = np.arange(len(dataset))
+    if share < 1:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[: round(share * len(rows))])
+    values, y = resample(fitted.transform(dataset.values[rows]), dataset.y[rows], seed)
+    extra = len(y) - len(rows)
+    part = dataset.samples.iloc[rows]
+    names = [f"smote-{i:05d}" for i in range(extra)]
+    blank = [None] * extra
+    new = expression_dataset(
+        dataset.name,
+        values,
+        [dataset.genes[i] for i in fitted.selected()],
+        [*part.index, *names],
+        [dataset.classes[c] for c in y],
+        dataset.classes,
+        positive=dataset.positive,
+        subjects=[*part["subject"], *blank],
+        series=[*part["series"], *blank],
+        official=[*part["official"], *blank],
+        simulated=dataset.simulated,
+        expected_samples=dataset.expected_samples,
+        faults=dataset.faults,
+        root=dataset.root,
+    )
+    _resampled[key] = (new, frozenset(names))
+    return _resampled[key]
+
+
+def rows_of(prepared: Prepared) -> dict[str, np.ndarray]:
+    """Row numbers of the split's parts in the data set."""
+    return {part: prepared.dataset.rows(ids) for part, ids in prepared.split.parts.items()}
+
+
+def identity_of(job: Job) -> str:
+    """Identity of the job's result; loads and splits the data."""
+    p = prepare(job)
+    return identities.identity(job.science, job.epochs, p.fingerprint, p.split.hash)
+
+
+def training_id_of(job: Job) -> str:
+    """Identity of the training that the job's result comes from."""
+    p = prepare(job)
+    total = job.epochs if job.depends_on_total else None
+    return identities.training_id(job.science, total, p.fingerprint, p.split.hash)
+
+
+def prediction_frame(
+    prepared: Prepared, rows: Mapping[str, np.ndarray], probabilities: Callable[[np.ndarray], np.ndarray], epoch: int
+) -> pd.DataFrame:
+    """Predictions of all parts in the layout of docs/architecture.md.
+
+    Args:
+        rows: Row numbers by part.
+        probabilities: Row numbers to class probabilities, shape (n, num_classes).
+    """
+    dataset, split = prepared.dataset, prepared.split
+    frames = []
+    for part, r in rows.items():
+        if not len(r):
+            continue
+        part_samples = dataset.samples.iloc[r]
+        p = probabilities(r)
+        columns: dict[str, Any] = {
+            "sample": part_samples.index.to_numpy(),
+            "subject": part_samples["subject"].to_numpy(),
+            "part": part,
+            "fold": np.int32(split.fold),
+            "epoch": np.int32(epoch),
+            "label": part_samples["label"].to_numpy(),
+        }
+        if part_samples["series"].notna().any():
+            columns["series"] = part_samples["series"].to_numpy()
+        columns |= {f"p_{c}": p[:, i].astype(np.float32) for i, c in enumerate(dataset.classes)}
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+__all__ = [
+    "Job",
+    "Prepared",
+    "SplitError",
+    "build",
+    "folds",
+    "identity_of",
+    "load_dataset",
+    "prepare",
+    "training_id_of",
+]

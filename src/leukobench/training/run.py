@@ -1,0 +1,400 @@
+"""One training from its job to its run folder: data, split, preprocessing, fit, predictions at each checkpoint epoch."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+from torch import nn
+
+from leukobench.data.base import ExpressionDataset, ImageDataset
+from leukobench.data.preprocess import ExpressionPreprocess, FittedExpression, ImagePreprocess
+from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
+from leukobench.tracking.environment import environment
+from leukobench.tracking.folder import RunFolder, atomic, write_json
+from leukobench.training.feed import ArrayFeed, Feed
+from leukobench.training.job import (
+    Job,
+    Prepared,
+    build,
+    build_preprocess,
+    build_resample,
+    prediction_frame,
+    prepare,
+    rows_of,
+)
+from leukobench.training.module import Classifier, Recipe, quiet_trainer
+from leukobench.training.randomness import seed_of
+
+State = Literal["finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training and the results that are asked of it.
+
+    Attributes:
+        id: Training id; names the run folder.
+        jobs: The job of each checkpoint epoch; they differ in `epochs` alone.
+        identities: Identity of the result of each checkpoint epoch.
+        shared: What this training shares with others, for a tag.
+    """
+
+    id: str
+    jobs: Mapping[int, Job]
+    identities: Mapping[int, str]
+    shared: str = ""
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        return tuple(sorted(self.jobs))
+
+    @property
+    def job(self) -> Job:
+        """The longest job: the one that is trained."""
+        return self.jobs[self.epochs[-1]]
+
+
+OnEpoch = Callable[[int, int, Mapping[str, float]], None]
+"""Called after each epoch with epoch, total and that epoch's curve values."""
+
+
+class Interruption:
+    """Ctrl-C once asks the current training to stop after its epoch; twice stops at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def watching(self) -> Iterator[Interruption]:
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+
+        def handle(number: int, frame: Any) -> None:
+            if self.requested:
+                raise KeyboardInterrupt
+            self.requested = True
+
+        previous = signal.signal(signal.SIGINT, handle)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+def run_training(
+    training: Training,
+    *,
+    on_epoch: OnEpoch | None = None,
+    interruption: Interruption | None = None,
+) -> State:
+    """Train, or go on from the folder's checkpoint, until every result asked for stands in the run folder.
+
+    A failure is written to the folder (`traceback.txt`, state `failed`) and reported by the return value; only an
+    interrupt by the user and errors of LeukoBench itself in writing the folder are raised.
+    """
+    job = training.job
+    folder = RunFolder.of(job.settings.output, training.id)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(folder.path / ".lock")):
+        missing = [e for e in training.epochs if not folder.has_result(training.identities[e])]
+        if not missing:
+            folder.update(state="finished")
+            return "finished"
+        started = time.time()
+        write_json(
+            folder.path / "job.json",
+            {"config": job.config, "choices": job.choices, "overrides": list(job.overrides), "shared": training.shared},
+        )
+        folder.update(
+            state="running",
+            training=training.id,
+            started=_now(),
+            epochs=list(training.epochs),
+            environment=environment(),
+        )
+        try:
+            state = _fit(training, folder, missing, on_epoch, interruption or Interruption())
+        except KeyboardInterrupt:
+            folder.update(state="interrupted", seconds=_seconds(folder, started))
+            raise
+        except Exception as e:
+            with atomic(folder.path / "traceback.txt") as temporary:
+                temporary.write_text(traceback.format_exc(), encoding="utf-8")
+            reason = str(e) if isinstance(e, LeukoBenchError) else f"{type(e).__name__}: {e}"
+            if isinstance(e, torch.cuda.OutOfMemoryError):
+                reason = f"out of GPU memory; a smaller trainer.inference_batch or batch_size may fit ({reason})"
+            folder.update(state="failed", error=reason[:2000], ended=_now(), seconds=_seconds(folder, started))
+            return "failed"
+        folder.update(state=state, error=None, ended=_now(), seconds=_seconds(folder, started))
+        if state == "finished":
+            (folder.path / "traceback.txt").unlink(missing_ok=True)
+            folder.checkpoint.unlink(missing_ok=True)
+        return state
+
+
+def _seconds(folder: RunFolder, started: float) -> float:
+    return round(float(folder.run().get("seconds", 0.0)) + time.time() - started, 3)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _fit(
+    training: Training, folder: RunFolder, missing: list[int], on_epoch: OnEpoch | None, interruption: Interruption
+) -> State:
+    job = training.job
+    trainer_node = job.config["trainer"]
+    torch.set_num_threads(int(trainer_node.get("threads") or 1))
+    prepared = prepare(job)
+    prepared.split.write(folder.path / "split.json")
+    dataset = prepared.dataset
+    folder.update(data=data_facts(prepared), leaks=list(job.protocol.leaks))
+    fitted = assemble(job, prepared)
+    classifier = fitted.classifier
+    if folder.checkpoint.is_file():
+        state = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
+        if int(state["epoch"]) <= min(missing):
+            classifier.restore(state)
+    rows = {part: r for part, r in rows_of(prepared).items()}
+    wanted = set(missing)
+
+    def finish(epoch: int) -> None:
+        if not wanted or epoch not in wanted:
+            return
+        live = None
+        if classifier.best_weights is not None:
+            live = {k: v.detach().clone() for k, v in classifier.network.state_dict().items()}
+            classifier.network.load_state_dict(classifier.best_weights)
+        frame = prediction_frame(prepared, rows, lambda r: classifier.probabilities(torch.as_tensor(r)), epoch)
+        record: dict[str, Any] = {
+            "identity": training.identities[epoch],
+            "training": training.id,
+            "epoch": epoch,
+            "best_epoch": classifier.progress.best_epoch or None,
+            "params": training.jobs[epoch].params(),
+            "overrides": list(training.jobs[epoch].overrides),
+            "classes": list(dataset.classes),
+            "positive": dataset.positive,
+            "finished": _now(),
+            "metrics": final_metrics(frame, dataset.positive),
+        }
+        weights = trained_weights(classifier.network) if job.config.get("save_model") else None
+        write_json(folder.path / "curves.json", classifier.progress.curves)
+        folder.write_result(training.identities[epoch], record, frame, weights)
+        if live is not None:
+            classifier.network.load_state_dict(live)
+        wanted.discard(epoch)
+
+    watcher = _Watcher(folder, finish, on_epoch, interruption, float(trainer_node.get("checkpoint_every", 60)))
+    trainer = quiet_trainer(
+        max_epochs=max(job.epochs - classifier.progress.epoch, 0),
+        accelerator=trainer_node.get("accelerator", "auto"),
+        precision=trainer_node.get("precision", "32-true"),
+        callbacks=[watcher],
+        profiler=trainer_node.get("profiler"),
+    )
+    if trainer_node.get("tf32"):
+        torch.set_float32_matmul_precision("high")
+    if trainer_node.get("compile"):
+        classifier.network.compile()
+    trainer.fit(classifier)
+    if watcher.error is not None:
+        raise watcher.error
+    if interruption.requested and wanted and classifier.progress.epoch < job.epochs:
+        return "interrupted"
+    if classifier.progress.epoch < job.epochs and classifier.recipe.patience is None:
+        raise TrainingError(f"training ended after epoch {classifier.progress.epoch} of {job.epochs}")
+    for epoch in sorted(wanted):  # early stopping ended before the epoch asked for
+        finish(epoch)
+    write_json(folder.path / "curves.json", classifier.progress.curves)
+    for name, array in fitted.artifacts.items():
+        write_json(folder.path / f"{name}.json", array)
+    return "finished"
+
+
+class _Watcher(pl.Callback):
+    """Writes results at checkpoint epochs and a checkpoint where time has passed; stops when asked to."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        finish: Callable[[int], None],
+        on_epoch: OnEpoch | None,
+        interruption: Interruption,
+        every: float,
+    ) -> None:
+        self.folder, self.finish, self.on_epoch = folder, finish, on_epoch
+        self.interruption, self.every = interruption, every
+        self.saved = time.monotonic()
+        self.error: Exception | None = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, Classifier)
+        epoch, total = module.progress.epoch, module.recipe.epochs
+        if self.on_epoch is not None:
+            self.on_epoch(epoch, total, module.progress.curves[-1])
+        if module.recipe.patience is None:
+            self.finish(epoch)
+        stop = self.interruption.requested and epoch < total
+        if stop or (time.monotonic() - self.saved > self.every and epoch < total):
+            with atomic(self.folder.checkpoint) as temporary:
+                torch.save(module.state(), temporary)
+            self.saved = time.monotonic()
+        if stop:
+            trainer.should_stop = True
+
+
+@dataclass
+class Assembled:
+    """A classifier ready to fit, and what preprocessing left to be kept."""
+
+    classifier: Classifier
+    network: nn.Module
+    preprocess: FittedExpression | ImagePreprocess
+    artifacts: dict[str, Any]
+
+
+def assemble(job: Job, prepared: Prepared) -> Assembled:
+    """Fit the preprocessing, build network, loss and feed."""
+    dataset, protocol = prepared.dataset, job.protocol
+    seed = int(job.config["seed"])
+    rows = rows_of(prepared)
+    y = dataset.y
+    artifacts: dict[str, Any] = {}
+    preprocess = build_preprocess(job, dataset.family)
+    num_classes = len(dataset.classes)
+    feed: Feed
+    fitted: FittedExpression | ImagePreprocess
+    if isinstance(dataset, ExpressionDataset):
+        assert isinstance(preprocess, ExpressionPreprocess)
+        if prepared.scaled:
+            preprocess = ExpressionPreprocess(scale="none", encoder=preprocess.encoder)
+        fit_rows = rows["train"] if protocol.fit_on == "train" else np.arange(len(dataset))
+        held = dataset.values[rows["validation"]] if len(rows["validation"]) else None
+        fitted = preprocess.fit(dataset.values[fit_rows], y[fit_rows], held, seed_of(seed, "preprocess") % 2**31)
+        values = fitted.transform(dataset.values)
+        resample, _ = build_resample(job)
+        if protocol.resample == "train" and resample.method != "none":
+            train = rows["train"]
+            more, labels = resample(values[train], y[train], seed)
+            new = np.arange(len(train), len(labels))
+            values = np.concatenate([values, more[new]])
+            y = np.concatenate([y, labels[new]])
+            rows = {**rows, "train": np.concatenate([train, np.arange(len(dataset), len(dataset) + len(new))])}
+        feed = ArrayFeed(values)
+        encoder_state = getattr(preprocess.encoder, "artifacts", None)
+        if encoder_state is not None:
+            artifacts |= encoder_state(values) if callable(encoder_state) else dict(encoder_state)
+        network = build_network(job, feed.input_shape, num_classes)
+    else:
+        assert isinstance(dataset, ImageDataset)
+        assert isinstance(preprocess, ImagePreprocess)
+        from leukobench.training.images import image_feed
+
+        size = preprocess.size
+        network = build_network(job, (3, size, size), num_classes)
+        feed, fitted = image_feed(job, dataset, preprocess, network)
+    counts = torch.bincount(torch.as_tensor(y[rows["train"]]), minlength=num_classes)
+    trained: nn.Module = network
+    if getattr(network, "frozen", False) and not feed.augmented and job.config["planner"].get("features", True):
+        from leukobench.training.features import shared_features
+
+        feed = ArrayFeed(shared_features(job, dataset, network, feed))
+        assert isinstance(network.head, nn.Module)
+        trained = network.head
+    config = job.config
+    recipe = Recipe(
+        optimizer=lambda parameters: build(config["optimizer"], parameters),
+        schedule=job.schedule,
+        epochs=job.epochs,
+        seed=seed,
+        batch_size=config.get("batch_size"),
+        l2=float(config.get("l2") or 0.0),
+        gradient_clip=config.get("gradient_clip"),
+        balanced_sampling=bool(config.get("balanced_sampling")),
+        curves_on=tuple(config.get("curves_on") or ()),
+        patience=config.get("patience"),
+        inference_batch=int(config["trainer"].get("inference_batch", 256)),
+    )
+    if recipe.epochs < 1:
+        raise ConfigError(f"epochs={recipe.epochs}: at least one epoch is needed")
+    loss = build(config["loss"], counts)
+    return Assembled(Classifier(trained, loss, feed, y, rows, recipe), network, fitted, artifacts)
+
+
+def build_network(job: Job, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The network, its initialisation a function of the seed alone."""
+    torch.manual_seed(seed_of(int(job.config["seed"]), "initialisation"))
+    return build(job.config["model"], input_shape, num_classes)
+
+
+def trained_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """What a result keeps of a network: trained parameters, and buffers (frozen parts come from their source)."""
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
+    return {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in frozen}
+
+
+def data_facts(prepared: Prepared) -> dict[str, Any]:
+    """Facts of data and split that a run carries as tags."""
+    d = prepared.dataset
+    subset = ""
+    if d.is_subset:
+        subjects = f", {d.samples['subject'].nunique()} subjects" if d.has_subjects else ""
+        subset = f"{len(d) - len(prepared.synthetic)} of {d.expected_samples} samples{subjects}"
+    return {
+        "name": d.name,
+        "family": d.family,
+        "fingerprint": prepared.fingerprint,
+        "simulated": d.simulated,
+        "subset": subset,
+        "samples": len(d),
+        "subjects": int(d.samples["subject"].nunique()) if d.has_subjects else None,
+        "classes": list(d.classes),
+        "positive": d.positive,
+        "faults": list(d.faults),
+        "split": prepared.split.name,
+        "split_hash": prepared.split.hash,
+        "fold": prepared.split.fold,
+        "folds": prepared.split.folds,
+        "shared": dict(prepared.split.shared),
+        "dropped": len(prepared.split.dropped),
+    }
+
+
+def final_metrics(frame: Any, positive: str | None) -> dict[str, float]:
+    """A few metrics of each part for browsing; tables compute theirs from the predictions."""
+    from leukobench.evaluation.metrics import Metric, Predicted, score
+
+    out: dict[str, float] = {}
+    for part in ("train", "validation", "test"):
+        if not (frame["part"] == part).any():
+            continue
+        predicted = Predicted.of(frame, part)
+        for name, metric in (
+            ("accuracy", Metric("accuracy")),
+            ("balanced_accuracy", Metric("balanced_accuracy")),
+            ("macro_f1", Metric("f1", "macro")),
+            ("log_loss", Metric("log_loss")),
+            ("auroc", Metric("auroc", "macro")),
+        ):
+            try:
+                value = float(score(predicted, metric))
+            except (ValueError, LeukoBenchError):
+                continue  # undefined, for instance the AUROC of a part with one class
+            if np.isfinite(value):
+                out[f"{part}_{name}"] = value
+    return out
