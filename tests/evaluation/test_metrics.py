@@ -89,6 +89,12 @@ def test_published_matrix_gives_its_published_accuracy():
     assert count_metric(matrix, Metric("balanced_accuracy"), classes) == pytest.approx((955 / 1091 + 279 / 509) / 2)
 
 
+def test_counts_of_a_published_matrix_come_back():
+    matrix = np.array([[955, 136], [230, 279]])
+    counts = [float(count_metric(matrix, Metric(n), ("ALL", "normal"))) for n in ("tp", "fn", "fp", "tn")]
+    assert counts == [955, 136, 230, 279]
+
+
 def test_weighted_recall_is_accuracy():
     frame = random_predictions(classes=CLASSES)
     assert compute(frame, "recall", "weighted") == pytest.approx(compute(frame, "accuracy"))

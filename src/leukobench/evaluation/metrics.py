@@ -41,12 +41,16 @@ COUNT_METRICS = (
     "ovr_accuracy",
     "mcc",
     "kappa",
+    "tp",
+    "fn",
+    "fp",
+    "tn",
 )
 PROBABILITY_METRICS = ("auroc", "auprc", "log_loss", "brier", "ece")
 METRICS = COUNT_METRICS + PROBABILITY_METRICS
 ALIASES = {"sensitivity": "recall", "auc": "auroc"}
 """Other names under which papers print the same metric."""
-LOWER_IS_BETTER = ("error_rate", "log_loss", "brier", "ece")
+LOWER_IS_BETTER = ("error_rate", "log_loss", "brier", "ece", "fn", "fp")
 DEFAULT_POSITIVE = "ALL"
 CALIBRATION_BINS = 15
 """Number of equally wide confidence bins of the expected calibration error (Guo et al. 2017, section 5)."""
@@ -59,7 +63,7 @@ class Metric:
     Attributes:
         name: One of `METRICS`, or an alias (`sensitivity`, `auc`).
         averaging: `macro`; `one_vs_rest`, another word for it; `weighted`; `micro`; or `binary`: the positive class
-            against all others, in any number of classes.
+            against all others, in any number of classes. The counts `tp`, `fn`, `fp`, `tn` are always binary.
         positive: The positive class of `binary` averaging.
         threshold: Probability from which the positive class is predicted (`binary` only); None takes the most
             probable class.
@@ -219,6 +223,12 @@ def count_metric(confusion: np.ndarray, metric: Metric, classes: tuple[str, ...]
     if metric.name == "kappa":
         chance = _ratio((support * called).sum(-1), total**2)
         return _ratio(_ratio(hits.sum(-1), total) - chance, 1.0 - chance)
+    if metric.name in ("tp", "fn", "fp", "tn"):
+        k = class_index(classes, metric.positive)
+        tp, positives, said = hits[..., k], support[..., k], called[..., k]
+        if metric.name in ("tp", "fn"):
+            return tp if metric.name == "tp" else positives - tp
+        return said - tp if metric.name == "fp" else total - positives - said + tp
     rest = total[..., None]
     if metric.name == "precision":
         values = _ratio(hits, called)

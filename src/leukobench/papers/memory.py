@@ -1,0 +1,88 @@
+"""Statistics of finished runs, kept between calls.
+
+Finished runs never change, so neither does what was computed from their predictions: it is kept by the ids of the runs
+and by what was computed. Nothing that can change (tags, which runs exist) is kept here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from leukobench.evaluation.intervals import METHOD_VERSION, Estimate
+from leukobench.evaluation.significance import Comparison
+
+
+@dataclass
+class Memory:
+    """Kept statistics of one paper's tables; without a folder they live as long as the object."""
+
+    file: Path | None = None
+    content: dict[str, Any] = field(default_factory=dict)
+    changed: bool = False
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path | None, name: str) -> Iterator[Memory]:
+        """Read what is kept in a folder; write it back at the end. A file that cannot be read is begun anew."""
+        memory = cls(None if folder is None else Path(folder) / f"statistics-{name}.json")
+        if memory.file is not None:
+            with suppress(OSError, ValueError):
+                kept = json.loads(memory.file.read_text(encoding="utf-8"))
+                if isinstance(kept, dict):
+                    memory.content = kept
+        try:
+            yield memory
+        finally:
+            memory._write()
+
+    def estimate(self, runs: str, facts: Sequence[Any], compute: Callable[[], Estimate]) -> Estimate:
+        """An estimate from these runs' predictions, computed once."""
+        kept = self._keep("estimate", runs, facts, lambda: asdict(compute()))
+        return Estimate(**{**kept, "values": tuple(kept["values"])})
+
+    def comparison(
+        self, candidates: Sequence[str], facts: Sequence[Any], compute: Callable[[], Comparison | None]
+    ) -> Comparison | None:
+        """A paired comparison of the candidates, each named by its runs, computed once."""
+
+        def plain() -> Any:
+            found = compute()
+            if found is None:
+                return None
+            return {**asdict(found), "best": _short(found.best), "p": {_short(n): p for n, p in found.p.items()}}
+
+        kept = self._keep("comparison", "|".join(candidates), facts, plain)
+        if kept is None:
+            return None
+        names = {_short(c): c for c in candidates}
+        return Comparison(**{**kept, "best": names[kept["best"]], "p": {names[n]: p for n, p in kept["p"].items()}})
+
+    def _keep(self, kind: str, runs: str, facts: Sequence[Any], compute: Callable[[], Any]) -> Any:
+        key = _short(json.dumps([METHOD_VERSION, kind, runs, list(facts)]))
+        if key not in self.content:
+            self.content[key] = compute()
+            self.changed = True
+        return self.content[key]
+
+    def _write(self) -> None:
+        """Replace the file in one step. A folder that cannot be written costs time on the next call, no result."""
+        if self.file is None or not self.changed:
+            return
+        with suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.file.parent, prefix=self.file.name)
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                json.dump(self.content, out)
+            os.replace(name, self.file)
+
+
+def _short(text: str) -> str:
+    return blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,168 @@
+"""What the table engine needs to know of results, wherever they come from.
+
+`leukobench.tracking.reading` offers the results of an MLflow store in this form; `Kept` holds results in memory, for
+tests and notebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Result(Protocol):
+    """One finished result: one seed, one fold, one checkpoint epoch.
+
+    Attributes:
+        run_id: Id of the run in the store.
+        identity: Hash of everything the result depends on; results of one identity are interchangeable.
+        params: Choices by group (`model`), scalars (`epochs`, `seed`, `fold`), and other keys in dotted form, as text.
+        tags: Tags of the run (`leukobench.simulated`, `leukobench.subset`, `leukobench.fingerprint`, ...).
+        start_time: When the run started, seconds; the latest of an identity counts.
+    """
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, str]: ...
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+    @property
+    def start_time(self) -> float: ...
+
+
+class ResultSet(Protocol):
+    """Finished results and their predictions.
+
+    A result set may also have `store` (its address, printed under tables), `cache` (a folder in which statistics of
+    finished results are kept between calls), and results may have `metrics` (last logged value by name; used only for
+    what predictions cannot tell, such as reconstruction errors). For figures it may have `artifact(result, name)`, which
+    gives the content of a run's JSON artifact (`curves`, `autoencoder`), None where it has none.
+    """
+
+    @property
+    def results(self) -> Sequence[Result]: ...
+    def predictions(self, result: Result) -> pd.DataFrame:
+        """Columns sample, subject, part, fold, epoch, label, p_<class> in class order; perhaps series."""
+        ...
+
+
+@dataclass(frozen=True)
+class KeptResult:
+    """A `Result` in memory."""
+
+    run_id: str
+    identity: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    start_time: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A `ResultSet` in memory: results and predictions by run id."""
+
+    results: Sequence[KeptResult]
+    frames: Mapping[str, pd.DataFrame]
+    artifacts: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    store: str = "memory"
+    cache: Path | None = None
+
+    def predictions(self, result: Result) -> pd.DataFrame:
+        return self.frames[result.run_id]
+
+    def artifact(self, result: Result, name: str) -> Any:
+        return self.artifacts.get((result.run_id, name))
+
+
+def latest_of_each_identity(results: Sequence[Result]) -> list[Result]:
+    """One result an identity, the latest finished; in an order that does not depend on the order given."""
+    latest: dict[str, Result] = {}
+    for result in results:
+        known = latest.get(result.identity)
+        if known is None or (result.start_time, result.run_id) > (known.start_time, known.run_id):
+            latest[result.identity] = result
+    return sorted(latest.values(), key=lambda r: r.identity)
+
+
+def normal(value: str) -> str:
+    """A param or override value in one spelling: `1e-4` and `0.0001`, `True` and `true`, `null` and `None` agree."""
+    text = value.strip().strip("'\"")
+    lower = text.lower()
+    if lower in ("true", "false"):
+        return lower
+    if lower in ("null", "none", ""):
+        return "null"
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return repr(number)
+
+
+REPEATED = ("seed", "fold", "trainer.threads")
+"""Params in which the runs of one configuration may differ."""
+
+
+class Index:
+    """Results by override strings: `model=vgg16` selects the results whose param `model` is `vgg16`."""
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self.results = latest_of_each_identity(results)
+        self._by_key: dict[str, dict[str, set[int]]] = {}
+
+    def select(self, overrides: Sequence[str]) -> list[Result]:
+        """The results that all overrides agree with; `key=a,b` agrees with either value, `fold=all` with every fold."""
+        found: set[int] | None = None
+        for override in overrides:
+            key, _, value = override.lstrip("+").partition("=")
+            if (key, value) == ("fold", "all"):
+                continue
+            values = self._values(key)
+            parts = [value] if value.startswith(("[", "{")) else value.split(",")
+            hits = set().union(*(values.get(normal(v), set()) for v in parts))
+            found = hits if found is None else found & hits
+            if not found:
+                return []
+        return [self.results[i] for i in sorted(found if found is not None else range(len(self.results)))]
+
+    def _values(self, key: str) -> dict[str, set[int]]:
+        if key not in self._by_key:
+            values: dict[str, set[int]] = {}
+            for i, result in enumerate(self.results):
+                if key in result.params:
+                    values.setdefault(normal(result.params[key]), set()).add(i)
+            self._by_key[key] = values
+        return self._by_key[key]
+
+
+def one_configuration(results: Sequence[Result], sweep: str | None) -> tuple[list[Result], int]:
+    """The results of one configuration: equal in every param but those of `REPEATED`.
+
+    Where the results come from several configurations, those with a run of the paper's own sweep are preferred; of what
+    is left, the one whose latest run is the newest.
+
+    Returns:
+        Its results, and how many other configurations were passed over.
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
+    for result in results:
+        rest = tuple(sorted((k, v) for k, v in result.params.items() if k not in REPEATED))
+        groups.setdefault(rest, []).append(result)
+    if not groups:
+        return [], 0
+
+    def rank(group: list[Result]) -> tuple[bool, float, str]:
+        own = sweep is not None and any(r.tags.get("leukobench.sweep") == sweep for r in group)
+        newest = max(group, key=lambda r: (r.start_time, r.run_id))
+        return own, newest.start_time, newest.run_id
+
+    return max(groups.values(), key=rank), len(groups) - 1

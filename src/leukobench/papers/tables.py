@@ -1,0 +1,680 @@
+"""The table engine: a paper's file and the results of a store in, filled tables out.
+
+Each reproducible cell gets one answer an arm (`Answer`): mean and interval from the predictions of the runs that the
+cell's override strings select, the difference from what is published, and a verdict. What a table looks like is not
+decided here: `leukobench.report` turns filled tables into text.
+
+A table never depends on the order of runs, on several runs of one identity, or on results that its cells do not select.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from leukobench import __version__
+from leukobench.errors import LeukoBenchError
+from leukobench.evaluation import baselines
+from leukobench.evaluation.intervals import METHOD_VERSION, Estimate, Repeats, natural
+from leukobench.evaluation.metrics import ALIASES as METRIC_ALIASES
+from leukobench.evaluation.metrics import DEFAULT_POSITIVE, LOWER_IS_BETTER, METRICS, Metric
+from leukobench.evaluation.significance import ALPHA, compare
+from leukobench.papers.memory import Memory
+from leukobench.papers.results import Index, Result, ResultSet, one_configuration
+from leukobench.papers.spec import Arm, Cell, Paper, Table
+
+SINGLE_ARM = Arm(label="Mean [95 % interval]")
+"""The one arm of a paper file that names none."""
+SIZE_METRICS = ("samples", "class_count", "class_share")
+TITLES = {
+    "accuracy": "Accuracy",
+    "error_rate": "Error rate",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "ece": "Calibration error",
+    "ovr_accuracy": "One-vs-rest accuracy",
+}
+BASELINES = {"majority": "Majority class", "series_oracle": "Series majority (reads the series only)"}
+
+
+class Verdict(StrEnum):
+    """What a result says about a published value. The rule is in `judge`."""
+
+    REPRODUCED = "reproduced"
+    HIGHER = "higher"
+    LOWER = "lower"
+    NOT_COMPARABLE = "not comparable"
+    NOT_RUN = "not run"
+    IMPOSSIBLE = "no leak-free protocol possible"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the runs of one arm say about one cell.
+
+    Attributes:
+        verdict: None where nothing is published and the cell is filled.
+        reason: Why it is not comparable or not possible.
+        estimate: Mean and interval; None where no run fills the cell.
+        delta: Mean minus published value.
+        folds: Folds a seed, `5` or `3 to 5`; empty for baselines.
+        simulated: Whether any of its runs used simulated data.
+        subset: Sample and subject counts of the subset of the data that its runs used; empty for the whole.
+        marks: Letters of the table's footnotes.
+        best: The best of its comparison, and told apart from all others.
+        command: The command that fills the cell, where no run does.
+        runs: Ids of the runs that fill it.
+    """
+
+    verdict: Verdict | None
+    reason: str = ""
+    estimate: Estimate | None = None
+    delta: float | None = None
+    folds: str = ""
+    simulated: bool = False
+    subset: str = ""
+    marks: tuple[str, ...] = ()
+    best: bool = False
+    command: str = ""
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilledCell:
+    """A cell of the paper's file with one answer an arm; none for cited and descriptive cells. Marks are of its note."""
+
+    cell: Cell
+    answers: Mapping[str, Answer]
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilledRow:
+    """A row of a filled table; `baseline` rows need no model."""
+
+    id: str
+    title: str
+    cells: tuple[FilledCell | None, ...]
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class FilledTable:
+    """A table, ready to be rendered.
+
+    Attributes:
+        columns: Titles, those of metrics shown beside the published ones last.
+        beside: How many columns are shown beside.
+        arms: Headings by arm.
+        footnotes: (letter, text).
+        commands: The commands that fill the cells that are not run, each once.
+        footer: Which runs count, data, versions.
+    """
+
+    paper: str
+    id: str
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    beside: int
+    arms: Mapping[str, str]
+    rows: tuple[FilledRow, ...]
+    footnotes: tuple[tuple[str, str], ...]
+    commands: tuple[str, ...]
+    footer: tuple[str, ...]
+
+
+def judge(cell: Cell, estimate: Estimate, not_comparable: bool) -> Verdict | None:
+    """The verdict on a filled cell.
+
+    The published value stands for every value that prints like it (0.76 for 0.755 to 0.765; truncated 77.1 % for 77.1
+    to 77.2). It is `reproduced` if one of these lies within the interval, `higher` if our whole interval lies above
+    them, `lower` if below. A printed bound (`> 98 %`) is reproduced unless the interval lies wholly on its other side.
+    Without an interval our mean stands for it. Runs on other data, a subset, or simulated data are `not comparable`.
+    None where nothing is published.
+    """
+    values = cell.numbers or (() if cell.value is None else (cell.value,))
+    if not values:
+        return None
+    if not_comparable:
+        return Verdict.NOT_COMPARABLE
+    slack = 1e-9
+    low = estimate.mean if estimate.low is None else estimate.low
+    high = estimate.mean if estimate.high is None else estimate.high
+    if cell.rounding == "truncated":
+        below, above = 0.0, cell.step
+    else:
+        below = above = cell.step * (1.0 if cell.relation == "~" else 0.5)
+    if cell.unit == "count" and cell.step >= 1:
+        below = above = 0.0
+    smallest, largest = min(values) - below - slack, max(values) + above + slack
+    if low > largest and cell.relation != ">":
+        return Verdict.HIGHER
+    if high < smallest and cell.relation != "<":
+        return Verdict.LOWER
+    return Verdict.REPRODUCED
+
+
+def rebuild(paper: Paper, results: ResultSet, tables: Sequence[str] | None = None) -> list[FilledTable]:
+    """Fill a paper's tables from results.
+
+    Args:
+        tables: Ids of the tables wanted (`table3` or `3`); all for None.
+
+    Raises:
+        PaperError: A table that the paper does not have.
+    """
+    wanted = list(paper.tables) if not tables else [paper.table(t) for t in tables]
+    with Memory.open(getattr(results, "cache", None), paper.key) as memory:
+        engine = _Engine(paper, results, memory)
+        return [engine.table(t) for t in wanted]
+
+
+@dataclass
+class _Notes:
+    """Footnotes of a table, each text once, lettered in order of appearance."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        if text not in self.texts:
+            self.texts.append(text)
+        return letter(self.texts.index(text))
+
+
+def letter(i: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    return (letter(i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
+
+
+class _Engine:
+    """Fills tables of one paper; keeps what its tables have in common."""
+
+    def __init__(self, paper: Paper, results: ResultSet, memory: Memory) -> None:
+        self.paper = paper
+        self.results = results
+        self.memory = memory
+        self.index = Index(results.results)
+        self._repeats: dict[tuple[Any, ...], Repeats] = {}
+        self._selected: dict[tuple[str, ...], tuple[list[Result], int]] = {}
+
+    # --- one table ------------------------------------------------------------------------------------------------
+
+    def table(self, table: Table) -> FilledTable:
+        notes = _Notes()
+        width = len(table.columns)
+        given = self.paper.cells(table.id)
+        grid = [given[i : i + width] for i in range(0, len(given), width)]
+        extra, extra_titles = _beside(table, grid)
+        arms = self._arms(given)
+        rows: list[FilledRow] = []
+        used: dict[str, Result] = {}
+        for row, cells, more in zip(table.rows, grid, extra):
+            filled: list[FilledCell | None] = [
+                FilledCell(c, self._answers(c, notes, used), (notes.mark(c.note),) if c.note and c.is_published else ())
+                for c in cells
+            ]
+            filled += [None if c is None else FilledCell(c, self._answers(c, notes, used)) for c in more]
+            rows.append(FilledRow(row.id, row.title or row.id, tuple(filled)))
+        rows = [_with_means(row, rows) for row in rows]
+        if table.compare != "none":
+            rows = self._compared(rows, width, table.compare, notes)
+        rows += self._baselines(table, rows, notes)
+        answers = [a for r in rows for c in r.cells if c is not None for a in c.answers.values()]
+        return FilledTable(
+            paper=self.paper.key,
+            id=table.id,
+            title=table.title,
+            note=table.note or "",
+            columns=tuple(c.title or c.id for c in table.columns) + extra_titles,
+            beside=len(extra_titles),
+            arms={key: arm.label for key, arm in arms.items()},
+            rows=tuple(rows),
+            footnotes=tuple((letter(i), text) for i, text in enumerate(notes.texts)),
+            commands=tuple(dict.fromkeys(a.command for a in answers if a.command)),
+            footer=self._footer(list(used.values()), answers) if arms else (),
+        )
+
+    def _arms(self, cells: Iterable[Cell]) -> dict[str, Arm]:
+        found: dict[str, Arm] = {}
+        for cell in cells:
+            if cell.kind == "reproducible":
+                found |= cell.arms or {"": SINGLE_ARM}
+        return {key: found[key] for key in (*self.paper.arms, "") if key in found}
+
+    def _footer(self, used: list[Result], answers: list[Answer]) -> tuple[str, ...]:
+        lines = []
+        if used:
+            seeds = sorted({r.params.get("seed", "?") for r in used}, key=natural)
+            configurations = len({a.runs for a in answers if a.runs})
+            lines.append(
+                f"Runs: {len(used)} ({configurations} configurations; seeds {', '.join(seeds)}); the latest finished "
+                "run of each identity, folds of a seed pooled."
+            )
+        else:
+            lines.append("Runs: none yet.")
+        lines.append("Interval: 95 %, over seeds and over the test set (docs/tables.md).")
+        if any(a.verdict for a in answers):
+            lines.append("Verdict: the published value, within its rounding, against the interval.")
+        data = sorted(
+            {(r.params.get("data", "?"), r.tags.get("leukobench.fingerprint", "?")[:12]) for r in used if used}
+        )
+        if data:
+            lines.append("Data: " + ", ".join(f"{name} {print_}" for name, print_ in data) + ".")
+        store = getattr(self.results, "store", None)
+        lines.append(
+            (f"Store: {store}. " if store else "")
+            + f"leukobench {__version__}, paper file {self.paper.key} version {self.paper.version}, "
+            f"statistics version {METHOD_VERSION}."
+        )
+        return tuple(lines)
+
+    # --- one cell -------------------------------------------------------------------------------------------------
+
+    def _answers(self, cell: Cell, notes: _Notes, used: dict[str, Result]) -> dict[str, Answer]:
+        if cell.kind != "reproducible":
+            return {}
+        if cell.mean_of:
+            return {key: Answer(Verdict.NOT_RUN) for key in cell.arms}
+        if not cell.arms:
+            return {"": self._answer(cell, "", notes, used)}
+        return {key: self._answer(cell, key, notes, used) for key in cell.arms}
+
+    def _answer(self, cell: Cell, arm: str, notes: _Notes, used: dict[str, Result]) -> Answer:
+        choice = cell.arms.get(arm, SINGLE_ARM)
+        if not choice.possible:
+            reason = choice.reason or ""
+            return Answer(Verdict.IMPOSSIBLE, reason, marks=(notes.mark(f"{choice.label}: {reason}"),))
+        chosen, passed_over = self._select(cell, arm)
+        if not chosen:
+            return Answer(Verdict.NOT_RUN, command=self._command(cell, arm))
+        marks = []
+        try:
+            estimate = self._estimate(chosen, cell)
+        except LeukoBenchError as error:
+            return Answer(Verdict.NOT_COMPARABLE, str(error), marks=(notes.mark(str(error)),))
+        used |= {r.run_id: r for r in chosen}
+        simulated = any(r.tags.get("leukobench.simulated") == "true" for r in chosen)
+        subsets = sorted({s for r in chosen if (s := r.tags.get("leukobench.subset", ""))})
+        other = sorted(
+            {d for r in chosen if self.paper.data and (d := r.params.get("data", "")) not in self.paper.data}
+        )
+        reasons = []
+        if simulated:
+            reasons.append("simulated data")
+            counts = f"{estimate.samples} test samples" + (
+                f" of {estimate.subjects} subjects" if estimate.subjects is not None else ""
+            )
+            marks.append(notes.mark(f"simulated data, not a measurement of patients: {counts}"))
+        if subsets:
+            reasons.append("a subset of the data")
+            marks.append(notes.mark("subset of the data: " + "; ".join(subsets)))
+        if other:
+            reasons.append(f"other data ({', '.join(other)})")
+            marks.append(notes.mark(f"other data than the paper's: {', '.join(other)}"))
+        if passed_over:
+            marks.append(
+                notes.mark(
+                    f"{passed_over} other configuration{'s' if passed_over > 1 else ''} in the store also fit this "
+                    "cell; the newest of the paper's own sweep is shown"
+                )
+            )
+        values = cell.numbers or (() if cell.value is None else (cell.value,))
+        nearest = min(values, key=lambda v: abs(v - estimate.mean)) if values else None
+        return Answer(
+            judge(cell, estimate, bool(reasons)),
+            ", ".join(reasons),
+            estimate,
+            None if nearest is None or len(values) > 1 else estimate.mean - nearest,
+            _folds(chosen),
+            simulated,
+            "; ".join(subsets),
+            tuple(marks),
+            runs=tuple(sorted(r.run_id for r in chosen)),
+        )
+
+    def _select(self, cell: Cell, arm: str) -> tuple[list[Result], int]:
+        """The runs of one configuration that fill a cell under an arm, and how many configurations were passed over.
+
+        Runs that a narrower arm of the same cell selects are that arm's (`protocol=leak_free split=official` is
+        narrower than `protocol=leak_free`).
+        """
+        wanted = cell.overrides(arm) if cell.arms else cell.runs
+        narrower = [
+            overrides
+            for other, choice in cell.arms.items()
+            if other != arm and choice.possible and set(overrides := cell.overrides(other)) > set(wanted)
+        ]
+        key = (*wanted, *(o for overrides in narrower for o in ("|", *overrides)))
+        if key not in self._selected:
+            taken = {r.identity for overrides in narrower for r in self.index.select(overrides)}
+            fitting = [r for r in self.index.select(wanted) if r.identity not in taken]
+            self._selected[key] = one_configuration(fitting, self.paper.sweep)
+        return self._selected[key]
+
+    def _command(self, cell: Cell, arm: str) -> str:
+        wanted = cell.overrides(arm) if cell.arms else cell.runs
+        base = f"leukobench sweep {self.paper.sweep}" if self.paper.sweep else "leukobench train"
+        return " ".join((base, *wanted))
+
+    def _estimate(self, chosen: list[Result], cell: Cell) -> Estimate:
+        name = METRIC_ALIASES.get(cell.metric or "", cell.metric or "")
+        facts = [name, cell.averaging, cell.of, cell.part, cell.epoch]
+
+        def compute() -> Estimate:
+            if name in SIZE_METRICS:
+                return self._sizes(chosen, cell)
+            if name not in METRICS:
+                return self._logged(chosen, cell)
+            repeats = self._pooled(chosen, cell)
+            return repeats.estimate(_metric(cell, repeats.classes))
+
+        return self.memory.estimate(_ids(chosen), facts, compute)
+
+    def _pooled(self, chosen: Sequence[Result], cell: Cell, baseline: str = "") -> Repeats:
+        key = (*(r.run_id for r in chosen), cell.part, cell.epoch, baseline)
+        if key not in self._repeats:
+            part = None if cell.part == "all" else cell.part
+            change = {"": None, "majority": baselines.majority, "series_oracle": baselines.series_majority}[baseline]
+            frames = []
+            for result in chosen:
+                frame = self.results.predictions(result)
+                if cell.epoch != "last":
+                    frame = frame[frame["epoch"] == cell.epoch]
+                frames.append((result.params.get("seed", "0"), frame if change is None else change(frame)))
+            repeats = Repeats.of(frames, part)
+            if not any(len(p) for p in repeats.predicted):
+                raise LeukoBenchError(f"the runs hold no predictions of part {cell.part}")
+            self._repeats[key] = repeats
+        return self._repeats[key]
+
+    def _sizes(self, chosen: list[Result], cell: Cell) -> Estimate:
+        """Numbers of samples, a run each: folds are not pooled, since a size is that of one split."""
+        values = []
+        samples: set[str] = set()
+        for result in chosen:
+            frame = self.results.predictions(result)
+            if cell.part != "all":
+                frame = frame[frame["part"] == cell.part]
+            frame = frame.drop_duplicates("sample")
+            samples |= set(frame["sample"])
+            count = len(frame) if cell.metric == "samples" else int((frame["label"] == cell.of).sum())
+            values.append(count / max(len(frame), 1) if cell.metric == "class_share" else float(count))
+        seeds = len({r.params.get("seed", "0") for r in chosen})
+        return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "samples", seeds, len(samples), None)
+
+    def _logged(self, chosen: list[Result], cell: Cell) -> Estimate:
+        """Mean of what the runs logged; only for what predictions cannot tell."""
+        names = logged_names(cell.metric or "", cell.part)
+        values = []
+        for result in chosen:
+            metrics: Mapping[str, float] = getattr(result, "metrics", {})
+            found = [metrics[n] for n in names if n in metrics]
+            if not found:
+                raise LeukoBenchError(f"the runs did not log {names[0]}")
+            values.append(float(found[0]))
+        seeds = len({r.params.get("seed", "0") for r in chosen})
+        return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "runs", seeds, 0, None)
+
+    # --- what a table adds to its cells ---------------------------------------------------------------------------
+
+    def _compared(self, rows: list[FilledRow], width: int, along: str, notes: _Notes) -> list[FilledRow]:
+        """Paired tests among the rows of each column (or the columns of each row), marked in the answers."""
+        places = [[(r, c) for r in range(len(rows))] for c in range(width)]
+        if along == "columns":
+            places = [[(r, c) for c in range(width)] for r in range(len(rows))]
+        answers = {
+            (r, c): dict(cell.answers)
+            for r, row in enumerate(rows)
+            for c, cell in enumerate(row.cells)
+            if cell is not None
+        }
+        for group in places:
+            by_kind: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
+            for r, c in group:
+                found = rows[r].cells[c]
+                if found is None or found.cell.mean_of or found.cell.metric not in (*METRICS, *METRIC_ALIASES):
+                    continue
+                cell = found.cell
+                for arm, answer in found.answers.items():
+                    if answer.estimate is not None:
+                        kind = (arm, cell.metric, cell.averaging, cell.of, cell.part, cell.epoch)
+                        by_kind.setdefault(kind, []).append((r, c))
+            for kind, members in by_kind.items():
+                self._mark_comparison(rows, answers, kind[0], members, along, notes)
+        return [
+            replace(
+                row,
+                cells=tuple(
+                    None if cell is None else replace(cell, answers=answers[r, c]) for c, cell in enumerate(row.cells)
+                ),
+            )
+            for r, row in enumerate(rows)
+        ]
+
+    def _mark_comparison(
+        self,
+        rows: list[FilledRow],
+        answers: dict[tuple[int, int], dict[str, Answer]],
+        arm: str,
+        members: list[tuple[int, int]],
+        along: str,
+        notes: _Notes,
+    ) -> None:
+        # Two cells filled by the same runs are one candidate.
+        candidates: dict[str, tuple[int, int]] = {}
+        for place in members:
+            candidates.setdefault(_ids(answers[place][arm].runs), place)
+        if len(candidates) < 2:
+            return
+        cells = {name: rows[r].cells[c] for name, (r, c) in candidates.items()}
+        first = next(iter(cells.values()))
+        assert first is not None
+        sign = -1.0 if METRIC_ALIASES.get(first.cell.metric or "", first.cell.metric) in LOWER_IS_BETTER else 1.0
+        means = {}
+        for name, place in candidates.items():
+            estimate = answers[place][arm].estimate
+            assert estimate is not None
+            means[name] = sign * estimate.mean
+        best = max(sorted(means), key=lambda name: means[name])
+
+        def compute() -> Any:
+            repeats = {}
+            for name, cell in cells.items():
+                assert cell is not None
+                chosen, _ = self._select(cell.cell, arm)
+                repeats[name] = self._pooled(chosen, cell.cell)
+            return compare(repeats, best)
+
+        found = self.memory.comparison(sorted(candidates), [best, first.cell.part, first.cell.epoch], compute)
+        if found is None:
+            return
+        test = f"{found.test} test on {found.n} {found.unit}"
+        if found.overall is not None:
+            test = f"Friedman test, then {test}, Holm-adjusted"
+        what = "row" if along == "columns" else "column"
+        if found.best_stands_out:
+            place = candidates[best]
+            answers[place][arm] = replace(answers[place][arm], best=True)
+            notes.mark(f"bold: the best of its {what}, told apart from all others (p < {ALPHA}; {test})")
+            return
+        for name, place in candidates.items():
+            if name != best and not found.differs(name):
+                mark = notes.mark(f"not told apart from the best of its {what} (p ≥ {ALPHA}; {test})")
+                answers[place][arm] = replace(answers[place][arm], marks=(*answers[place][arm].marks, mark))
+
+    def _baselines(self, table: Table, rows: list[FilledRow], notes: _Notes) -> list[FilledRow]:
+        """One row a baseline: measured on the test rows of the first filled row of each column and arm."""
+        out = []
+        for baseline in table.baselines:
+            cells: list[FilledCell | None] = []
+            for c in range(len(rows[0].cells)):
+                answers: dict[str, Answer] = {}
+                shown: Cell | None = None
+                for row in rows:
+                    cell = row.cells[c]
+                    if cell is None or cell.cell.metric not in (*METRICS, *METRIC_ALIASES) or cell.cell.mean_of:
+                        continue
+                    for arm, answer in cell.answers.items():
+                        if answer.estimate is None or arm in answers or not answer.runs:
+                            continue
+                        shown = shown or cell.cell
+                        answers[arm] = self._baseline(cell.cell, arm, baseline, answer, notes)
+                cells.append(None if shown is None else FilledCell(_unpublished(shown), answers))
+            if any(c is not None for c in cells):
+                out.append(FilledRow(f"baseline_{baseline}", BASELINES[baseline], tuple(cells), baseline=True))
+        return out
+
+    def _baseline(self, cell: Cell, arm: str, baseline: str, answer: Answer, notes: _Notes) -> Answer:
+        chosen, _ = self._select(cell, arm)
+        facts = [baseline, cell.metric, cell.averaging, cell.of, cell.part, cell.epoch]
+
+        def compute() -> Estimate:
+            repeats = self._pooled(chosen, cell, baseline)
+            # Without an interval: a baseline does not depend on seeds, and its test set is the one of the rows above.
+            return repeats.estimate(_metric(cell, repeats.classes), with_interval=False)
+
+        try:
+            estimate = self.memory.estimate(_ids(chosen), facts, compute)
+        except LeukoBenchError as error:
+            return Answer(None, str(error), marks=(notes.mark(f"{BASELINES[baseline]}: {error}"),))
+        return Answer(None, estimate=estimate, simulated=answer.simulated, subset=answer.subset, runs=answer.runs)
+
+
+def logged_names(metric: str, part: str) -> tuple[str, ...]:
+    """Names under which a run may have logged a quantity that predictions cannot tell, the usual one first."""
+    if metric in ("loss", "autoencoder_loss"):
+        return (f"{part}_{metric}", f"{metric}_{part}", f"{part}/{metric}", metric)
+    return (metric, f"{part}_{metric}", f"autoencoder_{metric}")
+
+
+def _metric(cell: Cell, classes: tuple[str, ...]) -> Metric:
+    """The metric of a cell: of class `of` against the rest, else of the positive class of two, else the macro average."""
+    averaging: Any = cell.averaging
+    positive = cell.of or (DEFAULT_POSITIVE if DEFAULT_POSITIVE in classes else None)
+    if cell.of is not None and averaging is None:
+        averaging = "binary"
+    if averaging is None:
+        averaging = "binary" if len(classes) == 2 and positive is not None else "macro"
+    if averaging == "binary" and positive is None:
+        raise LeukoBenchError(
+            f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class by `of`"
+        )
+    return Metric(cell.metric or "accuracy", averaging, positive)
+
+
+def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None]], tuple[str, ...]]:
+    """Cells of the metrics that are shown beside the published ones, a list a row, and the titles of their columns.
+
+    Columns that are filled by the same runs in every row share them; where there are several such groups, the titles
+    say which.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for c in range(len(table.columns)):
+        column = [row[c] for row in grid]
+        if any(cell.kind == "reproducible" for cell in column):
+            groups.setdefault(tuple((cell.runs, cell.mean_of != ()) for cell in column), []).append(c)
+    titles: list[str] = []
+    rows: list[list[Cell | None]] = [[] for _ in grid]
+    for members in groups.values():
+        for metric in table.beside:
+            first = table.columns[members[0]]
+            title = TITLES.get(metric, metric)
+            titles.append(title if len(groups) == 1 else f"{first.title or first.id}: {title}")
+            for row, out in zip(grid, rows):
+                cell = row[members[0]]
+                shown = cell.kind == "reproducible" and not cell.mean_of
+                out.append(
+                    replace(
+                        _unpublished(cell),
+                        column=f"{cell.column}.{metric}",
+                        keys={**cell.keys, "column": title},
+                        metric=metric,
+                        averaging=None,
+                        part="test",
+                        of=None,
+                        unit="fraction" if cell.unit in ("count", "number") else cell.unit,
+                    )
+                    if shown
+                    else None
+                )
+    return rows, tuple(titles)
+
+
+def _unpublished(cell: Cell) -> Cell:
+    return replace(cell, printed=None, value=None, numbers=(), words=None, relation="=", note=None)
+
+
+def _with_means(row: FilledRow, rows: list[FilledRow]) -> FilledRow:
+    """Fill a row of means from the rows it averages.
+
+    Its limits are the means of their limits: the width it would have if all of them moved together, an upper bound.
+    """
+    by_ref = {cell.cell.ref: cell for r in rows for cell in r.cells if cell is not None}
+    cells: list[FilledCell | None] = []
+    for cell in row.cells:
+        if cell is None or not cell.cell.mean_of:
+            cells.append(cell)
+            continue
+        answers = {}
+        for arm in cell.answers:
+            parts = [by_ref[ref].answers.get(arm) for ref in cell.cell.mean_of]
+            answers[arm] = _mean_answer(cell.cell, [p for p in parts if p is not None])
+        cells.append(replace(cell, answers=answers))
+    return replace(row, cells=tuple(cells))
+
+
+def _mean_answer(cell: Cell, parts: list[Answer]) -> Answer:
+    estimates = [p.estimate for p in parts if p.estimate is not None]
+    if not estimates or len(estimates) < len(parts):
+        impossible = next((p for p in parts if p.verdict is Verdict.IMPOSSIBLE), None)
+        return impossible or Answer(Verdict.NOT_RUN, "some of the rows it averages are not run")
+    lows = [e.low for e in estimates if e.low is not None]
+    highs = [e.high for e in estimates if e.high is not None]
+    whole = len(lows) == len(highs) == len(estimates)
+    mean = float(np.mean([e.mean for e in estimates]))
+    estimate = replace(
+        estimates[0],
+        mean=mean,
+        low=float(np.mean(lows)) if whole else None,
+        high=float(np.mean(highs)) if whole else None,
+        values=tuple(e.mean for e in estimates),
+        method="mean of limits" if whole else "none",
+    )
+    reasons = list(dict.fromkeys(p.reason for p in parts if p.reason))
+    return Answer(
+        judge(cell, estimate, bool(reasons)),
+        ", ".join(reasons),
+        estimate,
+        None if cell.value is None else mean - cell.value,
+        "",
+        any(p.simulated for p in parts),
+        "; ".join(dict.fromkeys(p.subset for p in parts if p.subset)),
+        tuple(dict.fromkeys(m for p in parts for m in p.marks)),
+        runs=tuple(sorted({r for p in parts for r in p.runs})),
+    )
+
+
+def _folds(chosen: Sequence[Result]) -> str:
+    by_seed: dict[str, set[str]] = {}
+    for r in chosen:
+        by_seed.setdefault(r.params.get("seed", "0"), set()).add(r.params.get("fold", "0"))
+    counts = sorted({len(f) for f in by_seed.values()})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _ids(chosen: Iterable[Result | str]) -> str:
+    return " ".join(sorted(r if isinstance(r, str) else r.run_id for r in chosen))
