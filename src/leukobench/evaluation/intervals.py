@@ -11,8 +11,8 @@ other seeds and another test set:
    the metric needs all of them.
 2. Clopper-Pearson for a single proportion (accuracy, error rate, or recall, specificity, precision of one class) of one
    seed over independent samples.
-3. Where every resample gives the same value (nothing was ever wrong), a proportion takes Clopper-Pearson on the number
-   of units, since such a bootstrap says nothing; any other metric has no interval.
+3. Where every resample gives the same value (nothing was ever wrong), the bootstrap says nothing: a metric between 0
+   and 1 is then taken for a proportion of the units and takes Clopper-Pearson; any other has no interval.
 
 Draws come from a generator with a fixed seed: the same predictions give the same interval, in any order of runs.
 """
@@ -153,14 +153,16 @@ class Repeats:
             return None, None, "none"
         low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         if high - low < 1e-12:
-            return (*self._clopper_pearson(metric), "clopper-pearson") if proportion else (None, None, "none")
+            return (*self._clopper_pearson(metric), "clopper-pearson") if is_share(metric) else (None, None, "none")
         return float(low), float(high), "bootstrap"
 
     def _clopper_pearson(self, metric: Metric) -> tuple[float, float]:
         """Interval of a proportion whose trials are the test set's samples, or its subjects where those are the units."""
-        hits, trials = np.sum([proportion_counts(p, metric) for p in self.predicted], axis=0)
-        rate = hits / trials if trials else 0.0
-        units = trials / len(self.seeds)
+        if is_proportion(metric):
+            hits, trials = np.sum([proportion_counts(p, metric) for p in self.predicted], axis=0)
+            rate, units = (hits / trials if trials else 0.0), trials / len(self.seeds)
+        else:
+            rate, units = float(np.mean([score(p, metric) for p in self.predicted])), float(self.samples)
         if self.has_subjects:
             units *= (self.subjects or 0) / max(self.samples, 1)
         n = max(round(units), 1)
@@ -205,7 +207,7 @@ class Repeats:
 
     def _count_draws(self, metric: Metric) -> np.ndarray:
         confusions = self._resampled_confusions(metric)
-        values = count_metric(confusions, metric, self.classes)
+        values = np.array(count_metric(confusions, metric, self.classes))
         if metric.name not in ("accuracy", "error_rate"):
             needed = np.sum([p.confusion().sum(axis=1) for p in self.predicted], axis=0) > 0
             support = confusions.sum(axis=(1, 3))
@@ -233,6 +235,11 @@ def is_proportion(metric: Metric) -> bool:
     return metric.name in ("accuracy", "error_rate") or (
         metric.averaging == "binary" and metric.name in ("recall", "specificity", "precision", "ovr_accuracy")
     )
+
+
+def is_share(metric: Metric) -> bool:
+    """Whether the metric lies between 0 and 1 and is 0 or 1 only if everything is wrong or right."""
+    return metric.name not in ("mcc", "kappa", "log_loss", "brier", "ece", "tp", "fn", "fp", "tn")
 
 
 def proportion_counts(predicted: Predicted, metric: Metric) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from leukobench.evaluation.metrics import DEFAULT_POSITIVE, LOWER_IS_BETTER, MET
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import Index, Result, ResultSet, one_configuration
-from leukobench.papers.spec import Arm, Cell, Paper, Table
+from leukobench.papers.spec import Arm, Cell, Paper, Table, merge_overrides, printed_decimals
 
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
 """The one arm of a paper file that names none."""
@@ -349,14 +349,16 @@ class _Engine:
     def _select(self, cell: Cell, arm: str) -> tuple[list[Result], int]:
         """The runs of one configuration that fill a cell under an arm, and how many configurations were passed over.
 
-        Runs that a narrower arm of the same cell selects are that arm's (`protocol=leak_free split=official` is
+        Runs that a narrower arm of the paper selects are that arm's (`protocol=leak_free split=official` is
         narrower than `protocol=leak_free`).
         """
         wanted = cell.overrides(arm) if cell.arms else cell.runs
         narrower = [
             overrides
-            for other, choice in cell.arms.items()
-            if other != arm and choice.possible and set(overrides := cell.overrides(other)) > set(wanted)
+            for other, choice in self.paper.arms.items()
+            if other != arm
+            and choice.possible
+            and set(overrides := merge_overrides(cell.runs, choice.overrides)) > set(wanted)
         ]
         key = (*wanted, *(o for overrides in narrower for o in ("|", *overrides)))
         if key not in self._selected:
@@ -615,7 +617,10 @@ def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None
 
 
 def _unpublished(cell: Cell) -> Cell:
-    return replace(cell, printed=None, value=None, numbers=(), words=None, relation="=", note=None)
+    """The cell with nothing published in it; decimals that only follow the printed text go with it."""
+    follows = cell.printed is not None and cell.decimals == printed_decimals(cell.printed)
+    decimals = None if follows else cell.decimals
+    return replace(cell, printed=None, value=None, numbers=(), words=None, relation="=", note=None, decimals=decimals)
 
 
 def _with_means(row: FilledRow, rows: list[FilledRow]) -> FilledRow:

@@ -6,15 +6,15 @@ is published and that has one arm keeps one line a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Literal
 
 from leukobench.evaluation.intervals import Estimate
 from leukobench.papers.spec import Cell
-from leukobench.papers.tables import Answer, FilledCell, FilledRow, FilledTable, Verdict
+from leukobench.papers.tables import SIZE_METRICS, Answer, FilledCell, FilledRow, FilledTable, Verdict
 
-Kind = str
-"""Kind of a line: `published`, `arm`, `baseline`."""
+Kind = Literal["published", "arm", "baseline"]
 NOTHING = "–"
 
 
@@ -119,7 +119,8 @@ def number(value: float, cell: Cell, signed: bool = False) -> str:
     decimals = _decimals(cell, scaled)
     exact = Decimal(repr(round(scaled, 12)))
     rounded = exact.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
-    rounded = abs(rounded) if rounded == 0 else rounded
+    if rounded == 0:
+        return f"±{abs(rounded):f}" if signed else f"{abs(rounded):f}"
     return f"{rounded:+,f}" if signed else f"{rounded:,f}"
 
 
@@ -174,8 +175,6 @@ def _styles(table: FilledTable) -> list[Cell | None]:
 
 def _styled(cell: Cell, style: Cell | None) -> Cell:
     """The cell in the unit of its column, where it has none of its own because nothing is printed in it."""
-    from dataclasses import replace
-
     if cell.printed is not None or cell.decimals is not None or style is None or cell.unit in ("count", "number"):
         return cell
     return replace(cell, unit=style.unit)
@@ -214,12 +213,13 @@ def _detail(answer: Answer, cell: Cell) -> str:
 def _sizes(row: FilledRow, arm: str) -> str:
     if row.baseline:
         return ""
-    found: dict[str, None] = {}
+    found: dict[str, bool] = {}
     for cell in row.cells:
         answer = cell.answers.get(arm) if cell is not None else None
         if cell is not None and answer is not None and answer.estimate is not None and not cell.cell.mean_of:
-            found[sizes_text(answer.estimate, answer.folds)] = None
-    return "; ".join(found)
+            found.setdefault(sizes_text(answer.estimate, answer.folds), cell.cell.metric in SIZE_METRICS)
+    # A column that itself counts samples says nothing of the others' test sets.
+    return "; ".join(text for text, is_size in found.items() if not is_size or len(found) == 1)
 
 
 def _many(n: int, word: str) -> str:

@@ -127,9 +127,9 @@ def csv_text(tables: Sequence[FilledTable]) -> str:
                 for arm, a in filled.answers.items():
                     e = a.estimate
                     values = {
-                        "mean": _plain(e and e.mean),
-                        "low": _plain(e and e.low),
-                        "high": _plain(e and e.high),
+                        "mean": _plain(e.mean if e else None),
+                        "low": _plain(e.low if e else None),
+                        "high": _plain(e.high if e else None),
                         "method": e.method if e else "",
                         "unit": e.unit if e else "",
                         "seeds": e.seeds if e else "",
