@@ -72,6 +72,20 @@ def test_weights_from_a_file_are_all_loaded(resnet_file):
     assert model.required_normalisation == IMAGENET
 
 
+def test_a_transformers_weights_load_from_a_file_too(tmp_path):
+    network = timm.create_model("vit_tiny_patch16_224")
+    save_file(network.state_dict(), tmp_path / "vit.safetensors")
+    model = transfer.timm_network(
+        (3, 224, 224), 2, name="vit_tiny_patch16_224", weights=str(tmp_path / "vit.safetensors")
+    )
+    assert torch.equal(model.backbone.blocks[3].attn.qkv.weight, network.blocks[3].attn.qkv.weight)
+
+
+def test_a_loaded_network_keeps_no_second_copy_of_its_weights(resnet_file):
+    network = weights.timm_backbone("resnet18", pretrained=True, weights=str(resnet_file))
+    assert not any(isinstance(v, dict) for v in network.pretrained_cfg.values())
+
+
 def test_alexnet_takes_a_file_as_well(tmp_path):
     network = torchvision.models.AlexNet()
     save_file(network.state_dict(), tmp_path / "alexnet.safetensors")

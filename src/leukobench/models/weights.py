@@ -58,9 +58,11 @@ def timm_backbone(name: str, *, pretrained: bool, weights: str | None, drop_rate
         overlay: dict[str, Any] = {"file": str(path)}
         if path.suffix != ".npz":
             state = _read(path)
-            if "_conv_stem.weight" in state:
-                overlay = {"state_dict": _rename_efficientnet_lite(state, name, path)}
-        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, drop_rate=drop_rate)
+            overlay = {"state_dict": _rename_efficientnet_lite(state, name, path) if _is_lite(state) else state}
+        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, drop_rate=drop_rate)
+        cfg: Any = network.pretrained_cfg
+        cfg.pop("state_dict", None)  # the network would keep a second copy of its weights
+        return network
     except ConfigError:
         raise
     except Exception as error:
@@ -208,6 +210,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         return timm.models.load_state_dict(str(path))
     except Exception as error:
         raise ConfigError(f"{path} is not a readable weights file: {_first_lines(error)}") from error
+
+
+def _is_lite(state: Mapping[str, Tensor]) -> bool:
+    return "_conv_stem.weight" in state
 
 
 def _rename_efficientnet_lite(state: Mapping[str, Tensor], name: str, path: Path) -> dict[str, Tensor]:
