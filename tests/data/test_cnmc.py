@@ -226,6 +226,11 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path, monkeypa
     assert len(CNMC(root).load()) == 6
 
 
+def test_a_folder_inside_simulated_data_is_simulated_too(tmp_path):
+    root = write_layout(tmp_path)
+    assert CNMC(root / "C-NMC_Leukemia" / "training_data").load().simulated
+
+
 # Faults
 
 

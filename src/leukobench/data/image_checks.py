@@ -30,7 +30,7 @@ from leukobench.data.image_files import (
     unpack_zip,
     unpack_zips,
 )
-from leukobench.data.simulated import is_simulated
+from leukobench.data.simulated import MARK, is_simulated
 from leukobench.errors import FaultyDataError, MissingDataError
 
 FILE_COLUMNS = ("id", "label", "subject", "series", "official", "part", "path", "size", "sha256")
@@ -464,7 +464,9 @@ class ImageSource(DataSource):
         )
 
     def _is_simulated(self, root: Path) -> bool:
-        return is_simulated(root) or any(is_simulated(p) for p in root.iterdir() if p.is_dir())
+        """Whether any of the files is marked as simulated: in the root, in a folder around it, or anywhere below."""
+        around = (root, *root.resolve().parents[:2])
+        return any(is_simulated(p) for p in around) or any(p.name == MARK for p in find_files(root))
 
 
 def quick_findings(table: ImageTable, contents: Sequence[str | None]) -> tuple[Finding, ...]:
