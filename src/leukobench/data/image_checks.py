@@ -420,6 +420,16 @@ class ImageSource(DataSource):
             return self.root
         raise MissingDataError(self._instructions("is not downloaded by LeukoBench"))
 
+    def simulate(self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0) -> Path:
+        """Write simulated images in the official layout below `out`; see `leukobench.data.simulate_images`."""
+        from leukobench.data import simulate_images
+
+        function = getattr(simulate_images, f"simulate_{self.name}", None)
+        if function is None:
+            return super().simulate(out, samples, subjects, seed)
+        with console_progress() as progress:
+            return function(Path(out), samples, subjects, seed, progress)
+
     def _has_images(self, root: Path) -> bool:
         return root.is_dir() and any(p.suffix.lower() in (*self.suffixes, ".zip") for p in find_files(root))
 
