@@ -18,7 +18,7 @@ import pandas as pd
 from leukobench.data.base import Dataset, DataSource, ExpressionDataset, expression_dataset
 from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
 from leukobench.data.splits import Split, Splitter
-from leukobench.errors import ConfigError, LeukoBenchError, SplitError
+from leukobench.errors import ConfigError, LeukoBenchError
 from leukobench.settings import Settings
 from leukobench.tracking import identity as identities
 from leukobench.training.protocol import Protocol
@@ -331,16 +331,3 @@ def prediction_frame(
         columns |= {f"p_{c}": p[:, i].astype(np.float32) for i, c in enumerate(dataset.classes)}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
-
-
-__all__ = [
-    "Job",
-    "Prepared",
-    "SplitError",
-    "build",
-    "folds",
-    "identity_of",
-    "load_dataset",
-    "prepare",
-    "training_id_of",
-]

@@ -16,6 +16,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
+from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
 from leukobench.data.base import ExpressionDataset, ImageDataset
@@ -205,6 +206,7 @@ def _fit(
         accelerator=trainer_node.get("accelerator", "auto"),
         precision=trainer_node.get("precision", "32-true"),
         callbacks=[watcher],
+        enable_checkpointing=True,
         profiler=trainer_node.get("profiler"),
     )
     if trainer_node.get("tf32"):
@@ -212,8 +214,6 @@ def _fit(
     if trainer_node.get("compile"):
         classifier.network.compile()
     trainer.fit(classifier)
-    if watcher.error is not None:
-        raise watcher.error
     if interruption.requested and wanted and classifier.progress.epoch < job.epochs:
         return "interrupted"
     if classifier.progress.epoch < job.epochs and classifier.recipe.patience is None:
@@ -226,8 +226,11 @@ def _fit(
     return "finished"
 
 
-class _Watcher(pl.Callback):
-    """Writes results at checkpoint epochs and a checkpoint where time has passed; stops when asked to."""
+class _Watcher(Checkpoint):
+    """Writes results at checkpoint epochs and a checkpoint where time has passed; stops when asked to.
+
+    A `Checkpoint`, because Lightning calls those after the module's own end of epoch.
+    """
 
     def __init__(
         self,
@@ -240,7 +243,6 @@ class _Watcher(pl.Callback):
         self.folder, self.finish, self.on_epoch = folder, finish, on_epoch
         self.interruption, self.every = interruption, every
         self.saved = time.monotonic()
-        self.error: Exception | None = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, Classifier)

@@ -1,0 +1,67 @@
+"""Registration with Hydra: the sweeper `planned`, the way to LeukoBench's configs, and resolvers for its settings."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+@dataclass
+class PlannedSweeperConf:
+    """Config of `hydra/sweeper=planned`; `params` is the grid, as for Hydra's basic sweeper."""
+
+    _target_: str = "hydra_plugins.leukobench.PlannedSweeper"
+    params: dict[str, str] | None = field(default=None)
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="planned", node=PlannedSweeperConf, provider="leukobench")
+
+
+def _settings() -> Any:
+    from leukobench import settings
+
+    return settings.resolve()
+
+
+OmegaConf.register_new_resolver("leukobench.data", lambda: str(_settings().data), replace=True)
+OmegaConf.register_new_resolver("leukobench.output", lambda: str(_settings().output), replace=True)
+OmegaConf.register_new_resolver("leukobench.store", lambda: _settings().store, replace=True)
+
+
+class LeukoBenchSearchPath(SearchPathPlugin):
+    """Makes LeukoBench's configs, and those of a user's own folder, known to any primary config."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from leukobench import settings
+
+        user = settings.user_conf_dir()
+        if user is not None:
+            search_path.append("leukobench-user", f"file://{user.resolve()}")
+        search_path.append("leukobench", f"file://{settings.conf_dir()}")
+
+
+class PlannedSweeper(Sweeper):
+    """Plans the whole grid, then runs what is left of it; see `leukobench.sweeps.planner`."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        self.params = params or {}
+        self.context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task_function, self.config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from leukobench.sweeps.guard import guarded
+        from leukobench.sweeps.launch import sweep
+
+        assert self.context is not None
+        assert self.config is not None
+        assert self.task_function is not None
+        return guarded(sweep)(self.context, self.config, self.task_function, dict(self.params), arguments)

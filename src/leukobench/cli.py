@@ -1,0 +1,277 @@
+"""The command `leukobench`: thin. Nothing heavy is imported until a subcommand runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from leukobench import __version__
+from leukobench.errors import LeukoBenchError
+
+F = TypeVar("F", bound=Callable[..., Any])
+HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+class Group(click.Group):
+    """Shows LeukoBench's own errors as one message, without a traceback unless `--debug`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LeukoBenchError as e:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"error: {e}", err=True)
+            sys.exit(1)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="leukobench")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Benchmark harness for leukemia classification: sweeps, MLflow runs, published tables rebuilt.
+
+    \b
+    leukobench sweep quickstart      launch a sweep; every run is logged to MLflow
+    leukobench ui                    browse the runs
+    leukobench tables quickstart     rebuild the table from what the runs logged
+    """
+    if debug:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+def settings_options(function: F) -> F:
+    """Options that name store, data and output folder."""
+    for option in (
+        click.option("--store", help="MLflow tracking URI [MLFLOW_TRACKING_URI, else SQLite in the output folder]."),
+        click.option("--output", help="Output folder [LEUKOBENCH_OUTPUT, else ./outputs]."),
+        click.option("--data-root", "data", help="Folder of data sets [LEUKOBENCH_DATA, else ./data]."),
+    ):
+        function = option(function)
+    return function
+
+
+def run_hydra(folder: Path, name: str, arguments: list[str]) -> None:
+    """Hand over to Hydra with a primary config; errors of LeukoBench come back as themselves."""
+    import hydra
+
+    from leukobench.sweeps import guard
+
+    sys.argv = ["leukobench", *arguments]
+    with guard.collecting() as caught:
+        hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(guard.task)()
+    caught.raise_any()
+
+
+@cli.command(context_settings=HYDRA, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("-h", "--help", "show_help", is_flag=True, help="Show this help.")
+@click.pass_context
+def train(ctx: click.Context, arguments: tuple[str, ...], show_help: bool) -> None:
+    """One run, or several with -m: plain Hydra.
+
+    Any key of the config can be overridden; --cfg job shows it, --info defaults shows where it comes from.
+
+    \b
+    leukobench train model=gene_mlp optimizer=rmsprop epochs=50
+    leukobench train -m model=logistic,gene_mlp seed=0,1,2
+    leukobench train split=kfold fold=all evaluate_at=[10,20,50]
+    leukobench train --config-dir my_configs data=my_data
+    """
+    if show_help:
+        click.echo(ctx.get_help())
+        return
+    from leukobench.settings import conf_dir
+
+    run_hydra(conf_dir(), "train", list(arguments))
+
+
+@cli.command(context_settings=HYDRA, add_help_option=False)
+@click.argument("name", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--force", is_flag=True, help="Run again what is finished.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@click.option("-h", "--help", "show_help", is_flag=True, help="Show this help.")
+@click.pass_context
+def sweep(
+    ctx: click.Context,
+    name: str | None,
+    arguments: tuple[str, ...],
+    dry_run: bool,
+    force: bool,
+    fail_fast: bool,
+    show_help: bool,
+) -> None:
+    """Launch the sweep in sweeps/NAME.yaml: the same as Hydra's multirun on that file.
+
+    Overriding a swept key replaces its values. Finished runs are never run twice.
+
+    \b
+    leukobench sweep quickstart
+    leukobench sweep fata model=vgg16 epochs=10,20 seed=0,1,2
+    leukobench sweep rai protocol=leak_free --dry-run
+    """
+    if show_help or name is None:
+        click.echo(ctx.get_help())
+        sys.exit(0 if show_help else 2)
+    from leukobench.settings import find_sweep
+
+    path = find_sweep(name)
+    flags = {"dry_run": dry_run, "force": force, "fail_fast": fail_fast}
+    switches = [f"planner.{key}=true" for key, on in flags.items() if on]
+    run_hydra(path.parent, path.stem, ["--multirun", *arguments, *switches])
+
+
+@cli.command()
+@click.argument("name")
+@settings_options
+@click.option("--jobs", is_flag=True, help="List every job.")
+def status(name: str, jobs: bool, **where: str | None) -> None:
+    """The sweep's jobs: done, failed, unfinished, not started; time spent and left.
+
+    \b
+    leukobench status quickstart
+    leukobench status fata --store http://server:5000
+    """
+    from leukobench.commands import show_status
+
+    show_status(name, jobs, where)
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("only", nargs=-1, metavar="[TABLE]...")
+@click.option("--format", "form", type=click.Choice(["md", "csv", "tex", "html"]), help="Default: for the terminal.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
+@click.option("--refresh", is_flag=True, help="Read the whole store again instead of what is new.")
+@settings_options
+def tables(
+    name: str, only: tuple[str, ...], form: str | None, out: Path | None, refresh: bool, **where: str | None
+) -> None:
+    """Rebuild the tables of a paper (or `all`) from the runs in the store, beside what was published.
+
+    \b
+    leukobench tables quickstart
+    leukobench tables fata table_3 --format md
+    leukobench tables all --format html --out report
+    """
+    from leukobench.commands import show_tables
+
+    show_tables(name, only, form, out, refresh, where)
+
+
+@cli.group()
+def data() -> None:
+    """List, get, check and simulate data sets."""
+
+
+@data.command("list")
+@settings_options
+def data_list(**where: str | None) -> None:
+    """All data sets: what they hold, whether they are here, their licence.
+
+    \b
+    leukobench data list
+    """
+    from leukobench.commands import list_data
+
+    list_data(where)
+
+
+@data.command("get")
+@click.argument("name")
+@settings_options
+def data_get(name: str, **where: str | None) -> None:
+    """Download a data set, or say exactly how to get it where a licence form stands in between.
+
+    \b
+    leukobench data get golub
+    leukobench data get cnmc --data-root /data
+    """
+    from leukobench.commands import get_data
+
+    get_data(name, where)
+
+
+@data.command("check")
+@click.argument("name")
+@click.argument("overrides", nargs=-1)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of this data set.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@settings_options
+def data_check(name: str, overrides: tuple[str, ...], root: Path | None, as_json: bool, **where: str | None) -> None:
+    """Read everything and report what is wrong. Exit status 1 where anything is.
+
+    \b
+    leukobench data check golub38
+    leukobench data check cnmc --root /data/C-NMC_Leukemia
+    leukobench data check cumida --json > report.json
+    """
+    from leukobench.commands import check_data
+
+    sys.exit(0 if check_data(name, overrides, root, as_json, where) else 1)
+
+
+@data.command("simulate")
+@click.argument("name")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--samples", type=int, help="How many samples.")
+@click.option("--subjects", type=int, help="How many subjects.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@settings_options
+def data_simulate(
+    name: str, out: Path, samples: int | None, subjects: int | None, seed: int, **where: str | None
+) -> None:
+    """Write simulated data in the official layout, marked as simulated wherever they are used.
+
+    \b
+    leukobench data simulate cnmc --out data/cnmc --samples 400 --subjects 20
+    """
+    from leukobench.commands import simulate_data
+
+    simulate_data(name, out, samples, subjects, seed, where)
+
+
+@cli.command()
+@click.option("--port", type=int, default=5000, show_default=True)
+@settings_options
+def ui(port: int, **where: str | None) -> None:
+    """The MLflow UI on 127.0.0.1 over the store that sweeps log to.
+
+    \b
+    leukobench ui
+    leukobench ui --port 5001 --output outputs
+    """
+    from leukobench.commands import serve_ui
+
+    serve_ui(port, where)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@settings_options
+def sync(name: str | None, **where: str | None) -> None:
+    """Deliver run folders that the store does not hold yet (it was out of reach, or another one is meant).
+
+    \b
+    leukobench sync
+    leukobench sync fata --store http://server:5000
+    """
+    from leukobench.commands import sync_folders
+
+    sync_folders(name, where)
+
+
+def main() -> None:
+    """Entry point."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    cli()

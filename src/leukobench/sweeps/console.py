@@ -1,0 +1,150 @@
+"""What a sweep shows: the plan, one live display while it runs (plain lines where there is no terminal), the summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console as Rich
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from leukobench.settings import Settings
+from leukobench.sweeps.plan import Plan, run_name
+from leukobench.tracking.store import Entry
+from leukobench.training.run import Training
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `5 h 10 min`."""
+    s = round(seconds)
+    if s < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min {s % 60} s"
+    return f"{s // 3600} h {s % 3600 // 60} min"
+
+
+class Console:
+    """Prints to standard error, so that a table on standard output stays clean."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.rich = Rich(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.rich.print(f"[yellow]warning:[/yellow] {_plain(text)}")
+
+    @contextmanager
+    def planning(self, jobs: int) -> Iterator[Callable[[int, int], None] | None]:
+        if not self.rich.is_terminal or jobs < 200:
+            yield None
+            return
+        with self._progress() as progress:
+            bar = progress.add_task("planning", total=jobs)
+            yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+    def plan(self, name: str, plan: Plan, entries: Mapping[str, Entry]) -> None:
+        """The plan before it runs."""
+        asked = len(plan.jobs) + plan.duplicates
+        say = self.rich.print
+        line = f"[bold]sweep {name}[/bold]: {asked} jobs asked"
+        if plan.duplicates:
+            line += f", {plan.duplicates} of them twice"
+        line += f", {len(plan.done)} done, {len(plan.jobs) - len(plan.done)} to do in {len(plan.trainings)} trainings"
+        estimate = plan.seconds(entries)
+        if plan.trainings and estimate is not None:
+            line += f", about {duration(estimate)}"
+        say(line)
+        for reason, count in plan.not_merged.items():
+            say(f"  {count} jobs are trained each by itself: {reason}")
+        for overrides, reason in plan.left_out:
+            say(f"  left out: {_plain(overrides)}: {_plain(reason)}")
+        for identity, entry in list(plan.done.items())[:3] if len(plan.jobs) > 3 else plan.done.items():
+            say(f"  done before: {_plain(entry.name)} (run {entry.run_id}, identity {identity[:12]})")
+        if len(plan.done) > 3 and len(plan.jobs) > 3:
+            say(f"  … and {len(plan.done) - 3} more")
+
+    @contextmanager
+    def running(self, plan: Plan, entries: Mapping[str, Entry]) -> Iterator[Live]:
+        total = len(plan.trainings)
+        if self.rich.is_terminal and total:
+            with self._progress() as progress:
+                yield Live(self.rich, total, progress)
+        else:
+            yield Live(self.rich, total, None)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.rich,
+            transient=True,
+        )
+
+    def summary(
+        self, name: str, plan: Plan, states: Mapping[str, str], failures: Mapping[str, str], settings: Settings
+    ) -> None:
+        finished = sum(s == "finished" for s in states.values())
+        say = self.rich.print
+        say(
+            f"[bold]sweep {name}[/bold]: {finished} of {len(plan.trainings)} trainings finished; store {settings.store}"
+        )
+        names = {t.id: run_name(t.job) for t in plan.trainings}
+        shown: set[str] = set()
+        for id, reason in failures.items():
+            if reason in shown:
+                continue
+            shown.add(reason)
+            alike = sum(r == reason for r in failures.values()) - 1
+            more = f" (and {alike} more alike)" if alike else ""
+            trace = settings.output / "runs" / id / "traceback.txt"
+            say(f"  [red]failed[/red] {_plain(names[id])}{more}: {_plain(reason)} ({trace})")
+
+
+class Live:
+    """Progress of the trainings of one launch."""
+
+    def __init__(self, rich: Rich, total: int, progress: Progress | None) -> None:
+        self.rich, self.total, self.progress = rich, total, progress
+        self.done = 0
+        self.began = time.monotonic()
+        self.said = self.began
+        self.bar: Any = None if progress is None else progress.add_task("trainings", total=total, note="")
+        self.inner: Any = None if progress is None else progress.add_task("epochs", total=1, note="")
+
+    def start(self, training: Training) -> None:
+        if self.progress is not None:
+            self.progress.update(self.bar, note=_plain(run_name(training.job, with_epochs=False)))
+            self.progress.reset(self.inner, total=training.epochs[-1])
+
+    def on_epoch(self, epoch: int, total: int, row: Mapping[str, float]) -> None:
+        if self.progress is not None:
+            note = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in row.items() if k.endswith("accuracy"))
+            self.progress.update(self.inner, completed=epoch, total=total, note=note)
+
+    def end(self, training: Training, state: str) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress.update(self.bar, completed=self.done)
+            return
+        now = time.monotonic()
+        if state != "finished" or now - self.said > 10 or self.done == self.total:
+            left = (now - self.began) / self.done * (self.total - self.done)
+            self.rich.print(
+                f"  {self.done}/{self.total} {_plain(run_name(training.job))}: {state}"
+                + (
+                    f", about {duration(left)} left"
+                    if self.done < self.total
+                    else f", {duration(now - self.began)} in all"
+                )
+            )
+            self.said = now
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,276 @@
+"""Launching: from Hydra's hands to a plan, from the plan to trainings, from run folders to the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.settings import Settings
+from leukobench.sweeps.compose import Composer, grid
+from leukobench.sweeps.console import Console
+from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
+from leukobench.tracking.folder import RunFolder, read_json, write_json
+from leukobench.tracking.store import Entry, Store, SweepRun
+from leukobench.training.job import Job
+from leukobench.training.run import Interruption, Training, run_training
+
+IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+class Outcome(LeukoBenchError):
+    """A sweep that ended with failures, after its summary was printed."""
+
+
+def sweep(
+    context: HydraContext, config: DictConfig, task: TaskFunction, params: dict[str, str], arguments: list[str]
+) -> dict[str, str]:
+    """Plan and run a grid; called by the sweeper.
+
+    Returns:
+        State of each training by id.
+    """
+    loader = context.config_loader
+    parser = OverridesParser.create(config_loader=loader)
+    composer = Composer(
+        lambda overrides: loader.load_sweep_config(config, overrides),
+        lambda key: key.startswith("hydra/") or bool(loader.get_group_options(key)),
+        parser,
+    )
+    values = grid(params, arguments, parser)
+    launcher_target = str(config.hydra.launcher._target_)
+    left_out: list[tuple[str, str]] = []
+    jobs = expand(composer.jobs(values), left_out)
+    if not jobs:
+        raise LeukoBenchError("no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3]))
+    launcher = None
+    if launcher_target != IN_PROCESS:
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    return run_jobs(jobs, left_out, launcher)
+
+
+def run_single(config: DictConfig) -> dict[str, str]:
+    """Plan and run one composed config, without a sweeper (`leukobench train` without `-m`)."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    choices = {k: str(v) for k, v in hydra.runtime.choices.items() if v is not None and "/" not in str(k)}
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    job = Job({str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task))
+    return run_jobs(expand([job]), [], None)
+
+
+def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any | None) -> dict[str, str]:
+    """Plan jobs against the store, print the plan, run what is left, deliver, print the summary."""
+    first = jobs[0]
+    settings, planner = first.settings, first.config["planner"]
+    name = str(first.config["sweep"])
+    console = Console()
+    store, sweep_run, entries = None, None, {}
+    try:
+        store = Store(settings)
+        found = store.find_sweep(name)
+        entries = store.entries(found) if found else {}
+    except StoreError as e:
+        if not (settings.output / "runs").is_dir() and not planner.get("dry_run"):
+            raise
+        console.warn(f"{e}\nRunning on: results stay in {settings.output} until they can be delivered.")
+    with console.planning(len(jobs)) as progress:
+        plan = make_plan(
+            jobs,
+            entries,
+            merge=bool(planner["merge"]),
+            force=bool(planner["force"]),
+            left_out=left_out,
+            progress=progress,
+        )
+    console.plan(name, plan, entries)
+    if planner["dry_run"]:
+        return {}
+    if planner["force"]:
+        forget_results(plan, settings)
+    if store is not None:
+        sweep_run = store.open_sweep(name)
+        store.write_plan(sweep_run, [record(p) for p in plan.jobs])
+    states: dict[str, str] = {}
+    if launcher is not None and plan.trainings:
+        folder = save_plan(plan, settings, name)
+        launches = [[f"+planned.folder={folder}", f"+planned.index={i}"] for i in range(len(plan.trainings))]
+        launcher.launch(launches, initial_job_idx=0)
+        states = {t.id: _folder(settings, t).run().get("state", "unfinished") for t in plan.trainings}
+        if store is not None and sweep_run is not None:
+            for training in plan.trainings:
+                deliver(store, sweep_run, training, console)
+    else:
+        with console.running(plan, entries) as live, Interruption().watching() as interruption:
+            for training in plan.trainings:
+                states[training.id] = execute(training, store, sweep_run, console, live, interruption)
+                if interruption.requested or (states[training.id] == "failed" and planner["fail_fast"]):
+                    break
+    if store is not None and sweep_run is not None:
+        facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
+        try:
+            store.close_sweep(sweep_run, facts)
+        except StoreError as e:
+            console.warn(str(e))
+    failures = {
+        t.id: _folder(settings, t).run().get("error", "") for t in plan.trainings if states.get(t.id) == "failed"
+    }
+    console.summary(name, plan, states, failures, settings)
+    if failures:
+        raise Outcome(f"{len(failures)} of {len(plan.trainings)} trainings failed; they run again at the next launch")
+    if any(s == "interrupted" for s in states.values()):
+        raise Outcome(f"interrupted; the same command goes on where it stopped: leukobench sweep {name}")
+    return states
+
+
+def execute(
+    training: Training,
+    store: Store | None,
+    sweep_run: SweepRun | None,
+    console: Console,
+    live: Any = None,
+    interruption: Interruption | None = None,
+) -> str:
+    """Run one training and deliver it; an unreachable store costs a warning, never a result."""
+    if live is not None:
+        live.start(training)
+    state = run_training(training, on_epoch=None if live is None else live.on_epoch, interruption=interruption)
+    if live is not None:
+        live.end(training, state)
+    if store is not None and sweep_run is not None:
+        deliver(store, sweep_run, training, console)
+    return state
+
+
+def deliver(store: Store, sweep_run: SweepRun, training: Training, console: Console) -> None:
+    """Deliver one training's folder; warn where the store does not take it."""
+    folder = RunFolder.of(training.job.settings.output, training.id)
+    order = delivery_record(training)
+    write_json(folder.path / "delivery.json", {"sweep": sweep_run.name, **order})
+    try:
+        store.deliver(sweep_run, folder, order)
+    except StoreError as e:
+        console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
+
+
+def delivery_record(training: Training) -> dict[str, Any]:
+    """What `Store.deliver` needs to know beside the folder."""
+    job = training.job
+    tags = {"leukobench.protocol": job.protocol.name, "leukobench.paper": str(job.config.get("paper") or "")}
+    if training.shared:
+        tags["leukobench.shared"] = training.shared
+    return {
+        "training": training.id,
+        "name": run_name(job, with_epochs=False) + f" · epochs {', '.join(map(str, training.epochs))}",
+        "tags": tags,
+        "jobs": [
+            {
+                "identity": training.identities[e],
+                "epochs": e,
+                "params": training.jobs[e].params(),
+                "overrides": list(training.jobs[e].overrides),
+                "name": run_name(training.jobs[e]),
+            }
+            for e in training.epochs
+        ],
+    }
+
+
+def _folder(settings: Settings, training: Training) -> RunFolder:
+    return RunFolder.of(settings.output, training.id)
+
+
+def forget_results(plan: Plan, settings: Settings) -> None:
+    """With `--force`: remove the folders of what is run again."""
+    import shutil
+
+    for training in plan.trainings:
+        shutil.rmtree(_folder(settings, training).path, ignore_errors=True)
+
+
+def save_plan(plan: Plan, settings: Settings, name: str) -> Path:
+    """Save all composed trainings, from which launched processes run: an edit of a config file reaches none of them."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S") + f"-{os.getpid()}"
+    folder = settings.output / "plans" / f"{name}-{stamp}"
+    for i, training in enumerate(plan.trainings):
+        body = {
+            "id": training.id,
+            "shared": training.shared,
+            "identities": training.identities,
+            "jobs": {e: asdict(j) for e, j in training.jobs.items()},
+        }
+        write_json(folder / f"{i:05d}.json", body)
+    return folder
+
+
+def load_planned(folder: str | Path, index: int) -> Training:
+    """A training of a saved plan."""
+    body = read_json(Path(folder) / f"{index:05d}.json")
+    if body is None:
+        raise LeukoBenchError(f"no training {index} in the saved plan {folder}")
+    jobs = {int(e): Job(j["config"], j["choices"], tuple(j["overrides"])) for e, j in body["jobs"].items()}
+    return Training(body["id"], jobs, {int(e): i for e, i in body["identities"].items()}, body["shared"])
+
+
+def task(config: DictConfig) -> Any:
+    """Hydra's task function: a training of a saved plan, or one run."""
+    planned = config.get("planned")
+    if planned is None:
+        return run_single(config)
+    training = load_planned(planned.folder, int(planned.index))
+    console = Console(quiet=True)
+    return execute(training, None, None, console)
+
+
+def sync(settings: Settings, name: str | None = None) -> tuple[int, int]:
+    """Deliver every run folder that the store does not hold yet.
+
+    Returns:
+        Delivered and skipped folders.
+    """
+    store = Store(settings)
+    delivered = skipped = 0
+    sweeps: dict[str, SweepRun] = {}
+    for path in sorted((settings.output / "runs").glob("*/delivery.json")):
+        order: Mapping[str, Any] = read_json(path)
+        if name is not None and order["sweep"] != name:
+            skipped += 1
+            continue
+        sweep_run = sweeps.setdefault(order["sweep"], store.open_sweep(order["sweep"]))
+        store.deliver(sweep_run, RunFolder(path.parent), order)
+        delivered += 1
+    for sweep_run in sweeps.values():
+        store.close_sweep(sweep_run, {})
+    return delivered, skipped
+
+
+def status(settings: Settings, name: str) -> tuple[list[dict[str, Any]], dict[str, Entry]]:
+    """Jobs of a sweep with their states: `done`, `failed`, `unfinished`, `not started`.
+
+    Raises:
+        StoreError: The store has no such sweep.
+    """
+    store = Store(settings)
+    sweep_run = store.find_sweep(name)
+    if sweep_run is None:
+        raise StoreError(f"the store {settings.store} has no sweep {name!r}; launch it: leukobench sweep {name}")
+    entries = store.entries(sweep_run)
+    jobs = store.read_plan(sweep_run)
+    words = {"FINISHED": "done", "FAILED": "failed", "RUNNING": "unfinished", "KILLED": "unfinished"}
+    for job in jobs:
+        entry = entries.get(job["identity"])
+        job["state"] = "not started" if entry is None else words.get(entry.status, "unfinished")
+        job["seconds"] = None if entry is None else entry.seconds
+        job["run_id"] = None if entry is None else entry.run_id
+    return jobs, entries

@@ -1,0 +1,170 @@
+"""The plan: which results are asked for, which are there, and which trainings are left to do.
+
+Nothing here trains, prints or talks to Hydra; jobs come composed, the store's entries come read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from leukobench.errors import ConfigError, LeukoBenchError
+from leukobench.tracking.store import Entry
+from leukobench.training.job import Job, check_families, folds, identity_of, training_id_of
+from leukobench.training.run import Training
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One result that is asked for."""
+
+    identity: str
+    training: str
+    job: Job
+
+
+@dataclass
+class Plan:
+    """Attributes:
+    jobs: Every distinct result asked for, in grid order.
+    trainings: What is left to do, in the order of doing.
+    done: Store entries of the results that are finished.
+    duplicates: How many jobs asked for a result that another asks for too.
+    left_out: Combinations that make no sense, with the reason.
+    not_merged: Reasons why jobs that differ only in epochs were not merged, with counts.
+    """
+
+    jobs: list[PlannedJob]
+    trainings: list[Training]
+    done: dict[str, Entry]
+    duplicates: int = 0
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    not_merged: Counter[str] = field(default_factory=Counter)
+
+    def seconds(self, entries: Mapping[str, Entry]) -> float | None:
+        """Estimate of the time left, from the median of earlier trainings; None where there are none."""
+        known = [e.seconds for e in entries.values() if e.status == "FINISHED" and e.seconds is not None]
+        return median(known) * len(self.trainings) if known else None
+
+
+def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -> list[Job]:
+    """One job a fold (`fold=all`) and one a checkpoint epoch (`evaluate_at`).
+
+    Args:
+        left_out: Where given, jobs whose model and data do not go together are put here with the reason instead of
+            raising ConfigError.
+    """
+    out: list[Job] = []
+    for job in jobs:
+        if left_out is not None:
+            try:
+                check_families(job)
+            except ConfigError as e:
+                left_out.append((" ".join(job.overrides), str(e)))
+                continue
+        fold = job.config["fold"]
+        if fold == "all":
+            each = [job.with_values(fold=k) for k in range(folds(job))]
+        elif isinstance(fold, int):
+            each = [job]
+        else:
+            raise ConfigError(f"fold={fold}: a fold is a number from 0, or all")
+        epochs = job.config.get("evaluate_at")
+        if epochs:
+            if not all(isinstance(e, int) and e > 0 for e in epochs):
+                raise ConfigError(f"evaluate_at={epochs}: a list of epoch counts is needed, for instance [10,20,50]")
+            each = [j.with_values(epochs=e, evaluate_at=None) for j in each for e in sorted(set(epochs))]
+        out += each
+    return out
+
+
+def make_plan(
+    jobs: Sequence[Job],
+    entries: Mapping[str, Entry],
+    *,
+    merge: bool = True,
+    force: bool = False,
+    left_out: list[tuple[str, str]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Plan:
+    """Drop what is done and what is asked for twice, and merge what one training can serve.
+
+    Args:
+        entries: Results in the store by identity.
+        merge: Let jobs that differ in epochs share a training where nothing depends on the total.
+        force: Run again what is finished.
+
+    Raises:
+        LeukoBenchError: A job that cannot be run at all (missing data, an impossible config).
+    """
+    seen: dict[str, PlannedJob] = {}
+    duplicates = 0
+    for i, job in enumerate(jobs):
+        try:
+            planned = PlannedJob(identity_of(job), training_id_of(job), job)
+        except LeukoBenchError as e:
+            raise type(e)(f"{e}\n  (job: {' '.join(job.overrides) or 'the defaults'})") from e
+        duplicates += planned.identity in seen
+        seen.setdefault(planned.identity, planned)
+        if progress is not None:
+            progress(i + 1, len(jobs))
+    done = {} if force else {i: entries[i] for i in seen if i in entries and entries[i].status == "FINISHED"}
+    groups: dict[str, list[PlannedJob]] = {}
+    not_merged: Counter[str] = Counter()
+    for planned in seen.values():
+        if planned.identity in done:
+            continue
+        key = planned.training if merge else planned.identity
+        groups.setdefault(key, []).append(planned)
+        if merge and (reason := planned.job.depends_on_total):
+            not_merged[reason] += 1
+    trainings = [as_training(group, merge) for group in groups.values()]
+    return Plan(list(seen.values()), early_across_the_grid(trainings), done, duplicates, left_out or [], not_merged)
+
+
+def as_training(group: Sequence[PlannedJob], merge: bool = True) -> Training:
+    """The training that serves a group of jobs which differ in epochs alone."""
+    shared = f"trajectory of {len(group)} epoch counts" if len(group) > 1 else ""
+    # unmerged trainings have a folder each: the identity of their one result
+    id = group[0].training if merge else group[0].identity
+    return Training(
+        id,
+        {p.job.epochs: p.job for p in group},
+        {p.job.epochs: p.identity for p in group},
+        shared,
+    )
+
+
+def early_across_the_grid(trainings: Iterable[Training]) -> list[Training]:
+    """Order so that every configuration has its first seed and fold before any has its second."""
+
+    def key(training: Training) -> tuple[int, int]:
+        config = training.job.config
+        return int(config["seed"]), int(config["fold"])
+
+    return sorted(trainings, key=key)
+
+
+def record(planned: PlannedJob) -> dict[str, Any]:
+    """What the plan in the store says of a job."""
+    return {
+        "identity": planned.identity,
+        "training": planned.training,
+        "overrides": list(planned.job.overrides),
+        "name": run_name(planned.job),
+    }
+
+
+def run_name(job: Job, with_epochs: bool = True) -> str:
+    """A name for people: `quickstart · logistic · adam · 20 epochs · seed 1 · fold 2`."""
+    parts = [str(job.config.get("sweep") or "train")]
+    parts += [job.choices[k] for k in ("model", "optimizer") if k in job.choices]
+    hidden = {"model", "optimizer", "epochs", "seed", "fold", "sweep", "evaluate_at"}
+    parts += [o for o in job.overrides if o.partition("=")[0].lstrip("+") not in hidden]
+    if with_epochs:
+        parts.append(f"{job.epochs} epoch{'s' if job.epochs != 1 else ''}")
+    parts += [f"seed {job.config['seed']}", f"fold {job.config['fold']}"]
+    return " · ".join(parts)[:250]

@@ -1,0 +1,418 @@
+"""The MLflow store: one experiment a sweep, one parent run, and delivery of run folders by identity.
+
+Delivery is one idempotent function (`Store.deliver`), used while a sweep runs and afterwards alike. Only MLflow's public
+client is used, so that SQLite files and servers work the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leukobench.errors import StoreError
+from leukobench.settings import Settings
+from leukobench.tracking.folder import RunFolder, read_json, write_json
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PREFIX = "leukobench."
+PAGE = 1000
+METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a planner needs to know of a run in the store."""
+
+    run_id: str
+    status: str
+    name: str
+    seconds: float | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A sweep's experiment and parent run."""
+
+    name: str
+    experiment_id: str
+    run_id: str
+
+
+def escape(text: str) -> str:
+    """A value for an MLflow filter string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Store:
+    """A connection to the MLflow store at `settings.store`.
+
+    Raises:
+        StoreError: The store cannot be reached or written; the message names it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.uri = settings.store
+        _fail_fast()
+        with self._errors("open"):
+            import logging
+
+            for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
+                logging.getLogger(name).setLevel(logging.ERROR)
+            if self.uri.startswith("sqlite:///"):
+                path = Path(self.uri.removeprefix("sqlite:///"))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.exists() and not os.access(path, os.W_OK):
+                    raise StoreError(f"the MLflow store {self.uri} is not writable: change the file's permissions")
+            elif "://" not in self.uri or self.uri.startswith("file:"):
+                raise StoreError(
+                    f"MLFLOW_TRACKING_URI={self.uri}: MLflow keeps runs no longer in plain files; use an SQLite file "
+                    "(sqlite:////absolute/path/mlflow.db) or a server (http://host:port)"
+                )
+            from mlflow import MlflowClient
+
+            self.client: MlflowClient = MlflowClient(tracking_uri=self.uri)
+            self.client.search_experiments(max_results=1)
+
+    @contextmanager
+    def _errors(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as e:
+            first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
+            raise StoreError(
+                f"cannot {verb} the MLflow store {self.uri}: {first}. Check the address (MLFLOW_TRACKING_URI, or "
+                "settings.store=...), that its server runs, and that its folder can be written. Results already "
+                "computed stay in the output folder; `leukobench sync` delivers them"
+            ) from e
+
+    # --- sweeps ---------------------------------------------------------------------------------------------------
+
+    def experiment(self, name: str, create: bool = True) -> str | None:
+        """Id of the experiment of a sweep."""
+        with self._errors("read"):
+            found = self.client.get_experiment_by_name(name)
+            if found is not None and found.lifecycle_stage == "active":
+                return str(found.experiment_id)
+            if found is not None:
+                raise StoreError(
+                    f"experiment {name!r} was deleted in {self.uri}; restore it (mlflow experiments restore) or "
+                    "choose another name with sweep=NAME"
+                )
+            if not create:
+                return None
+            location = None
+            if self.uri.startswith("sqlite:"):
+                location = (self.settings.artifacts / name).absolute().as_uri()
+            try:
+                return str(self.client.create_experiment(name, artifact_location=location))
+            except Exception:
+                found = self.client.get_experiment_by_name(name)  # another process was first
+                if found is None:
+                    raise
+                return str(found.experiment_id)
+
+    def open_sweep(self, name: str, description: str = "") -> SweepRun:
+        """The sweep's experiment and parent run, created at the first call."""
+        experiment_id = self.experiment(name)
+        assert experiment_id is not None
+        with self._errors("write"):
+            found = self.client.search_runs(
+                [experiment_id],
+                f"tags.`{PREFIX}kind` = 'sweep'",
+                max_results=10,
+                order_by=["attributes.start_time ASC"],
+            )
+            if found:
+                run_id = found[0].info.run_id
+                self.client.update_run(run_id, status="RUNNING")
+            else:
+                tags = {PREFIX + "kind": "sweep", PREFIX + "sweep": name, "mlflow.runName": f"sweep {name}"}
+                if description:
+                    tags["mlflow.note.content"] = description
+                run_id = self.client.create_run(experiment_id, tags=tags, run_name=f"sweep {name}").info.run_id
+        return SweepRun(name, experiment_id, run_id)
+
+    def find_sweep(self, name: str) -> SweepRun | None:
+        """The sweep's parent run, if the store has one."""
+        experiment_id = self.experiment(name, create=False)
+        if experiment_id is None:
+            return None
+        with self._errors("read"):
+            found = self.client.search_runs(
+                [experiment_id], f"tags.`{PREFIX}kind` = 'sweep'", max_results=1, order_by=["attributes.start_time ASC"]
+            )
+        return SweepRun(name, experiment_id, found[0].info.run_id) if found else None
+
+    def close_sweep(self, sweep: SweepRun, facts: Mapping[str, Any]) -> None:
+        """Log a sweep's summary and end its parent run."""
+        with self._errors("write"):
+            for key, value in facts.items():
+                self.client.set_tag(sweep.run_id, PREFIX + key, str(value))
+            self.client.set_terminated(sweep.run_id, "FINISHED")
+
+    def read_plan(self, sweep: SweepRun) -> list[dict[str, Any]]:
+        """Jobs of the sweep as planned so far: identity, training, overrides."""
+        return self._read_json_artifact(sweep.run_id, PLAN, [])
+
+    def write_plan(self, sweep: SweepRun, jobs: Iterable[Mapping[str, Any]]) -> None:
+        """Add jobs to the plan that is kept with the parent run; a job planned before is replaced."""
+        merged = {job["identity"]: dict(job) for job in self.read_plan(sweep)}
+        merged |= {job["identity"]: dict(job) for job in jobs}
+        with self._errors("write"), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / PLAN
+            path.write_text(json.dumps(list(merged.values())), encoding="utf-8")
+            self.client.log_artifact(sweep.run_id, str(path))
+
+    def _read_json_artifact(self, run_id: str, name: str, default: Any) -> Any:
+        with self._errors("read"):
+            uri = self.client.get_run(run_id).info.artifact_uri
+        local = local_path(uri)
+        if local is not None:
+            return read_json(local / name, default)
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return read_json(Path(download_artifacts(artifact_uri=f"{uri}/{name}", tracking_uri=self.uri)), default)
+        except (MlflowException, OSError):
+            return default
+
+    def entries(self, sweep: SweepRun) -> dict[str, Entry]:
+        """Every result of the sweep by identity: the latest finished one, else the latest."""
+        out: dict[str, Entry] = {}
+        for run in self.search(sweep.experiment_id, f"tags.`{PREFIX}kind` = 'result'"):
+            tags, info = run.data.tags, run.info
+            identity = tags.get(PREFIX + "identity")
+            if identity is None or (identity in out and out[identity].status == "FINISHED"):
+                continue
+            if identity in out and info.status != "FINISHED":
+                continue
+            seconds = tags.get(PREFIX + "seconds")
+            out[identity] = Entry(
+                info.run_id,
+                info.status,
+                info.run_name or info.run_id,
+                float(seconds) if seconds else None,
+                tags.get(PREFIX + "error"),
+            )
+        return out
+
+    def search(self, experiment_id: str, condition: str) -> Iterator[Any]:
+        """All runs of an experiment that meet a condition, newest first."""
+        token = None
+        while True:
+            with self._errors("read"):
+                page = self.client.search_runs(
+                    [experiment_id],
+                    condition,
+                    max_results=PAGE,
+                    page_token=token,
+                    order_by=["attributes.start_time DESC"],
+                )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    # --- delivery -------------------------------------------------------------------------------------------------
+
+    def begin(self, sweep: SweepRun, folder: RunFolder, plan: Mapping[str, Any]) -> None:
+        """Show a training as running. `plan` is the record that `deliver` takes, see there."""
+        self._deliver(sweep, folder, plan, running=True)
+
+    def deliver(self, sweep: SweepRun, folder: RunFolder, plan: Mapping[str, Any]) -> None:
+        """Bring what a run folder holds to the store; a second call changes nothing.
+
+        Args:
+            plan: `training` (id), `name`, `jobs`: a list of `identity`, `epochs`, `params`, `overrides`, `name`; and
+                `tags` for all of them.
+
+        Raises:
+            StoreError
+        """
+        self._deliver(sweep, folder, plan, running=False)
+
+    def _deliver(self, sweep: SweepRun, folder: RunFolder, plan: Mapping[str, Any], running: bool) -> None:
+        marks_path = folder.path / "delivered.json"
+        marks: dict[str, dict[str, str]] = read_json(marks_path, {})
+        mine = marks.setdefault(f"{self.uri}#{sweep.experiment_id}", {})
+        facts = folder.run()
+        jobs: Sequence[Mapping[str, Any]] = plan["jobs"]
+        results = {r["identity"]: r for r in folder.results()}
+        tags = {**self._tags(sweep, facts), **plan.get("tags", {}), PREFIX + "training": plan["training"]}
+        state = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}.get(
+            facts.get("state", ""), "RUNNING"
+        )
+        parent = sweep.run_id
+        with self._errors("write"):
+            if len(jobs) > 1:
+                key = "trajectory-" + plan["training"]
+                parent = self._run(
+                    sweep, mine, key, plan["name"], sweep.run_id, {**tags, PREFIX + "kind": "trajectory"}
+                )
+                longest = {k: v for k, v in jobs[-1]["params"].items() if k != "epochs"}
+                self._fill(parent, mine, key, folder, longest, folder.curves(), None, state, facts, running)
+            for job in jobs:
+                identity = job["identity"]
+                alone = len(jobs) == 1
+                result = results.get(identity)
+                if running and not alone:
+                    continue
+                if result is None and state == "FINISHED":
+                    continue
+                run_tags = {**tags, PREFIX + "kind": "result", PREFIX + "identity": identity}
+                run_id = self._run(sweep, mine, identity, job["name"], parent, run_tags)
+                status = "FINISHED" if result is not None else state
+                curves = folder.curves() if alone else []
+                self._fill(run_id, mine, identity, folder if alone else None, job["params"], curves,
+                           None if result is None else (folder.result(identity), result), status, facts, running)  # fmt: skip
+        write_json(marks_path, marks)
+
+    def _tags(self, sweep: SweepRun, facts: Mapping[str, Any]) -> dict[str, str]:
+        data, machine = facts.get("data") or {}, facts.get("environment") or {}
+        tags = {
+            PREFIX + "sweep": sweep.name,
+            PREFIX + "commit": machine.get("commit") or "unknown",
+            PREFIX + "dirty": str(machine.get("dirty")).lower(),
+            PREFIX + "hardware": f"{machine.get('processor')}, {machine.get('cores')} cores",
+            "mlflow.source.name": "leukobench",
+        }
+        if machine.get("commit"):
+            tags["mlflow.source.git.commit"] = machine["commit"]
+        for package, version in (machine.get("packages") or {}).items():
+            if version:
+                tags[f"{PREFIX}version.{package}"] = version
+        if data:
+            tags |= {
+                PREFIX + "dataset": data["name"],
+                PREFIX + "family": data["family"],
+                PREFIX + "fingerprint": data["fingerprint"],
+                PREFIX + "split_hash": data["split_hash"],
+                PREFIX + "simulated": str(data["simulated"]).lower(),
+                PREFIX + "subset": data["subset"],
+                PREFIX + "samples": str(data["samples"]),
+                PREFIX + "shared_parts": json.dumps(data["shared"]),
+                PREFIX + "leaks": json.dumps(facts.get("leaks", [])),
+                PREFIX + "positive": data.get("positive") or "",
+            }
+            if data.get("faults"):
+                tags[PREFIX + "faulty"] = "; ".join(data["faults"])[:4000]
+        return tags
+
+    def _run(
+        self, sweep: SweepRun, mine: dict[str, str], key: str, name: str, parent: str, tags: Mapping[str, str]
+    ) -> str:
+        """Run id of this key: the one delivered before, one that another machine created, or a new one."""
+        base = key.removesuffix("!")
+        if base in mine:
+            return mine[base]
+        tag = "training" if key.startswith("trajectory-") else "identity"
+        kind, value = tags[PREFIX + "kind"], tags[PREFIX + tag]
+        found = self.client.search_runs(
+            [sweep.experiment_id],
+            f"tags.`{PREFIX}{tag}` = {escape(value)} and tags.`{PREFIX}kind` = '{kind}'",
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+        if found:
+            mine[base] = found[0].info.run_id
+            if found[0].info.status == "FINISHED":
+                mine[base + "!"] = "FINISHED"
+        else:
+            everything = {**tags, "mlflow.parentRunId": parent}
+            run = self.client.create_run(sweep.experiment_id, tags=everything, run_name=name)
+            mine[base] = run.info.run_id
+        return mine[base]
+
+    def _fill(
+        self,
+        run_id: str,
+        mine: dict[str, str],
+        key: str,
+        folder: RunFolder | None,
+        params: Mapping[str, str],
+        curves: Sequence[Mapping[str, float]],
+        result: tuple[Path, Mapping[str, Any]] | None,
+        status: str,
+        facts: Mapping[str, Any],
+        running: bool,
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        if mine.get(key + "!") == "FINISHED":
+            return
+        if running:
+            self.client.update_run(run_id, status="RUNNING")
+            self.client.log_batch(run_id, params=[Param(k, v) for k, v in list(params.items())[:PARAMS_A_BATCH]])
+            return
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(k, float(v), now, int(row["epoch"])) for row in curves for k, v in row.items() if k != "epoch"
+        ]
+        tags = []
+        if result is not None:
+            metrics += [Metric(k, float(v), now, int(result[1]["epoch"])) for k, v in result[1]["metrics"].items()]
+        if facts.get("seconds") is not None and folder is not None:
+            metrics.append(Metric("seconds", float(facts["seconds"]), now, 0))
+            tags.append(RunTag(PREFIX + "seconds", str(facts["seconds"])))
+        if status == "FAILED":
+            tags.append(RunTag(PREFIX + "error", str(facts.get("error", ""))[:4000]))
+        pairs = [Param(k, v) for k, v in params.items()]
+        for i in range(0, max(len(metrics), len(pairs) * METRICS_A_BATCH // PARAMS_A_BATCH, 1), METRICS_A_BATCH):
+            j = i // METRICS_A_BATCH * PARAMS_A_BATCH
+            self.client.log_batch(
+                run_id,
+                metrics=metrics[i : i + METRICS_A_BATCH],
+                params=pairs[j : j + PARAMS_A_BATCH],
+                tags=tags if i == 0 else [],
+            )
+        if folder is not None:
+            for name in _ARTIFACTS if status == "FINISHED" else (*_ARTIFACTS, "traceback.txt"):
+                if (folder.path / name).is_file():
+                    self.client.log_artifact(run_id, str(folder.path / name))
+        if result is not None:
+            self.client.log_artifacts(run_id, str(result[0]))
+        self.client.set_terminated(run_id, status)
+        if status == "FINISHED":
+            mine[key + "!"] = "FINISHED"
+
+
+_ARTIFACTS = (
+    "job.json",
+    "run.json",
+    "split.json",
+    "curves.json",
+    "autoencoder_losses.json",
+    "reconstruction_errors.json",
+)
+
+
+def local_path(uri: str) -> Path | None:
+    """The folder behind a local artifact URI, None for a remote one."""
+    if uri.startswith("file:"):
+        from urllib.parse import unquote, urlparse
+
+        return Path(unquote(urlparse(uri).path))
+    return Path(uri) if "://" not in uri and not uri.startswith("mlflow-artifacts:") else None
+
+
+def _fail_fast() -> None:
+    """MLflow retries an unreachable server for minutes; a person waits for none."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
