@@ -110,6 +110,8 @@ def check_table(table: ExpressionTable) -> Report:
         **table.facts,
     }
     findings = findings_of(table)
+    if is_simulated(table.root):
+        findings.append(Finding("simulated", "note", "the folder is marked as simulated; nothing in it was measured"))
     if not any(f.rule in UNLOADABLE for f in findings):
         facts["fingerprint"] = _dataset(table, ()).fingerprint
     return Report(table.name, count_frame(table.counts()), tuple(findings), facts)
