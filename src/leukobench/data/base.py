@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -113,10 +113,14 @@ class Dataset:
             )
         return positions.astype(np.int64)
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Dataset:
+    def take(self, rows: Sequence[int] | np.ndarray) -> Self:
         """The same data set with only these rows, in this order; its fingerprint follows the content."""
         samples = self.samples.iloc[list(rows)]
-        return replace(self, samples=samples, fingerprint=digest(self.fingerprint, *samples.index))
+        return replace(self, samples=samples, fingerprint=digest(self.fingerprint, *samples.index), **self._columns(rows))
+
+    def _columns(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """What a subclass holds for each sample, for these rows."""
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +145,8 @@ class ExpressionDataset(Dataset):
                 f"{self.samples.index[r]!r}, gene {self.genes[c]!r}"
             )
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> ExpressionDataset:
-        subset = super().take(rows)
-        assert isinstance(subset, ExpressionDataset)
-        return replace(subset, values=self.values[list(rows)]) if len(rows) != len(self) else subset
+    def _columns(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        return {"values": self.values[list(rows)]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +155,8 @@ class ImageDataset(Dataset):
 
     paths: tuple[Path, ...] = ()
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> ImageDataset:
-        subset = super().take(rows)
-        assert isinstance(subset, ImageDataset)
-        return replace(subset, paths=tuple(self.paths[i] for i in rows))
+    def _columns(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        return {"paths": tuple(self.paths[i] for i in rows)}
 
 
 def expression_dataset(
@@ -269,7 +269,7 @@ class DataSource(ABC):
     licence: ClassVar[str]
     citation: ClassVar[str]
     url: ClassVar[str | None] = None
-    expected: ClassVar[Mapping[str, Any]] = {}
+    expected: ClassVar[Mapping[Any, Any]] = {}
 
     def __init__(self, root: str | Path | None = None, allow_faulty: bool = False) -> None:
         self.root = Path(root).expanduser() if root is not None else None

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from leukobench.settings import Settings
 from leukobench.sweeps.plan import Plan, run_name
 from leukobench.tracking.store import Entry
-from leukobench.training.run import Training
+from leukobench.training.job import Training
 
 
 def duration(seconds: float) -> str:

@@ -21,8 +21,8 @@ from leukobench.sweeps.console import Console
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.tracking.folder import RunFolder, read_json, write_json
 from leukobench.tracking.store import Entry, Store, SweepRun
-from leukobench.training.job import Job
-from leukobench.training.run import Interruption, Training, run_training
+from leukobench.training.interruption import Interruption
+from leukobench.training.job import Job, Training
 
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
@@ -143,6 +143,8 @@ def execute(
     interruption: Interruption | None = None,
 ) -> str:
     """Run one training and deliver it; an unreachable store costs a warning, never a result."""
+    from leukobench.training.run import run_training
+
     if live is not None:
         live.start(training)
     state = run_training(training, on_epoch=None if live is None else live.on_epoch, interruption=interruption)

@@ -13,8 +13,7 @@ from typing import Any
 
 from leukobench.errors import ConfigError, LeukoBenchError
 from leukobench.tracking.store import Entry
-from leukobench.training.job import Job, check_families, folds, identity_of, training_id_of
-from leukobench.training.run import Training
+from leukobench.training.job import Job, Training, check_families, folds, identity_of, training_id_of
 
 
 @dataclass(frozen=True)

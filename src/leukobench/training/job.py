@@ -137,6 +137,32 @@ def _text(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+@dataclass(frozen=True)
+class Training:
+    """A training and the results that are asked of it.
+
+    Attributes:
+        id: Training id; names the run folder.
+        jobs: The job of each checkpoint epoch; they differ in `epochs` alone.
+        identities: Identity of the result of each checkpoint epoch.
+        shared: What this training shares with others, for a tag.
+    """
+
+    id: str
+    jobs: Mapping[int, Job]
+    identities: Mapping[int, str]
+    shared: str = ""
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        return tuple(sorted(self.jobs))
+
+    @property
+    def job(self) -> Job:
+        """The longest job: the one that is trained."""
+        return self.jobs[self.epochs[-1]]
+
+
 _datasets: dict[str, Dataset] = {}
 _prepared: dict[str, Prepared] = {}
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -25,9 +22,11 @@ from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
 from leukobench.tracking.environment import environment
 from leukobench.tracking.folder import RunFolder, atomic, write_json
 from leukobench.training.feed import ArrayFeed, Feed
+from leukobench.training.interruption import Interruption
 from leukobench.training.job import (
     Job,
     Prepared,
+    Training,
     build,
     build_preprocess,
     build_resample,
@@ -41,58 +40,8 @@ from leukobench.training.randomness import seed_of
 State = Literal["finished", "failed", "interrupted"]
 
 
-@dataclass(frozen=True)
-class Training:
-    """A training and the results that are asked of it.
-
-    Attributes:
-        id: Training id; names the run folder.
-        jobs: The job of each checkpoint epoch; they differ in `epochs` alone.
-        identities: Identity of the result of each checkpoint epoch.
-        shared: What this training shares with others, for a tag.
-    """
-
-    id: str
-    jobs: Mapping[int, Job]
-    identities: Mapping[int, str]
-    shared: str = ""
-
-    @property
-    def epochs(self) -> tuple[int, ...]:
-        return tuple(sorted(self.jobs))
-
-    @property
-    def job(self) -> Job:
-        """The longest job: the one that is trained."""
-        return self.jobs[self.epochs[-1]]
-
-
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 """Called after each epoch with epoch, total and that epoch's curve values."""
-
-
-class Interruption:
-    """Ctrl-C once asks the current training to stop after its epoch; twice stops at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    @contextmanager
-    def watching(self) -> Iterator[Interruption]:
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-
-        def handle(number: int, frame: Any) -> None:
-            if self.requested:
-                raise KeyboardInterrupt
-            self.requested = True
-
-        previous = signal.signal(signal.SIGINT, handle)
-        try:
-            yield self
-        finally:
-            signal.signal(signal.SIGINT, previous)
 
 
 def run_training(
