@@ -9,7 +9,7 @@ A table never depends on the order of runs, on several runs of one identity, or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -27,6 +27,7 @@ from leukobench.papers.memory import Memory
 from leukobench.papers.results import Index, Result, ResultSet, one_configuration
 from leukobench.papers.spec import Arm, Cell, Paper, Table, merge_overrides, printed_decimals
 
+ReadArtifact = Callable[[Result, str], Any]
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
 """The one arm of a paper file that names none."""
 SIZE_METRICS = ("samples", "class_count", "class_share")
@@ -419,15 +420,9 @@ class _Engine:
         return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "samples", seeds, len(samples), None)
 
     def _logged(self, chosen: list[Result], cell: Cell) -> Estimate:
-        """Mean of what the runs logged; only for what predictions cannot tell."""
-        names = logged_names(cell.metric or "", cell.part)
-        values = []
-        for result in chosen:
-            metrics: Mapping[str, float] = getattr(result, "metrics", {})
-            found = [metrics[n] for n in names if n in metrics]
-            if not found:
-                raise LeukoBenchError(f"the runs did not log {names[0]}")
-            values.append(float(found[0]))
+        """Mean over runs of what each of them kept; only for what predictions cannot tell."""
+        read = getattr(self.results, "artifact", None)
+        values = [kept_value(r, cell.metric or "", cell.part, cell.epoch, read) for r in chosen]
         seeds = len({r.params.get("seed", "0") for r in chosen})
         return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "runs", seeds, 0, None)
 
@@ -556,11 +551,50 @@ class _Engine:
         return Answer(None, estimate=estimate, simulated=answer.simulated, subset=answer.subset, runs=answer.runs)
 
 
-def logged_names(metric: str, part: str) -> tuple[str, ...]:
-    """Names under which a run may have logged a quantity that predictions cannot tell, the usual one first."""
-    if metric in ("loss", "autoencoder_loss"):
-        return (f"{part}_{metric}", f"{metric}_{part}", f"{part}/{metric}", metric)
-    return (metric, f"{part}_{metric}", f"autoencoder_{metric}")
+def kept_value(result: Result, metric: str, part: str, epoch: str | int, read: ReadArtifact | None) -> float:
+    """A quantity of a run that its predictions cannot tell: losses and reconstruction errors.
+
+    Args:
+        epoch: `last`, or an epoch of the training that the quantity belongs to.
+        read: Gives the content of a run's JSON artifact by name.
+
+    Raises:
+        LeukoBenchError: The run did not keep it.
+    """
+    kept: list[float] = []
+    if metric == "loss":
+        last = str(result.params.get("epochs", "")) if epoch == "last" else str(epoch)
+        curves = (read(result, "curves") if read else None) or []
+        kept = [float(row[f"{part}_loss"]) for row in curves if f"{part}_loss" in row and str(row["epoch"]) == last]
+    elif metric == "autoencoder_loss":
+        losses = autoencoder_losses(read(result, "autoencoder_losses") if read else None, part)
+        kept = losses[-1:] if epoch == "last" else losses[int(epoch) - 1 : int(epoch)]
+    elif metric.startswith("reconstruction_error_"):
+        errors = reconstruction_errors(read(result, "reconstruction_errors") if read else None)
+        measures: dict[str, Callable[[list[float]], Any]] = {"min": min, "max": max, "mean": np.mean}
+        kept = [float(measures[metric.rsplit("_", 1)[1]](errors))] if errors else []
+    if kept:
+        return kept[-1]
+    metrics: Mapping[str, float] = getattr(result, "metrics", {})
+    for name in (f"{part}_{metric}", metric):
+        if name in metrics and epoch == "last":
+            return float(metrics[name])
+    raise LeukoBenchError(f"the runs kept no {metric.replace('_', ' ')} of part {part}")
+
+
+def autoencoder_losses(kept: Any, part: str) -> list[float]:
+    """Losses by epoch from the artifact `autoencoder_losses`: {part: [loss, ...]}."""
+    found = (kept or {}).get(part, (kept or {}).get(f"{part}_losses", ())) if isinstance(kept, Mapping) else ()
+    return [float(x) for x in found]
+
+
+def reconstruction_errors(kept: Any) -> list[float]:
+    """Errors of all samples from the artifact `reconstruction_errors`: a list, or lists or numbers by name."""
+    if isinstance(kept, Mapping):
+        return [e for value in kept.values() for e in reconstruction_errors(value)]
+    if isinstance(kept, list | tuple):
+        return [float(x) for x in kept]
+    return [] if kept is None else [float(kept)]
 
 
 def _metric(cell: Cell, classes: tuple[str, ...]) -> Metric:

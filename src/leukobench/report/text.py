@@ -159,7 +159,6 @@ def latex(paper: Paper, tables: Sequence[FilledTable]) -> str:
     """A LaTeX document that compiles with pdflatex; each table is a float with booktabs rules, ready to be copied."""
     out = [
         r"\documentclass{article}",
-        r"\usepackage[T1]{fontenc}",
         r"\usepackage[utf8]{inputenc}",
         r"\usepackage{booktabs,graphicx}",
         r"\usepackage[a4paper,landscape,margin=15mm]{geometry}",

@@ -1,0 +1,302 @@
+"""The table engine: golden tables, and what a table never depends on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+from kept import GOLDEN, frame, golden_paper, golden_results, results
+
+from leukobench.evaluation.intervals import Estimate
+from leukobench.evaluation.metrics import compute
+from leukobench.papers.results import Index, Kept, KeptResult, normal, one_configuration
+from leukobench.papers.spec import load_paper
+from leukobench.papers.tables import FilledTable, Verdict, judge, letter, rebuild
+from leukobench.report.text import csv_text, latex, markdown
+
+PAPERS = sorted((Path(__file__).parents[2] / "conf" / "paper").glob("*.yaml"))
+RENDERERS = {
+    "md": lambda paper, tables: markdown(paper, tables),
+    "csv": lambda paper, tables: csv_text(tables),
+    "tex": lambda paper, tables: latex(paper, tables),
+}
+
+
+def cell(tables: list[FilledTable], table: str, row: str, column: int):
+    found = next(t for t in tables if t.id == table)
+    return next(r for r in found.rows if r.id == row).cells[column]
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return rebuild(golden_paper(), golden_results())
+
+
+@pytest.mark.parametrize("form", RENDERERS)
+def test_committed_runs_give_exactly_the_committed_tables(form, golden):
+    """LEUKOBENCH_WRITE_GOLDEN=1 writes them anew, for a change that is meant."""
+    text = RENDERERS[form](golden_paper(), golden)
+    file = GOLDEN / f"expected.{form}"
+    if os.environ.get("LEUKOBENCH_WRITE_GOLDEN"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+@given(st.randoms(use_true_random=False), st.lists(st.integers(0, 24), max_size=8))
+@settings(max_examples=8, deadline=None)
+def test_order_duplicates_and_other_experiments_never_matter(golden, random, repeated):
+    kept = golden_results()
+    # An earlier run of the same identity, with other predictions; another network; another protocol.
+    earlier = [replace(kept.results[i], run_id=f"earlier{n}", start_time=-float(n) - 1) for n, i in enumerate(repeated)]
+    other = [
+        KeptResult("other0", "o0", {**kept.results[0].params, "model": "huge"}, {}, 99.0),
+        KeptResult("other1", "o1", {**kept.results[0].params, "protocol": "odd"}, {}, 99.0),
+        KeptResult("other2", "o2", {"model": "small"}, {}, 99.0),
+    ]
+    runs = [*kept.results, *earlier, *other]
+    random.shuffle(runs)
+    frames = dict(kept.frames) | {r.run_id: frame(7) for r in (*earlier, *other)}
+    assert rebuild(golden_paper(), Kept(runs, frames, store="store.db")) == golden
+
+
+@pytest.mark.parametrize("path", [*PAPERS, GOLDEN / "golden.yaml"], ids=lambda p: p.stem)
+def test_every_published_cell_appears_exactly_once(path):
+    paper = load_paper(path)
+    tables = rebuild(paper, Kept([], {}))
+    shown = Counter(
+        c.cell.ref for t in tables for r in t.rows for c in r.cells if c is not None and c.cell.is_published
+    )
+    assert shown == Counter(c.ref for c in paper.published())
+    rows = csv_text(tables).splitlines()
+    assert len(rows) == 1 + sum(c is not None for t in tables for r in t.rows for c in r.cells)
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda p: p.stem)
+def test_a_cell_that_is_not_run_gives_the_command_that_fills_it(path):
+    paper = load_paper(path)
+    for table in rebuild(paper, Kept([], {})):
+        for row in table.rows:
+            for c in row.cells:
+                for arm, answer in (c.answers if c is not None else {}).items():
+                    assert answer.verdict in (Verdict.NOT_RUN, Verdict.IMPOSSIBLE)
+                    if answer.verdict is Verdict.NOT_RUN and not c.cell.mean_of:
+                        expected = c.cell.overrides(arm) if arm else c.cell.runs
+                        start = f"leukobench sweep {paper.sweep}" if paper.sweep else "leukobench train"
+                        assert answer.command == " ".join((start, *expected))
+
+
+def test_a_value_is_the_metric_of_the_pooled_folds(golden):
+    import pandas as pd
+
+    kept = golden_results()
+    answer = cell(golden, "table1", "small", 1).answers["paper"]
+    seeds = [pd.concat([kept.frames[f"small-paper-{seed}-{fold}"] for fold in range(3)]) for seed in range(2)]
+    assert answer.estimate.mean == pytest.approx(sum(compute(f, "f1", "macro") for f in seeds) / 2)
+    assert (answer.estimate.seeds, answer.folds, answer.estimate.samples) == (2, "3", 60)
+
+
+def test_subsets_and_simulated_data_are_not_comparable_and_say_so(golden):
+    small = cell(golden, "table1", "small", 0).answers
+    notes = dict(next(t for t in golden if t.id == "table1").footnotes)
+    assert small["leak_free"].verdict is Verdict.NOT_COMPARABLE
+    assert any("60 of 600 samples, 12 subjects" in notes[m] for m in small["leak_free"].marks)
+    assert small["official"].verdict is Verdict.NOT_COMPARABLE
+    assert any(
+        "simulated data" in notes[m] and "30 test samples of 6 subjects" in notes[m] for m in small["official"].marks
+    )
+
+
+def test_an_impossible_arm_says_why(golden):
+    answer = cell(golden, "table1", "small", 0).answers["hospital"]
+    assert answer.verdict is Verdict.IMPOSSIBLE
+    assert answer.reason == "hospitals are not known"
+
+
+def test_runs_of_a_narrower_arm_do_not_fill_the_wider_one(golden):
+    assert "small-official" not in cell(golden, "table1", "small", 0).answers["leak_free"].runs
+    assert cell(golden, "table1", "small", 0).answers["official"].runs == ("small-official",)
+
+
+def test_a_row_of_means_averages_its_rows(golden):
+    parts = [cell(golden, "table1", r, 0).answers["paper"].estimate for r in ("small", "large")]
+    mean = cell(golden, "table1", "mean", 0).answers["paper"].estimate
+    assert mean.mean == pytest.approx(sum(e.mean for e in parts) / 2)
+    assert mean.low == pytest.approx(sum(e.low for e in parts) / 2)
+
+
+def test_majority_baseline_stands_beside(golden):
+    baseline = cell(golden, "table1", "baseline_majority", 0)
+    assert baseline.answers["paper"].estimate.mean == pytest.approx(0.5)
+    assert baseline.answers["paper"].verdict is None
+
+
+def test_other_data_is_not_comparable():
+    params = {"data": "elsewhere", "model": "small", "optimizer": "adam", "protocol": "paper", "seed": "0", "fold": "0"}
+    answer = cell(rebuild(golden_paper(), results((params, frame()))), "table1", "small", 0).answers["paper"]
+    assert answer.verdict is Verdict.NOT_COMPARABLE
+    assert "elsewhere" in answer.reason
+
+
+BASE = {"data": "cells", "model": "small", "optimizer": "adam", "protocol": "paper", "seed": "0", "fold": "0"}
+
+
+def test_the_newest_configuration_of_the_papers_sweep_counts_and_the_others_are_mentioned():
+    kept = results((BASE | {"optimizer.lr": "0.1"}, frame(1)), (BASE | {"optimizer.lr": "0.2"}, frame(2)))
+    tables = rebuild(golden_paper(), kept)
+    assert cell(tables, "table1", "small", 0).answers["paper"].runs == ("run1",)
+    assert any("1 other configuration" in text for _, text in tables[0].footnotes)
+    runs = [replace(kept.results[0], tags={"leukobench.sweep": "golden"}), kept.results[1]]
+    tables = rebuild(golden_paper(), Kept(runs, kept.frames))
+    assert cell(tables, "table1", "small", 0).answers["paper"].runs == ("run0",)
+
+
+def test_the_best_is_told_apart_only_where_the_paired_test_says_so():
+    better, worse = frame(1, n=400, skill=4.0), frame(2, n=400, skill=0.3)
+    kept = results((BASE | {"model": "large"}, better), (BASE, worse))
+    tables = rebuild(golden_paper(), kept, ["table1"])
+    assert cell(tables, "table1", "large", 0).answers["paper"].best
+    assert not cell(tables, "table1", "small", 0).answers["paper"].best
+    kept = results((BASE | {"model": "large"}, better), (BASE, better))
+    tables = rebuild(golden_paper(), kept, ["table1"])
+    assert not any(cell(tables, "table1", r, 0).answers["paper"].best for r in ("small", "large"))
+    assert any("not told apart" in text for _, text in tables[0].footnotes)
+
+
+def test_kept_statistics_give_the_same_tables_without_reading_predictions(tmp_path):
+    kept = golden_results()
+    first = rebuild(golden_paper(), replace(kept, cache=tmp_path))
+
+    class Unreadable(Kept):
+        def predictions(self, result):
+            raise AssertionError("read again")
+
+    again = Unreadable(kept.results, {}, store=kept.store, cache=tmp_path)
+    assert rebuild(golden_paper(), again) == first
+
+
+def test_a_damaged_file_of_kept_statistics_is_begun_anew(tmp_path, golden):
+    (tmp_path / "statistics-golden.json").write_text("{", encoding="utf-8")
+    assert rebuild(golden_paper(), replace(golden_results(), cache=tmp_path)) == golden
+
+
+def published(printed: str, **more):
+    from leukobench.papers.spec import printed_decimals, printed_number
+
+    base = golden_paper().cell("table1/small/accuracy")
+    facts = {"printed": printed, "value": printed_number(printed), "decimals": printed_decimals(printed)}
+    return replace(base, **(facts | more))
+
+
+def estimate(mean, low=None, high=None):
+    return Estimate(mean, low, high, (mean,), "bootstrap", "samples", 1, 10, None)
+
+
+@pytest.mark.parametrize(
+    ("cell", "ours", "verdict"),
+    [
+        (published("0.76"), estimate(0.80, 0.764, 0.84), Verdict.REPRODUCED),  # 0.764 prints as 0.76
+        (published("0.76"), estimate(0.80, 0.766, 0.84), Verdict.HIGHER),
+        (published("0.76"), estimate(0.70, 0.66, 0.754), Verdict.LOWER),
+        (published("0.76"), estimate(0.764), Verdict.REPRODUCED),
+        (published("77.1%", rounding="truncated"), estimate(0.77125), Verdict.REPRODUCED),
+        (published("77.1%"), estimate(0.7722, 0.7716, 0.78), Verdict.HIGHER),
+        (published("98%", relation=">"), estimate(0.99, 0.985, 0.995), Verdict.REPRODUCED),
+        (published("98%", relation=">"), estimate(0.9, 0.85, 0.95), Verdict.LOWER),
+        (published("5", unit="count"), estimate(5.0), Verdict.REPRODUCED),
+        (published("5", unit="count"), estimate(5.4), Verdict.HIGHER),
+        (published("84-87%", value=None, numbers=(0.84, 0.87)), estimate(0.855), Verdict.REPRODUCED),
+    ],
+)
+def test_the_rule_of_the_verdict(cell, ours, verdict):
+    assert judge(cell, ours, not_comparable=False) is verdict
+
+
+def test_nothing_published_has_no_verdict():
+    bare = replace(published("5"), printed=None, value=None)
+    assert judge(bare, estimate(0.5), not_comparable=False) is None
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("1e-4", "0.0001"), ("True", "true"), ("null", "None"), ("10", "10.0"), ("'vgg16'", "vgg16")]
+)
+def test_values_agree_in_any_spelling(a, b):
+    assert normal(a) == normal(b)
+
+
+def test_overrides_select_runs():
+    runs = [
+        KeptResult(f"r{i}", f"i{i}", {"model": m, "epochs": e}) for i, (m, e) in enumerate([("a", "10"), ("b", "20")])
+    ]
+    index = Index(runs)
+    assert [r.run_id for r in index.select(["model=a"])] == ["r0"]
+    assert [r.run_id for r in index.select(["epochs=10,20", "fold=all"])] == ["r0", "r1"]
+    assert index.select(["model=a", "epochs=20"]) == []
+    assert index.select(["optimizer=adam"]) == []
+
+
+def test_runs_of_one_configuration_differ_in_seed_and_fold_only():
+    runs = [KeptResult(f"r{i}", f"i{i}", {"seed": str(i), "fold": "0"}) for i in range(3)]
+    chosen, others = one_configuration([*runs, KeptResult("x", "x", {"seed": "0", "lr": "1"}, start_time=-1.0)], None)
+    assert {r.run_id for r in chosen} == {"r0", "r1", "r2"}
+    assert others == 1
+
+
+def test_footnotes_are_lettered_beyond_z():
+    assert [letter(i) for i in (0, 25, 26, 27)] == ["a", "z", "aa", "ab"]
+
+
+def test_a_paper_without_published_numbers_or_arms_is_a_plain_table(tmp_path):
+    (tmp_path / "quick.yaml").write_text(
+        """
+key: quick
+version: 1
+title: Quick
+citation: our own
+source: own
+tables:
+  - id: accuracy
+    title: Accuracy
+    metric: accuracy
+    baselines: [majority]
+    columns: [{id: five, title: 5 epochs, overrides: [epochs=5]}]
+    rows: [{id: small, overrides: [model=small]}]
+""",
+        encoding="utf-8",
+    )
+    paper = load_paper(tmp_path / "quick.yaml")
+    tables = rebuild(
+        paper, results((BASE | {"epochs": "5"}, frame(1)), (BASE | {"epochs": "5", "seed": "1"}, frame(2)))
+    )
+    text = markdown(paper, tables)
+    assert "Source" not in text
+    assert "2 seeds, 10 samples" in text
+    assert "Majority class | 0.500" in text
+    empty = rebuild(paper, Kept([], {}))
+    assert empty[0].commands == ("leukobench train model=small epochs=5",)
+
+
+def test_thousands_of_runs_take_little_time_once_their_statistics_are_kept(tmp_path):
+    import time
+
+    paper = golden_paper()
+    models = ("small", "large")
+    shared = {m: frame(i, n=200) for i, m in enumerate(models)}
+    runs = [
+        KeptResult(f"r{i}", f"i{i}", BASE | {"model": models[i % 2], "seed": str(i // 2), "lr": "1"}, {}, float(i))
+        for i in range(400)
+    ]
+    noise = [KeptResult(f"n{i}", f"n{i}", BASE | {"model": "huge", "seed": str(i)}) for i in range(9600)]
+    frames = {r.run_id: shared[r.params["model"]] for r in runs}
+    kept = Kept([*runs, *noise], frames, cache=tmp_path)
+    rebuild(paper, kept)
+    started = time.perf_counter()
+    rebuild(paper, kept)
+    assert time.perf_counter() - started < 1.5
