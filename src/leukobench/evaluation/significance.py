@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -116,9 +117,15 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _wilcoxon(a: np.ndarray, b: np.ndarray) -> float:
+    return 1.0 if np.allclose(a, b) else _wilcoxon_p((a - b).tobytes())
+
+
+@lru_cache(maxsize=4096)
+def _wilcoxon_p(differences: bytes) -> float:
+    """P value of paired differences; kept, because few subjects with ties take scipy a second of permutations."""
     from scipy.stats import wilcoxon
 
-    return 1.0 if np.allclose(a, b) else float(wilcoxon(a, b).pvalue)
+    return float(wilcoxon(np.frombuffer(differences)).pvalue)
 
 
 def _friedman(groups: list[np.ndarray]) -> float:

@@ -43,8 +43,9 @@ class ResultSet(Protocol):
 
     A result set may also have `store` (its address, printed under tables), `cache` (a folder in which statistics of
     finished results are kept between calls), and results may have `metrics` (last logged value by name; used only for
-    what predictions cannot tell, such as reconstruction errors). For figures it may have `artifact(result, name)`, which
-    gives the content of a run's JSON artifact (`curves`, `autoencoder`), None where it has none.
+    what predictions cannot tell, such as reconstruction errors). It may also have `artifact(result, name)`: the
+    content of a run's JSON artifact (`curves`, `autoencoder_losses`, `reconstruction_errors`), None where it has none;
+    and `dataset(name)`: the expression data set of that name, None where its files are absent, for gene correlations.
     """
 
     @property

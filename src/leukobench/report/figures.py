@@ -10,7 +10,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -224,10 +224,16 @@ def _learning_curves(d: _Drawing) -> str:
                     _band(axes[row, column], epochs, values, label, _colour(s), line)
         axes[0, column].set(title=arm, ylabel="Loss")
         axes[1, column].set(ylabel="Accuracy", xlabel="Epoch", ylim=(None, 1.01))
-        axes[1, column].legend(loc="lower right")
+        _legend(axes[1, column], "lower right")
     if not drawn:
         raise LeukoBenchError("the runs kept no curves")
     return _svg(canvas)
+
+
+def _legend(ax: Axes, where: Literal["best", "lower right"]) -> None:
+    """A legend where there is something to name."""
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc=where)
 
 
 def _band(ax: Axes, x: Sequence[float], values: np.ndarray, label: str, colour: str, line: str) -> None:
@@ -390,7 +396,7 @@ def _autoencoder_loss(d: _Drawing) -> str:
                     label = " ".join(w for w in (panel.series, part) if w)
                     _band(axes[0, column], range(1, length + 1), values, label, _colour(s), line)
         axes[0, column].set(title=arm, xlabel="Epoch", ylabel="Mean squared error")
-        axes[0, column].legend()
+        _legend(axes[0, column], "best")
     if not drawn:
         raise LeukoBenchError("the runs kept no autoencoder losses")
     return _svg(canvas)
