@@ -103,6 +103,15 @@ def test_the_html_report_escapes_what_papers_say(golden):
     assert "cells &amp; genes" in html([Chapter(golden_paper(), golden)])
 
 
+def test_the_report_shows_what_the_audit_found(golden):
+    from leukobench.papers.audit.findings import AuditFinding
+
+    found = AuditFinding("rule", "golden", "Table 1", "rows do not add up", "3 + 4 is not 8", "contradiction", 7.0)
+    page = html([Chapter(golden_paper(), golden, findings=[found])])
+    assert "rows do not add up" in page
+    assert "3 + 4 is not 8" in page
+
+
 def test_all_papers_make_one_report_before_anything_is_run():
     chapters = []
     for path in PAPERS:

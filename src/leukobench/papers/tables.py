@@ -235,6 +235,7 @@ class _Engine:
             rows = self._compared(rows, width, table.compare, notes)
         rows += self._baselines(table, rows, notes)
         answers = [a for r in rows for c in r.cells if c is not None for a in c.answers.values()]
+        self._repeats.clear()  # predictions of one table at a time fit into memory
         return FilledTable(
             paper=self.paper.key,
             id=table.id,

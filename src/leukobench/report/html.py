@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leukobench import __version__
+from leukobench.papers.audit.findings import AuditFinding
 from leukobench.papers.spec import Paper
 from leukobench.papers.tables import FilledTable, Verdict
 from leukobench.report.figures import Picture, data_uri, overview
@@ -18,11 +19,20 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 @dataclass(frozen=True)
 class Chapter:
-    """One paper's part of a report: its filled tables and drawn figures."""
+    """One paper's part of a report.
+
+    Attributes:
+        tables: Filled tables.
+        pictures: Drawn figures.
+        findings: What the audit found in the published numbers.
+        glance: Drawing of published values and ours; made from the tables by default.
+    """
 
     paper: Paper
     tables: Sequence[FilledTable]
     pictures: Sequence[Picture] = ()
+    findings: Sequence[AuditFinding] = ()
+    glance: str | None = None
 
     @property
     def layouts(self) -> list[Layout]:
@@ -30,7 +40,7 @@ class Chapter:
 
     @property
     def overview(self) -> str | None:
-        svg = overview(self.tables)
+        svg = self.glance or overview(self.tables)
         return None if svg is None else data_uri(svg)
 
     @property
