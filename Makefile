@@ -15,3 +15,31 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps -e .
 	@touch $@
+
+demo: setup ## The whole flow on real data: sweep, MLflow runs, table
+	@$(BIN)/leukobench sweep quickstart
+	@$(BIN)/leukobench tables quickstart
+	@echo "Browse every run in the MLflow UI:  $(BIN)/leukobench ui   then open http://127.0.0.1:5000"
+
+test: lint typecheck unit ## Lint, types, tests
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/lint-imports
+
+typecheck: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest -n 2 --dist loadfile
+
+format: setup
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+lock: setup ## Resolve the dependencies anew, for Python 3.11 and 3.12
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 pyproject.toml --all-extras --group dev --no-header --no-annotate --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

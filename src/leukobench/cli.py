@@ -169,6 +169,32 @@ def tables(
     show_tables(name, only, form, out, refresh, where)
 
 
+@cli.command()
+@click.argument("name", default="all")
+@click.option("--confusion", nargs=4, type=int, metavar="TP FN FP TN", help="Your own counts.")
+@click.option("--accuracy", help="As printed, so that its decimals count.")
+@click.option("--precision")
+@click.option("--recall")
+@click.option("--specificity")
+@click.option("--f1")
+@click.option("--n", type=int, help="Size of the test set.")
+@click.option("--format", "form", type=click.Choice(["md", "json"]), help="Default: for the terminal.")
+@settings_options
+def audit(
+    name: str, confusion: tuple[int, int, int, int] | None, form: str | None, n: int | None, **values: str | None
+) -> None:
+    """What in the published numbers (of a paper, of all, or of your own) cannot be.
+
+    \b
+    leukobench audit
+    leukobench audit rai --format md
+    leukobench audit --confusion 955 136 230 279 --accuracy 77.1 --precision 88
+    """
+    from leukobench.commands import show_audit
+
+    show_audit(name, confusion, form, n, values)
+
+
 @cli.group()
 def data() -> None:
     """List, get, check and simulate data sets."""

@@ -74,4 +74,6 @@ class Report:
 
 def count_frame(rows: Sequence[tuple[str, str, int, int | None]]) -> pd.DataFrame:
     """The frame of `Report.counts` from (what, name, found, expected) rows."""
-    return pd.DataFrame(rows, columns=["what", "name", "found", "expected"]).astype({"found": "int64", "expected": "Int64"})
+    return pd.DataFrame(rows, columns=["what", "name", "found", "expected"]).astype(
+        {"found": "int64", "expected": "Int64"}
+    )

@@ -109,7 +109,7 @@ def normal(value: str) -> str:
     return repr(number)
 
 
-REPEATED = ("seed", "fold", "trainer.threads")
+REPEATED = ("seed", "fold", "split.seed", "trainer.threads")
 """Params in which the runs of one configuration may differ."""
 
 

@@ -12,18 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from leukobench.settings import Settings
 from leukobench.sweeps.plan import Plan, run_name
+from leukobench.sweeps.states import duration
 from leukobench.tracking.store import Entry
 from leukobench.training.job import Training
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min 20 s`, `5 h 10 min`."""
-    s = round(seconds)
-    if s < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{s} s"
-    if s < 3600:
-        return f"{s // 60} min {s % 60} s"
-    return f"{s // 3600} h {s % 3600 // 60} min"
 
 
 class Console:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.tracking.folder import RunFolder, read_json, write_json
-from leukobench.tracking.store import Entry, Store, SweepRun
+from leukobench.tracking.store import Store, SweepRun
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
 
@@ -233,46 +233,3 @@ def task(config: DictConfig) -> Any:
     training = load_planned(planned.folder, int(planned.index))
     console = Console(quiet=True)
     return execute(training, None, None, console)
-
-
-def sync(settings: Settings, name: str | None = None) -> tuple[int, int]:
-    """Deliver every run folder that the store does not hold yet.
-
-    Returns:
-        Delivered and skipped folders.
-    """
-    store = Store(settings)
-    delivered = skipped = 0
-    sweeps: dict[str, SweepRun] = {}
-    for path in sorted((settings.output / "runs").glob("*/delivery.json")):
-        order: Mapping[str, Any] = read_json(path)
-        if name is not None and order["sweep"] != name:
-            skipped += 1
-            continue
-        sweep_run = sweeps.setdefault(order["sweep"], store.open_sweep(order["sweep"]))
-        store.deliver(sweep_run, RunFolder(path.parent), order)
-        delivered += 1
-    for sweep_run in sweeps.values():
-        store.close_sweep(sweep_run, {})
-    return delivered, skipped
-
-
-def status(settings: Settings, name: str) -> tuple[list[dict[str, Any]], dict[str, Entry]]:
-    """Jobs of a sweep with their states: `done`, `failed`, `unfinished`, `not started`.
-
-    Raises:
-        StoreError: The store has no such sweep.
-    """
-    store = Store(settings)
-    sweep_run = store.find_sweep(name)
-    if sweep_run is None:
-        raise StoreError(f"the store {settings.store} has no sweep {name!r}; launch it: leukobench sweep {name}")
-    entries = store.entries(sweep_run)
-    jobs = store.read_plan(sweep_run)
-    words = {"FINISHED": "done", "FAILED": "failed", "RUNNING": "unfinished", "KILLED": "unfinished"}
-    for job in jobs:
-        entry = entries.get(job["identity"])
-        job["state"] = "not started" if entry is None else words.get(entry.status, "unfinished")
-        job["seconds"] = None if entry is None else entry.seconds
-        job["run_id"] = None if entry is None else entry.run_id
-    return jobs, entries

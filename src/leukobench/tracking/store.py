@@ -67,7 +67,7 @@ class Store:
         self.settings = settings
         self.uri = settings.store
         _fail_fast()
-        with self._errors("open"):
+        with self.errors("open"):
             import logging
 
             for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
@@ -88,7 +88,7 @@ class Store:
             self.client.search_experiments(max_results=1)
 
     @contextmanager
-    def _errors(self, verb: str) -> Iterator[None]:
+    def errors(self, verb: str) -> Iterator[None]:
         try:
             yield
         except StoreError:
@@ -105,7 +105,7 @@ class Store:
 
     def experiment(self, name: str, create: bool = True) -> str | None:
         """Id of the experiment of a sweep."""
-        with self._errors("read"):
+        with self.errors("read"):
             found = self.client.get_experiment_by_name(name)
             if found is not None and found.lifecycle_stage == "active":
                 return str(found.experiment_id)
@@ -131,7 +131,7 @@ class Store:
         """The sweep's experiment and parent run, created at the first call."""
         experiment_id = self.experiment(name)
         assert experiment_id is not None
-        with self._errors("write"):
+        with self.errors("write"):
             found = self.client.search_runs(
                 [experiment_id],
                 f"tags.`{PREFIX}kind` = 'sweep'",
@@ -153,7 +153,7 @@ class Store:
         experiment_id = self.experiment(name, create=False)
         if experiment_id is None:
             return None
-        with self._errors("read"):
+        with self.errors("read"):
             found = self.client.search_runs(
                 [experiment_id], f"tags.`{PREFIX}kind` = 'sweep'", max_results=1, order_by=["attributes.start_time ASC"]
             )
@@ -161,7 +161,7 @@ class Store:
 
     def close_sweep(self, sweep: SweepRun, facts: Mapping[str, Any]) -> None:
         """Log a sweep's summary and end its parent run."""
-        with self._errors("write"):
+        with self.errors("write"):
             for key, value in facts.items():
                 self.client.set_tag(sweep.run_id, PREFIX + key, str(value))
             self.client.set_terminated(sweep.run_id, "FINISHED")
@@ -174,13 +174,13 @@ class Store:
         """Add jobs to the plan that is kept with the parent run; a job planned before is replaced."""
         merged = {job["identity"]: dict(job) for job in self.read_plan(sweep)}
         merged |= {job["identity"]: dict(job) for job in jobs}
-        with self._errors("write"), tempfile.TemporaryDirectory() as folder:
+        with self.errors("write"), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / PLAN
             path.write_text(json.dumps(list(merged.values())), encoding="utf-8")
             self.client.log_artifact(sweep.run_id, str(path))
 
     def _read_json_artifact(self, run_id: str, name: str, default: Any) -> Any:
-        with self._errors("read"):
+        with self.errors("read"):
             uri = self.client.get_run(run_id).info.artifact_uri
         local = local_path(uri)
         if local is not None:
@@ -217,7 +217,7 @@ class Store:
         """All runs of an experiment that meet a condition, newest first."""
         token = None
         while True:
-            with self._errors("read"):
+            with self.errors("read"):
                 page = self.client.search_runs(
                     [experiment_id],
                     condition,
@@ -260,7 +260,7 @@ class Store:
             facts.get("state", ""), "RUNNING"
         )
         parent = sweep.run_id
-        with self._errors("write"):
+        with self.errors("write"):
             if len(jobs) > 1:
                 key = "trajectory-" + plan["training"]
                 parent = self._run(
@@ -293,6 +293,8 @@ class Store:
             PREFIX + "hardware": f"{machine.get('processor')}, {machine.get('cores')} cores",
             "mlflow.source.name": "leukobench",
         }
+        if facts.get("seconds") is not None:
+            tags[PREFIX + "seconds"] = str(facts["seconds"])
         if machine.get("commit"):
             tags["mlflow.source.git.commit"] = machine["commit"]
         for package, version in (machine.get("packages") or {}).items():
@@ -365,12 +367,11 @@ class Store:
         metrics = [
             Metric(k, float(v), now, int(row["epoch"])) for row in curves for k, v in row.items() if k != "epoch"
         ]
-        tags = []
+        tags = [RunTag(PREFIX + "seconds", str(facts["seconds"]))] if facts.get("seconds") is not None else []
         if result is not None:
             metrics += [Metric(k, float(v), now, int(result[1]["epoch"])) for k, v in result[1]["metrics"].items()]
         if facts.get("seconds") is not None and folder is not None:
             metrics.append(Metric("seconds", float(facts["seconds"]), now, 0))
-            tags.append(RunTag(PREFIX + "seconds", str(facts["seconds"])))
         if status == "FAILED":
             tags.append(RunTag(PREFIX + "error", str(facts.get("error", ""))[:4000]))
         pairs = [Param(k, v) for k, v in params.items()]
@@ -399,7 +400,7 @@ _ARTIFACTS = (
     "split.json",
     "curves.json",
     "autoencoder_losses.json",
-    "reconstruction_errors.json",
+    "reconstructionerrors.json",
 )
 
 

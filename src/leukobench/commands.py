@@ -1,0 +1,299 @@
+"""What the subcommands do; imported when one runs. None of this imports torch, Lightning or Hydra."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from leukobench.errors import ConfigError, LeukoBenchError, PaperError
+from leukobench.settings import config_folders, resolve
+
+if TYPE_CHECKING:
+    from leukobench.papers.spec import Paper
+    from leukobench.tracking.reading import Results
+
+Where = Mapping[str, str | None]
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not err.is_terminal:
+        yield None
+        return
+    with Progress(console=err, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bar.add_task(f"{text}: {label}" if label else text, total=total)
+            bar.update(tasks[label], completed=done, total=total)
+
+        yield update
+
+
+# --- sweeps ---------------------------------------------------------------------------------------------------------
+
+
+def show_status(name: str, jobs: bool, where: Where) -> None:
+    """Print counts of a sweep's jobs by state, time spent and an estimate of the time left."""
+    from leukobench.sweeps.states import duration, status
+
+    settings = resolve(**where)
+    rows = status(settings, name)
+    states = ("done", "failed", "unfinished", "not started")
+    counts = {state: sum(r["state"] == state for r in rows) for state in states}
+    out.print(f"[bold]sweep {escape(name)}[/bold] in {settings.store}: {len(rows)} jobs")
+    for state in states:
+        out.print(f"  {state:<12}{counts[state]:>6}")
+    spent = {r["training"]: r["training_seconds"] for r in rows if r["training_seconds"] is not None}
+    total = sum(spent.values())
+    left = {r["training"] for r in rows if r["state"] != "done"}
+    line = f"time spent {duration(total)} in {len(spent)} trainings"
+    if left and spent:
+        line += f", about {duration(total / len(spent) * len(left))} left in {len(left)}"
+    out.print(line)
+    for row in rows:
+        if jobs or row["state"] == "failed":
+            error = f": {row['error']}" if row.get("error") else ""
+            out.print(f"  {row['state']:<12} {escape(row['name'] + error)}")
+    if counts["done"] < len(rows):
+        out.print(f"go on with: leukobench sweep {escape(name)}")
+
+
+def sync_folders(name: str | None, where: Where) -> None:
+    """Deliver what the store does not hold yet."""
+    from leukobench.tracking.delivery import sync
+
+    settings = resolve(**where)
+    delivered = sync(settings, name)
+    out.print(f"{delivered} run folders of {settings.output} are in {settings.store}")
+
+
+# --- papers ---------------------------------------------------------------------------------------------------------
+
+
+def papers(name: str) -> list[Paper]:
+    """The paper of this key, or every paper for `all`.
+
+    Raises:
+        PaperError: No such paper.
+    """
+    from leukobench.papers.spec import available_papers, load_paper
+
+    files = available_papers(config_folders("paper"))
+    if name == "all":
+        return [load_paper(path) for key, path in sorted(files.items()) if key != "quickstart"]
+    if name not in files:
+        raise PaperError(f"no paper {name!r}; there are: {', '.join(sorted(files))} (or all)")
+    return [load_paper(files[name])]
+
+
+def show_tables(
+    name: str, only: Sequence[str], form: str | None, folder: Path | None, refresh: bool, where: Where
+) -> None:
+    """Rebuild tables and print or write them."""
+    from leukobench.papers.tables import rebuild
+    from leukobench.tracking.reading import Results
+
+    settings = resolve(**where)
+    chosen = papers(name)
+    names = {p.sweep or p.key for p in chosen}
+    with progress("reading") as update:
+        results = Results(settings, names, refresh, update)
+    filled = [(p, rebuild(p, results, list(only) or None)) for p in chosen]
+    if form is None and folder is None:
+        from leukobench.report.terminal import show
+
+        for _, tables in filled:
+            show(tables, out)
+        return
+    texts = _rendered(filled, form or "html", results, name)
+    if folder is None:
+        for text in texts.values():
+            sys.stdout.write(text)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+        err.print(f"written: {folder / file}")
+
+
+def _rendered(filled: Sequence[tuple[Paper, Any]], form: str, results: Results, name: str) -> dict[str, str]:
+    """File names and their text."""
+    if form == "html":
+        from leukobench.report.figures import draw
+        from leukobench.report.html import Chapter, html
+
+        chapters = [Chapter(paper, tables, draw(paper, results)) for paper, tables in filled]
+        return {f"{name}.html": html(chapters)}
+    from leukobench.report import text
+
+    if form == "csv":
+        return {f"{paper.key}.csv": text.csv_text(tables) for paper, tables in filled}
+    render = text.markdown if form == "md" else text.latex
+    return {f"{paper.key}.{form}": render(paper, tables) for paper, tables in filled}
+
+
+def show_audit(
+    name: str, confusion: tuple[int, int, int, int] | None, form: str | None, n: int | None, values: Where
+) -> None:
+    """Audit papers, beside the data where they are present, or a user's own numbers."""
+    from dataclasses import asdict
+
+    from leukobench.papers.audit import AuditFinding, audit_numbers, audit_paper, to_markdown
+
+    where = {k: values[k] for k in ("store", "output", "data")}
+    numbers: dict[str, Any] = {k: v for k, v in values.items() if k not in where and v is not None}
+    findings: dict[str, list[AuditFinding]] = {}
+    if confusion is not None or numbers:
+        findings["your numbers"] = audit_numbers(confusion=confusion, n=n, **numbers)
+    else:
+        for paper in papers(name):
+            with progress(f"auditing {paper.key}"):
+                findings[paper.title] = audit_paper(paper, present_data(paper, where))
+    if form == "md":
+        for title, found in findings.items():
+            sys.stdout.write(to_markdown(found, title) + "\n")
+        return
+    if form == "json":
+        import json
+
+        body = {title: [asdict(f) for f in found] for title, found in findings.items()}
+        sys.stdout.write(json.dumps(body, indent=2, default=str) + "\n")
+        return
+    for title, found in findings.items():
+        out.print(f"[bold]{escape(title)}[/bold]: {len(found)} findings")
+        for f in found:
+            out.print(f"  [yellow]{escape(f.severity)}[/yellow] {escape(f.place)}: {escape(f.finding)}")
+            out.print(f"      [dim]{escape(f.evidence)}[/dim] ({f.rule}, {f.status})")
+            if f.corrected is not None:
+                out.print(f"      it must have been: {escape(str(f.corrected))}")
+
+
+def present_data(paper: Paper, where: Where) -> dict[str, Any]:
+    """The expression data sets of a paper that are here; images take minutes to read and prove nothing there."""
+    from leukobench.data.catalog import data_files, source
+
+    settings, found = resolve(**where), {}
+    for key in paper.data:
+        if key not in data_files():
+            continue
+        s = source(key, settings, ["allow_faulty=true"])
+        if s.family == "expression":
+            try:
+                found[key] = s.load()
+            except LeukoBenchError:
+                continue
+    return found
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+def list_data(where: Where) -> None:
+    """Print all data sets."""
+    from leukobench.data.catalog import data_files, source
+
+    settings = resolve(**where)
+    table = Table("name", "family", "what", "here", "licence", box=None, header_style="bold", pad_edge=False)
+    for name in data_files():
+        s = source(name, settings)
+        here = "yes" if s.root is None or (s.root.exists() and any(s.root.iterdir())) else "no"
+        table.add_row(name, s.family, escape(s.title), here, escape(s.licence))
+    out.print(table)
+    out.print(f"data folder: {settings.data} (LEUKOBENCH_DATA); get one with: leukobench data get NAME")
+
+
+def get_data(name: str, where: Where) -> None:
+    """Download, or print instructions."""
+    from leukobench.data.catalog import source
+
+    path = source(name, resolve(**where)).get()
+    out.print(f"{name} is ready" + (f" in {path}" if path is not None else "; nothing to download"))
+
+
+def check_data(name: str, overrides: Sequence[str], root: Path | None, as_json: bool, where: Where) -> bool:
+    """Check, print the report, and say whether it is clean."""
+    from leukobench.data.catalog import source
+
+    s = source(name, resolve(**where), overrides, root)
+    with progress(f"checking {name}") as update:
+        report = s.check(update)
+    if as_json:
+        sys.stdout.write(report.to_json() + "\n")
+        return report.clean
+    counts = Table("what", "name", "found", "expected", box=None, header_style="bold", pad_edge=False)
+    cells: list[list[Any]] = report.counts.astype(object).where(report.counts.notna(), None).to_numpy().tolist()
+    for what, which, found, expected in cells:
+        differs = expected is not None and found != expected
+        counts.add_row(
+            str(what),
+            escape(str(which)),
+            str(found),
+            "" if expected is None else str(expected),
+            style="yellow" if differs else "",
+        )
+    out.print(f"[bold]{escape(name)}[/bold]")
+    for key, value in report.facts.items():
+        out.print(f"  {key}: {escape(str(value))}")
+    out.print(counts)
+    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
+    for finding in report.findings:
+        out.print(f"[{colours[finding.severity]}]{finding.severity}[/] {finding.rule}: {escape(finding.message)}")
+        if finding.where:
+            more = f" … ({finding.count} in all)" if finding.count > len(finding.where[:5]) else ""
+            out.print("    " + escape(", ".join(finding.where[:5])) + more)
+    out.print("[green]clean[/green]" if report.clean else f"[bold]not clean[/bold]: {len(report.findings)} findings")
+    return report.clean
+
+
+def simulate_data(name: str, folder: Path, samples: int | None, subjects: int | None, seed: int, where: Where) -> None:
+    """Write simulated data."""
+    from leukobench.data.catalog import source
+
+    s = source(name, resolve(**where))
+    path = s.simulate(folder, samples, subjects, seed)
+    out.print(f"simulated {name} written to {path}; use it with data.root={path}")
+
+
+# --- UI -------------------------------------------------------------------------------------------------------------
+
+
+def serve_ui(port: int, where: Where) -> None:
+    """Start MLflow's server in its light form and say the address; ends with Ctrl-C."""
+    import socket
+    import subprocess
+
+    settings = resolve(**where)
+    if settings.store.startswith("http"):
+        out.print(f"the store is a server already: open {settings.store}")
+        return
+    if settings.store.startswith("sqlite:///") and not Path(settings.store.removeprefix("sqlite:///")).is_file():
+        raise LeukoBenchError(f"there is no store at {settings.store} yet; launch one: leukobench sweep quickstart")
+    with socket.socket() as s:
+        if s.connect_ex(("127.0.0.1", port)) == 0:
+            raise ConfigError(f"port {port} is taken; choose another with --port")
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.store]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    out.print(f"MLflow UI over {settings.store}: http://127.0.0.1:{port} (ready in some seconds; Ctrl-C ends it)")
+    try:
+        raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
+    except KeyboardInterrupt:
+        return

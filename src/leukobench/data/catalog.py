@@ -1,0 +1,84 @@
+"""The data sets there are: the files of `conf/data`, read without Hydra.
+
+A source is built from its file with `${settings.data}` and overrides filled in; nothing else of Hydra's language is
+needed to read, check or simulate data.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leukobench.data.base import DataSource
+from leukobench.errors import ConfigError
+from leukobench.settings import Settings, config_folders
+
+
+def data_files() -> dict[str, Path]:
+    """File of each data set by name, a user's own before the project's."""
+    files: dict[str, Path] = {}
+    for folder in config_folders("data"):
+        for path in sorted(folder.glob("*.yaml")):
+            files.setdefault(path.stem, path)
+    return dict(sorted(files.items()))
+
+
+def source(name: str, settings: Settings, overrides: Iterable[str] = (), root: Path | None = None) -> DataSource:
+    """The data source of this name.
+
+    Args:
+        overrides: `key=value` strings for keys of its file.
+        root: Folder of this data set, instead of the file's.
+
+    Raises:
+        ConfigError: No such data set, or a key that its source does not take.
+    """
+    files = data_files()
+    if name not in files:
+        raise ConfigError(f"no data set {name!r}; there are: {', '.join(files)}")
+    node: dict[str, Any] = yaml.safe_load(files[name].read_text(encoding="utf-8")) or {}
+    for text in overrides:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ConfigError(f"{text!r}: an override is KEY=VALUE, for instance parts=[train]")
+        node[key.removeprefix("data.")] = yaml.safe_load(value)
+    if root is not None:
+        node["root"] = str(root)
+    arguments = {k: _filled(v, settings) for k, v in node.items() if k not in ("_target_", "version", "family")}
+    built = _locate(node.get("_target_"), files[name])(**arguments)
+    if not isinstance(built, DataSource):
+        raise ConfigError(f"{files[name]}: {node['_target_']} is not a data source")
+    return built
+
+
+def _locate(target: str | None, path: Path) -> Any:
+    module, _, name = str(target or "").rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise ConfigError(f"{path}: _target_ {target!r} cannot be imported ({e})") from None
+
+    def build(**arguments: Any) -> Any:
+        try:
+            return cls(**arguments)
+        except TypeError as e:
+            raise ConfigError(f"{path}: {e}") from None
+
+    return build
+
+
+def _filled(value: Any, settings: Settings) -> Any:
+    if isinstance(value, str):
+        return value.replace("${settings.data}", str(settings.data)).replace("${settings.output}", str(settings.output))
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            inner = {k: _filled(v, settings) for k, v in value.items() if k not in ("_target_", "version")}
+            return _locate(value["_target_"], Path("conf/data"))(**inner)
+        return {k: _filled(v, settings) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_filled(v, settings) for v in value]
+    return value

@@ -1,0 +1,239 @@
+"""Reading finished results back from the store, quickly.
+
+Finished runs never change, so what was read of them is kept in the output folder: a later reading asks only for what
+ended since, and for what was deleted. Torch, Lightning and Hydra are not needed to read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from leukobench.errors import StoreError
+from leukobench.settings import Settings
+from leukobench.tracking.folder import atomic
+from leukobench.tracking.store import PAGE, PREFIX, Store, local_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from leukobench.data.base import Dataset
+
+FORMAT = 1
+MARGIN = 600_000
+"""Milliseconds before the latest end seen from which runs are asked for again: clocks differ, deliveries come late."""
+
+Progress = Callable[[str, int, int], None]
+
+
+class Named(Protocol):
+    """Anything that names a run of the store."""
+
+    @property
+    def run_id(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """One finished result of the store; `start_time` in seconds."""
+
+    run_id: str
+    identity: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    start_time: float
+    artifact_uri: str
+    experiment_id: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Results:
+    """Finished results of some sweeps (experiments), with their predictions.
+
+    Args:
+        names: Names of sweeps; None reads every experiment of the store.
+        refresh: Read everything again.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Iterable[str] | None = None,
+        refresh: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.settings = settings
+        self.store = settings.store
+        self._connection = Store(settings)
+        self.cache = settings.output / "cache" / hashlib.sha256(settings.store.encode()).hexdigest()[:16]
+        client = self._connection.client
+        with self._connection.errors("read"):
+            experiments = client.search_experiments(max_results=1000)
+        wanted = None if names is None else set(names)
+        self.experiments = {e.experiment_id: e.name for e in experiments if wanted is None or e.name in wanted}
+        self.results: list[StoredResult] = []
+        for experiment_id in sorted(self.experiments):
+            self.results += self._read(experiment_id, refresh, progress)
+
+    # --- runs -----------------------------------------------------------------------------------------------------
+
+    def _read(self, experiment_id: str, refresh: bool, progress: Progress | None) -> list[StoredResult]:
+        path = self.cache / f"results-{experiment_id}.json"
+        known: dict[str, dict[str, Any]] = {}
+        watermark = 0
+        if not refresh and path.is_file():
+            try:
+                kept = json.loads(path.read_text(encoding="utf-8"))
+                if kept["format"] == FORMAT:
+                    known, watermark = kept["results"], kept["watermark"]
+            except (json.JSONDecodeError, KeyError):
+                pass
+        before = set(known)
+        condition = f"tags.`{PREFIX}kind` = 'result' and attributes.status = 'FINISHED'"
+        if watermark:
+            condition += f" and attributes.end_time > {watermark - MARGIN}"
+        changed = False
+        for run in self._pages(experiment_id, condition, progress):
+            if run.info.run_id in known:
+                continue
+            known[run.info.run_id] = _plain(run)
+            watermark = max(watermark, int(run.info.end_time or 0))
+            changed = True
+        if before:
+            from mlflow.entities import ViewType
+
+            for run in self._pages(experiment_id, f"tags.`{PREFIX}kind` = 'result'", None, ViewType.DELETED_ONLY):
+                changed |= known.pop(run.info.run_id, None) is not None
+        if changed:
+            body = json.dumps({"format": FORMAT, "watermark": watermark, "results": known})
+            with atomic(path) as temporary:
+                temporary.write_text(body, encoding="utf-8")
+        return [StoredResult(run_id=i, experiment_id=experiment_id, **r) for i, r in known.items()]
+
+    def _pages(self, experiment_id: str, condition: str, progress: Progress | None, view: Any = None) -> Iterable[Any]:
+        from mlflow.entities import ViewType
+
+        token, read = None, 0
+        while True:
+            with self._connection.errors("read"):
+                page = self._connection.client.search_runs(
+                    [experiment_id],
+                    condition,
+                    run_view_type=view or ViewType.ACTIVE_ONLY,
+                    max_results=PAGE,
+                    page_token=token,
+                )
+            yield from page
+            read += len(page)
+            token = page.token
+            if progress is not None and read:
+                progress("runs", read, read + (PAGE if token else 0))
+            if not token:
+                return
+
+    # --- what runs hold -------------------------------------------------------------------------------------------
+
+    def predictions(self, result: Named) -> pd.DataFrame:
+        """Predictions of a result, as logged.
+
+        Raises:
+            StoreError: The run has none, or its artifacts cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        table: pa.Table = pq.read_table(self._file(self._by_id[result.run_id], "predictions.parquet"))
+        return table.to_pandas()
+
+    def artifact(self, result: Named, name: str) -> Any:
+        """Content of a run's JSON artifact (`curves`, `job`, `split`, ...), None where it has none.
+
+        A thin result of a trajectory has its curves and losses at the trajectory, up to its own epoch.
+        """
+        stored = self._by_id[result.run_id]
+        for owner in (stored, self._trajectory(stored)):
+            if owner is None:
+                continue
+            try:
+                content = json.loads(self._file(owner, f"{name}.json").read_text(encoding="utf-8"))
+            except (StoreError, OSError):
+                continue
+            if name == "curves" and "epochs" in stored.params:
+                return [row for row in content if row["epoch"] <= int(stored.params["epochs"])]
+            return content
+        return None
+
+    @cached_property
+    def _by_id(self) -> dict[str, StoredResult]:
+        return {r.run_id: r for r in self.results}
+
+    @cached_property
+    def _parents(self) -> dict[str, StoredResult]:
+        return {}
+
+    def _trajectory(self, result: StoredResult) -> StoredResult | None:
+        parent = result.tags.get("mlflow.parentRunId")
+        if parent is None:
+            return None
+        if parent not in self._parents:
+            with self._connection.errors("read"):
+                run = self._connection.client.get_run(parent)
+            plain = _plain(run)
+            self._parents[parent] = StoredResult(run_id=parent, experiment_id=result.experiment_id, **plain)
+        found = self._parents[parent]
+        return found if found.tags.get(PREFIX + "kind") == "trajectory" else None
+
+    def _file(self, result: StoredResult, name: str) -> Path:
+        folder = local_path(result.artifact_uri)
+        if folder is not None:
+            path = folder / name
+            if not path.is_file():
+                raise StoreError(f"run {result.run_id} has no artifact {name} ({path}); run it again with --force")
+            return path
+        kept = self.cache / "artifacts" / result.run_id / name
+        if not kept.is_file():
+            from mlflow.artifacts import download_artifacts
+
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with self._connection.errors("read"):
+                download_artifacts(
+                    artifact_uri=f"{result.artifact_uri}/{name}", dst_path=str(kept.parent), tracking_uri=self.store
+                )
+        return kept
+
+    def dataset(self, name: str) -> Dataset | None:
+        """The data set of that name, None where its files are absent or faulty: for figures of the data themselves."""
+        from leukobench.data.catalog import source
+        from leukobench.errors import LeukoBenchError
+
+        try:
+            return source(name, self.settings).load()
+        except LeukoBenchError:
+            return None
+
+
+def _plain(run: Any) -> dict[str, Any]:
+    tags = {k: v for k, v in run.data.tags.items() if k.startswith(PREFIX) or k == "mlflow.parentRunId"}
+    return {
+        "identity": tags.get(PREFIX + "identity", run.info.run_id),
+        "params": dict(run.data.params),
+        "tags": tags,
+        "start_time": run.info.start_time / 1000,
+        "artifact_uri": run.info.artifact_uri,
+        "metrics": dict(run.data.metrics),
+    }
+
+
+def sweeps_in(settings: Settings) -> Sequence[str]:
+    """Names of the sweeps that the store holds."""
+    store = Store(settings)
+    with store.errors("read"):
+        return sorted(e.name for e in store.client.search_experiments(max_results=1000) if e.experiment_id != "0")
