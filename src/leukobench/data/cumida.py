@@ -52,6 +52,8 @@ class Cumida(DataSource):
         series: The series to be merged, in this order; None takes all files of the folder, sorted by name.
         classes: The classes to be kept, all others are left out; None keeps all. Class order is alphabetical.
         positive: The class that sensitivity refers to, for two classes.
+        target: What is to be predicted: the `type`, or, as a control, the `series` of an array. A model that names the
+            series as well as the type may have learned the platform. `classes` chooses the arrays either way.
 
     Subjects are unknown: the files name arrays only. The patients of GSE22529 occur twice (two chips), and which two
     arrays are one patient's is not in the files.
@@ -77,9 +79,12 @@ class Cumida(DataSource):
         series: Sequence[str] | None = None,
         classes: Sequence[str] | None = None,
         positive: str | None = None,
+        target: Literal["type", "series"] = "type",
         allow_faulty: bool = False,
     ) -> None:
         super().__init__(root, allow_faulty)
+        if target not in ("type", "series"):
+            raise ConfigError(f"cumida: target={target!r} is neither 'type' nor 'series'")
         if merge not in ("intersection", "position"):
             raise ConfigError(f"cumida: merge={merge!r} is neither 'intersection' nor 'position'")
         if n_columns < 1:
@@ -89,6 +94,7 @@ class Cumida(DataSource):
         self.series = tuple(series) if series is not None else None
         self.classes = tuple(sorted(classes)) if classes is not None else ()
         self.positive_class = positive
+        self.target = target
 
     def load(self) -> ExpressionDataset:
         return to_dataset(self._table(), self.allow_faulty)
@@ -191,8 +197,8 @@ class Cumida(DataSource):
             values=values[keep] if len(keep) < len(labels) else values,
             genes=genes,
             ids=[ids[i] for i in keep],
-            labels=[labels[i] for i in keep],
-            classes=classes,
+            labels=[(labels if self.target == "type" else of_series)[i] for i in keep],
+            classes=classes if self.target == "type" else tuple(sorted({of_series[i] for i in keep})),
             positive=self.positive_class,
             series=[of_series[i] for i in keep],
             expected=expected,

@@ -6,7 +6,7 @@ For images a description of size and normalisation; decoding is the image store'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -21,6 +21,8 @@ class Encoder(Protocol):
     def fit(self, values: np.ndarray, validation: np.ndarray | None, seed: int) -> Encoder: ...
 
     def transform(self, values: np.ndarray) -> np.ndarray: ...
+
+    def artifacts(self, values: np.ndarray, samples: Sequence[str]) -> dict[str, Any]: ...
 
 
 def signal_to_noise(values: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -119,10 +121,14 @@ class FittedExpression:
     genes_in: int
 
     def transform(self, values: np.ndarray) -> np.ndarray:
+        scaled = self.scaled(values)
+        return scaled if self.encoder is None else self.encoder.transform(scaled)
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """All steps but the encoder: (n, genes) to (n, selected genes), float32."""
         if values.shape[1] != self.genes_in:
             raise ConfigError(f"the preprocessing was fitted on {self.genes_in} genes and is given {values.shape[1]}")
-        out = np.ascontiguousarray(self.pipeline.transform(np.asarray(values, np.float64)), np.float32)
-        return out if self.encoder is None else self.encoder.transform(out)
+        return np.ascontiguousarray(self.pipeline.transform(np.asarray(values, np.float64)), np.float32)
 
     def selected(self) -> np.ndarray:
         """Column numbers of the genes that are kept, in order."""

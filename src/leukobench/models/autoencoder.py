@@ -12,7 +12,9 @@ it and so that every draw comes from a generator of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,19 +120,30 @@ def train_autoencoder(
 class Autoencoder:
     """The autoencoder as the learned last step of expression preprocessing (`leukobench.data.preprocess.Encoder`).
 
+    Args:
+        watched: Share of the rows it is fitted on that is only watched, where no validation rows come along (Keras'
+            `validation_split`, but drawn at random); 0 fits on all of them.
+
     Attributes:
         fitted: The fitted autoencoder with its losses; None before `fit`.
     """
 
-    def __init__(self, units: int = 256, epochs: int = 50, batch_size: int = 32, lr: float = 1e-3) -> None:
+    def __init__(
+        self, units: int = 256, epochs: int = 50, batch_size: int = 32, lr: float = 1e-3, watched: float = 0.0
+    ) -> None:
         self.units = units
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.watched = watched
         self.fitted: FittedAutoencoder | None = None
 
     def fit(self, values: np.ndarray, validation: np.ndarray | None, seed: int) -> Autoencoder:
         """Fit on rows (n, features); the validation rows are only watched."""
+        if validation is None and self.watched:
+            order = np.random.default_rng(seed).permutation(len(values))
+            held = round(self.watched * len(values))
+            values, validation = values[np.sort(order[held:])], values[np.sort(order[:held])]
         self.fitted = train_autoencoder(
             values, validation, seed=seed, units=self.units, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr
         )
@@ -141,6 +154,35 @@ class Autoencoder:
         if self.fitted is None:
             raise LeukoBenchError("the autoencoder is used before it is fitted; call fit with the training rows first")
         return self.fitted.encode(values)
+
+    def artifacts(self, values: np.ndarray, samples: Sequence[str]) -> dict[str, Any]:
+        """What a run keeps of it, as JSON-able containers by file name.
+
+        Args:
+            values: Rows before encoding, shape (n, features).
+            samples: Their ids.
+
+        Returns:
+            `autoencoder_losses` (by part, one an epoch), `reconstruction_errors` (by sample) and `reconstruction`
+            (`original` and `reconstructed` values of the sample with the median error).
+        """
+        if self.fitted is None:
+            raise LeukoBenchError("the autoencoder is asked for its losses before it is fitted")
+        errors = self.fitted.reconstruction_errors(values)
+        middle = int(np.argsort(errors, kind="stable")[len(errors) // 2])
+        row = values[middle : middle + 1]
+        return {
+            "autoencoder_losses": {
+                "train": list(self.fitted.train_losses),
+                "validation": list(self.fitted.validation_losses),
+            },
+            "reconstruction_errors": dict(zip(map(str, samples), errors.tolist(), strict=True)),
+            "reconstruction": {
+                "sample": str(samples[middle]),
+                "original": row[0].tolist(),
+                "reconstructed": self.fitted.reconstruct(row)[0].tolist(),
+            },
+        }
 
 
 def _dense(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -49,8 +50,8 @@ class Console:
         say(line)
         for reason, count in plan.not_merged.items():
             say(f"  {count} jobs are trained each by itself: {reason}")
-        for overrides, reason in plan.left_out:
-            say(f"  left out: {_plain(overrides)}: {_plain(reason)}")
+        for reason, count in Counter(reason for _, reason in plan.left_out).items():
+            say(f"  left out, {count} jobs: {_plain(reason)}")
         for identity, entry in list(plan.done.items())[:3] if len(plan.jobs) > 3 else plan.done.items():
             say(f"  done before: {_plain(entry.name)} (run {entry.run_id}, identity {identity[:12]})")
         if len(plan.done) > 3 and len(plan.jobs) > 3:

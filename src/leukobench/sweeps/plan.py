@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from leukobench.errors import ConfigError, LeukoBenchError
+from leukobench.errors import ConfigError, LeukoBenchError, MissingDataError
 from leukobench.tracking.store import Entry
 from leukobench.training.job import Job, Training, check_families, folds, identity_of, training_id_of
 
@@ -53,15 +53,21 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
     """One job a fold (`fold=all`) and one a checkpoint epoch (`evaluate_at`).
 
     Args:
-        left_out: Where given, jobs whose model and data do not go together are put here with the reason instead of
-            raising ConfigError.
+        left_out: Where given, jobs whose model and data do not go together, and jobs whose data set is not there while
+            others' is, are put here with the reason instead of raising an error.
+
+    Raises:
+        MissingDataError: No job's data set is there.
     """
     out: list[Job] = []
+    absent: MissingDataError | None = None
     for job in jobs:
         if left_out is not None:
             try:
                 check_families(job)
-            except ConfigError as e:
+            except (ConfigError, MissingDataError) as e:
+                if isinstance(e, MissingDataError):
+                    absent = absent or e
                 left_out.append((" ".join(job.overrides), str(e)))
                 continue
         fold = job.config["fold"]
@@ -77,6 +83,8 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
                 raise ConfigError(f"evaluate_at={epochs}: a list of epoch counts is needed, for instance [10,20,50]")
             each = [j.with_values(epochs=e, evaluate_at=None) for j in each for e in sorted(set(epochs))]
         out += each
+    if absent is not None and not out:
+        raise absent
     return out
 
 

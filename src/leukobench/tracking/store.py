@@ -400,7 +400,8 @@ _ARTIFACTS = (
     "split.json",
     "curves.json",
     "autoencoder_losses.json",
-    "reconstructionerrors.json",
+    "reconstruction_errors.json",
+    "reconstruction.json",
 )
 
 

@@ -115,6 +115,8 @@ def _fit(
     folder.update(data=data_facts(prepared), leaks=list(job.protocol.leaks))
     fitted = assemble(job, prepared)
     classifier = fitted.classifier
+    for name, body in fitted.artifacts.items():
+        write_json(folder.path / f"{name}.json", body)
     if folder.checkpoint.is_file():
         state = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
         if int(state["epoch"]) <= min(missing):
@@ -140,7 +142,7 @@ def _fit(
             "classes": list(dataset.classes),
             "positive": dataset.positive,
             "finished": _now(),
-            "metrics": final_metrics(frame, dataset.positive),
+            "metrics": {**final_metrics(frame, dataset.positive), **encoder_metrics(fitted.artifacts)},
         }
         weights = trained_weights(classifier.network) if job.config.get("save_model") else None
         write_json(folder.path / "curves.json", classifier.progress.curves)
@@ -170,8 +172,6 @@ def _fit(
     for epoch in sorted(wanted):  # early stopping ended before the epoch asked for
         finish(epoch)
     write_json(folder.path / "curves.json", classifier.progress.curves)
-    for name, array in fitted.artifacts.items():
-        write_json(folder.path / f"{name}.json", array)
     return "finished"
 
 
@@ -237,7 +237,10 @@ def assemble(job: Job, prepared: Prepared) -> Assembled:
         fit_rows = rows["train"] if protocol.fit_on == "train" else np.arange(len(dataset))
         held = dataset.values[rows["validation"]] if len(rows["validation"]) else None
         fitted = preprocess.fit(dataset.values[fit_rows], y[fit_rows], held, seed_of(seed, "preprocess") % 2**31)
-        values = fitted.transform(dataset.values)
+        values = fitted.scaled(dataset.values)
+        if fitted.encoder is not None:
+            artifacts |= fitted.encoder.artifacts(values, list(dataset.ids))
+            values = fitted.encoder.transform(values)
         resample, _ = build_resample(job)
         if protocol.resample == "train" and resample.method != "none":
             train = rows["train"]
@@ -247,9 +250,6 @@ def assemble(job: Job, prepared: Prepared) -> Assembled:
             y = np.concatenate([y, labels[new]])
             rows = {**rows, "train": np.concatenate([train, np.arange(len(dataset), len(dataset) + len(new))])}
         feed = ArrayFeed(values)
-        encoder_state = getattr(preprocess.encoder, "artifacts", None)
-        if encoder_state is not None:
-            artifacts |= encoder_state(values) if callable(encoder_state) else dict(encoder_state)
         network = build_network(job, feed.input_shape, num_classes)
     else:
         assert isinstance(dataset, ImageDataset)
@@ -348,4 +348,18 @@ def final_metrics(frame: Any, positive: str | None) -> dict[str, float]:
                 continue  # undefined, for instance the AUROC of a part with one class
             if np.isfinite(value):
                 out[f"{part}_{name}"] = value
+    return out
+
+
+def encoder_metrics(artifacts: Mapping[str, Any]) -> dict[str, float]:
+    """Last losses and range of the reconstruction errors of a learned preprocessing step; empty without one."""
+    out = {
+        f"{part}_autoencoder_loss": float(losses[-1])
+        for part, losses in artifacts.get("autoencoder_losses", {}).items()
+        if losses
+    }
+    errors = list(artifacts.get("reconstruction_errors", {}).values())
+    if errors:
+        found = {"min": min(errors), "mean": float(np.mean(errors)), "max": max(errors)}
+        out |= {f"reconstruction_error_{name}": value for name, value in found.items()}
     return out
