@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 """Resamples of a metric of counts; the Monte Carlo error of a 95 % limit is then about 3 % of the interval's width."""
 PROBABILITY_RESAMPLES = 200
-"""Resamples of a metric of probabilities, each of which has to be sorted and summed anew."""
+"""Resamples of a metric of probabilities, each of which has to be computed anew (AUROC of few units excepted)."""
+MOST_PAIRED_UNITS = 2500
+"""Units up to which AUROC is resampled by pairs of units (memory grows with samples times units)."""
 LEVEL = 0.95
 SEED = 20240229
 METHOD_VERSION = 1
@@ -107,14 +109,14 @@ class Repeats:
     @cached_property
     def samples(self) -> int:
         """Distinct test samples over all seeds."""
-        return len({s for p in self.predicted for s in p.samples})
+        return len(np.unique(np.concatenate([p.samples for p in self.predicted])))
 
     @cached_property
     def subjects(self) -> int | None:
         """Distinct test subjects over all seeds; None where unknown."""
         if not self.has_subjects:
             return None
-        return len({s for p in self.predicted if p.subjects is not None for s in p.subjects})
+        return len(np.unique(np.concatenate([p.subjects for p in self.predicted if p.subjects is not None])))
 
     @cached_property
     def by_subject(self) -> Repeats:
@@ -180,7 +182,7 @@ class Repeats:
         """Index of each prediction's unit (subject or sample) among all units, one array a seed."""
         ids = [p.samples if p.subjects is None or not self.has_subjects else p.subjects for p in self.predicted]
         lengths = np.cumsum([len(i) for i in ids])[:-1]
-        _, inverse = np.unique(np.concatenate(ids).astype(str), return_inverse=True)
+        _, inverse = np.unique(np.concatenate(ids), return_inverse=True)
         return tuple(np.split(inverse, lengths))
 
     def _resampled_confusions(self, metric: Metric) -> np.ndarray:
@@ -217,16 +219,18 @@ class Repeats:
     def _probability_draws(self, metric: Metric) -> np.ndarray:
         rng = np.random.default_rng([SEED, 3])
         n = max(int(u.max()) for u in self._units if len(u)) + 1
-        share = self._seed_draws[:PROBABILITY_RESAMPLES]
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=PROBABILITY_RESAMPLES)
+        by_pairs = metric.name == "auroc" and n <= MOST_PAIRED_UNITS
+        resamples = RESAMPLES if by_pairs else PROBABILITY_RESAMPLES
+        share = self._seed_draws[:resamples]
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
         values = np.full(share.shape, np.nan)
         for s, (predicted, units) in enumerate(zip(self.predicted, self._units)):
+            if by_pairs:
+                values[:, s] = _auroc_of_resamples(predicted, units, weights, metric)
+                continue
             w = weights[:, units]
-            if metric.name == "auroc":
-                values[:, s] = _weighted_auroc(predicted, w, metric)
-            else:
-                for b in np.flatnonzero(share[:, s]):
-                    values[b, s] = score(predicted.take(np.repeat(np.arange(len(units)), w[b])), metric)
+            for b in np.flatnonzero(share[:, s]):
+                values[b, s] = score(predicted.take(np.repeat(np.arange(len(units)), w[b])), metric)
         return np.where(share > 0, values * share, 0.0).sum(axis=1)
 
 
@@ -297,13 +301,13 @@ def _pool(pieces: list[Predicted]) -> Predicted:
         np.concatenate([p.samples for p in pieces]),
         subjects,
     )
-    keys = [pooled.p[:, i] for i in range(len(classes))] + [pooled.samples.astype(str)]
-    return pooled.take(np.lexsort(keys))
+    # By sample, then by probability where a sample was predicted more than once.
+    return pooled.take(np.lexsort([*pooled.p.T, pooled.samples]))
 
 
 def _mean_by_sample(predicted: Iterable[Predicted]) -> Predicted:
     pooled = _pool(list(predicted))
-    _, first, inverse = np.unique(pooled.samples.astype(str), return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(pooled.samples, return_index=True, return_inverse=True)
     sums = np.zeros((len(first), len(pooled.classes)))
     np.add.at(sums, inverse, pooled.p)
     subjects = None if pooled.subjects is None else pooled.subjects[first]
@@ -341,27 +345,36 @@ def _patterns(units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int
     return counts, sizes
 
 
-def _weighted_auroc(predicted: Predicted, weights: np.ndarray, metric: Metric) -> np.ndarray:
-    """AUROC for each row of sample weights, shape (resamples,): the share of correctly ordered pairs, ties half."""
+def _auroc_of_resamples(predicted: Predicted, units: np.ndarray, weights: np.ndarray, metric: Metric) -> np.ndarray:
+    """AUROC of each resample, shape (resamples,), from how often its units were drawn, shape (resamples, units)."""
     k = len(predicted.classes)
+    w = weights.astype(np.float64)
     if metric.averaging == "binary":
-        return _ovr_auroc(predicted, weights, class_index(predicted.classes, metric.positive))
-    values = np.stack([_ovr_auroc(predicted, weights, i) for i in range(k)], axis=1)
-    support = np.stack([weights[:, predicted.y == i].sum(axis=1) for i in range(k)], axis=1).astype(np.float64)
-    have = np.bincount(predicted.y, minlength=k) > 0
-    values, support = values[:, have], support[:, have]
-    share = support / support.sum(axis=1, keepdims=True) if metric.averaging == "weighted" else 1 / have.sum()
-    return (values * share).sum(axis=1)
+        return _ovr_auroc(predicted, units, w, class_index(predicted.classes, metric.positive))[0]
+    have = np.flatnonzero(np.bincount(predicted.y, minlength=k) > 0)
+    values, support = (np.stack(x, axis=1) for x in zip(*(_ovr_auroc(predicted, units, w, int(i)) for i in have)))
+    if metric.averaging == "weighted":
+        return (values * support).sum(axis=1) / support.sum(axis=1)
+    return values.mean(axis=1)
 
 
-def _ovr_auroc(predicted: Predicted, weights: np.ndarray, k: int) -> np.ndarray:
+def _ovr_auroc(predicted: Predicted, units: np.ndarray, w: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC of class k against the rest in each resample, and the class's support.
+
+    The share of correctly ordered pairs (ties half) is a sum over pairs of units of how many of their pairs are in
+    order, times how often both were drawn: the samples are sorted once, not once a resample.
+    """
+    m = w.shape[1]
     order = np.argsort(predicted.p[:, k], kind="stable")
-    scores, positive = predicted.p[order, k], predicted.y[order] == k
-    w = weights[:, order].astype(np.float64)
-    starts = np.flatnonzero(np.r_[True, np.diff(scores) > 0])
-    w_pos = np.add.reduceat(w * positive, starts, axis=1)
-    w_neg = np.add.reduceat(w * ~positive, starts, axis=1)
-    below = np.cumsum(w_neg, axis=1) - w_neg / 2
-    pairs = w_pos.sum(axis=1) * w_neg.sum(axis=1)
+    scores, unit, positive = predicted.p[order, k], units[order], predicted.y[order] == k
+    _, group = np.unique(scores, return_inverse=True)
+    negatives = np.zeros((int(group[-1]) + 1, m))
+    np.add.at(negatives, (group[~positive], unit[~positive]), 1.0)
+    below = np.cumsum(negatives, axis=0) - negatives / 2
+    pairs = np.zeros((m, m))
+    np.add.at(pairs, unit[positive], below[group[positive]])
+    n_pos = w @ np.bincount(unit[positive], minlength=m)
+    n_neg = w @ np.bincount(unit[~positive], minlength=m)
+    ordered = ((w @ pairs) * w).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, (w_pos * below).sum(axis=1) / pairs, np.nan)
+        return np.where(n_pos * n_neg > 0, ordered / (n_pos * n_neg), np.nan), n_pos

@@ -101,8 +101,8 @@ class Predicted:
         classes: Class names in the order of their index.
         y: True class indices, shape (n,), int64.
         p: Class probabilities, shape (n, classes), float64.
-        samples: Sample ids, shape (n,), object.
-        subjects: Subject ids, shape (n,), object; None where any is unknown.
+        samples: 64-bit keys of the sample ids, shape (n,), uint64; equal ids have equal keys in every frame.
+        subjects: Keys of the subject ids, likewise; None where any is unknown.
     """
 
     classes: tuple[str, ...]
@@ -122,24 +122,20 @@ class Predicted:
         missing = [c for c in ("sample", "label") if c not in frame.columns]
         if missing:
             raise LeukoBenchError(f"predictions lack the columns {missing}; found {list(frame.columns)}")
-        keep: Any = slice(None)
         if part is not None and "part" in frame.columns:
-            keep = np.asarray(frame["part"]) == part
-        labels = np.asarray(frame["label"], dtype=object)[keep]
-        index = {c: i for i, c in enumerate(classes)}
-        try:
-            y = np.fromiter((index[c] for c in labels), dtype=np.int64, count=len(labels))
-        except KeyError as unknown:
-            raise LeukoBenchError(f"predictions have the label {unknown}, which is none of {list(classes)}") from None
-        p = np.stack([np.asarray(frame[f"p_{c}"], dtype=np.float64)[keep] for c in classes], axis=1)
+            frame = frame[frame["part"] == part]
+        codes, labels = frame["label"].factorize()
+        unknown = [str(c) for c in labels if c not in classes]
+        if unknown or (codes < 0).any():
+            raise LeukoBenchError(
+                f"predictions have the label {(unknown or ['?'])[0]!r}, which is none of {list(classes)}"
+            )
+        y = np.array([classes.index(str(c)) for c in labels], dtype=np.int64)[codes]
+        p = np.stack([np.asarray(frame[f"p_{c}"], dtype=np.float64) for c in classes], axis=1)
         if not np.isfinite(p).all():
             raise LeukoBenchError("predictions hold probabilities that are not numbers")
-        subjects = None
-        if "subject" in frame.columns:
-            known = frame["subject"].notna().to_numpy()[keep]
-            if known.all():
-                subjects = np.asarray(frame["subject"], dtype=object)[keep]
-        return cls(classes, y, p, np.asarray(frame["sample"], dtype=object)[keep], subjects)
+        known = "subject" in frame.columns and bool(frame["subject"].notna().all())
+        return cls(classes, y, p, _keys(frame["sample"]), _keys(frame["subject"]) if known else None)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -147,11 +143,15 @@ class Predicted:
     def predicted(self, positive: str | None = None, threshold: float | None = None) -> np.ndarray:
         """Predicted class indices, shape (n,). With a threshold: the positive class from there on, else the best other."""
         if threshold is None:
-            return self.p.argmax(axis=1)
+            return self._most_probable
         k = class_index(self.classes, positive)
         others = self.p.copy()
         others[:, k] = -1.0
         return np.where(self.p[:, k] >= threshold, k, others.argmax(axis=1))
+
+    @cached_property
+    def _most_probable(self) -> np.ndarray:
+        return self.p.argmax(axis=1)
 
     def confusion(self, positive: str | None = None, threshold: float | None = None) -> np.ndarray:
         """Confusion matrix, shape (classes, classes), int64, rows = truth."""
@@ -166,8 +166,8 @@ class Predicted:
         """
         if self.subjects is None:
             raise LeukoBenchError("subjects are not known for every sample: no metric by subject")
-        units = np.array([f"{s}\x1f{c}" for s, c in zip(self.subjects, self.y)], dtype=object)
-        _, first, inverse = np.unique(units, return_index=True, return_inverse=True)
+        units = np.stack([self.subjects, self.y.astype(np.uint64)], axis=1)
+        _, first, inverse = np.unique(units, axis=0, return_index=True, return_inverse=True)
         sums = np.zeros((len(first), self.p.shape[1]))
         np.add.at(sums, inverse, self.p)
         p = sums / np.bincount(inverse)[:, None]
@@ -373,6 +373,14 @@ def _all_of(predicted: Predicted, positive: str | None) -> dict[str, float]:
     for name in predicted.classes:
         found[f"auroc_class_{name}"] = score(predicted, Metric("auroc", "binary", name))
     return found
+
+
+def _keys(ids: pd.Series) -> np.ndarray:
+    """64-bit keys of ids by pandas' fixed hash, so that ids of many frames are compared as numbers."""
+    from pandas.util import hash_array
+
+    codes, names = ids.factorize()
+    return hash_array(np.asarray(names, dtype=str).astype(object), categorize=False)[codes]
 
 
 def _rows_sum_to_one(p: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -90,19 +90,15 @@ def paired_hits(candidates: Mapping[str, Repeats]) -> tuple[dict[str, np.ndarray
         Arrays of shape (units,): 0 or 1 for samples, accuracies for subjects; and `samples` or `subjects`.
     """
     tables = {name: r.mean_probabilities for name, r in candidates.items()}
-    common: set[str] | None = None
-    for t in tables.values():
-        ids = {str(s) for s in t.samples}
-        common = ids if common is None else common & ids
-    order = np.array(sorted(common or ()), dtype=object)
+    common = reduce(np.intersect1d, [t.samples for t in tables.values()])
     by_subject = all(t.subjects is not None for t in tables.values())
     hits = {}
     for name, t in tables.items():
-        position = {str(s): i for i, s in enumerate(t.samples)}
-        rows = np.array([position[s] for s in order], dtype=np.int64)
+        rows = np.flatnonzero(np.isin(t.samples, common))
+        rows = rows[np.argsort(t.samples[rows])]
         right = (t.predicted()[rows] == t.y[rows]).astype(np.float64)
         if by_subject and t.subjects is not None:
-            _, unit = np.unique(t.subjects[rows].astype(str), return_inverse=True)
+            _, unit = np.unique(t.subjects[rows], return_inverse=True)
             right = np.bincount(unit, weights=right) / np.bincount(unit) if len(rows) else right
         hits[name] = right
     return hits, "subjects" if by_subject else "samples"
