@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +88,12 @@ class Split:
             raise SplitError(f"no split file {path}") from None
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as e:
             raise SplitError(f"{path} is not a split file ({e!r}); expected the JSON that LeukoBench writes") from None
+        twice = len(ids := [i for part in split.parts.values() for i in part]) - len(set(ids))
+        if twice or set(split.parts) - set(PARTS) or not split.parts.get("train") or not split.parts.get("test"):
+            raise SplitError(
+                f"{path}: a split has the parts {list(PARTS)}, train and test not empty, each sample in one of them; "
+                f"found { ({part: len(ids) for part, ids in split.parts.items()}) }, {twice} samples twice"
+            )
         if body.get("hash") not in (None, split.hash):
             raise SplitError(f"{path}: its parts do not match its hash {body['hash']}; it was changed after writing")
         return split
@@ -223,7 +229,8 @@ def cut(y: np.ndarray, groups: np.ndarray, size: float, stratify: bool, seed: in
 
     Without binding groups this is scikit-learn's `train_test_split`, rounding included. With groups it is one fold of
     `StratifiedGroupKFold` (`GroupKFold` unstratified): on C-NMC that keeps sizes and class shares where
-    `GroupShuffleSplit` scatters widely.
+    `GroupShuffleSplit` scatters widely. Its shuffle hardly moves large groups, so the seed also says which fold:
+    consecutive seeds cut off different groups.
     """
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, train_test_split
 
@@ -250,7 +257,10 @@ def cut(y: np.ndarray, groups: np.ndarray, size: float, stratify: bool, seed: in
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer groups than folds: as far as groups allow
-        stay, off = next(splitter.split(np.zeros(n), y, groups))
+        try:
+            stay, off = list(splitter.split(np.zeros(n), y, groups))[seed % k]
+        except ValueError as e:
+            raise SplitError(f"cannot cut {size} off {n} samples in {groups.max() + 1} groups: {e}") from None
     return stay, off
 
 
@@ -439,4 +449,5 @@ class FromFile(Splitter):
                 f"{self.paths[fold]} names {len(unknown)} samples that {dataset.name} does not have, "
                 f"for instance {unknown[:3]}"
             )
-        return split
+        rows = {part: dataset.rows(ids) for part, ids in split.parts.items()}
+        return replace(split, shared=shared_between(dataset, rows))
