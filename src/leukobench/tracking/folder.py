@@ -6,6 +6,7 @@
     run.json            state, times, facts of data, split, machine, packages
     split.json          the split
     curves.json         one entry an epoch
+    preprocess.safetensors  how raw values become network input; genes and classes by name
     checkpoint.pt       weights, optimizer and progress of an unfinished training
     traceback.txt       of a failure
     results/<identity>/ result.json, predictions.parquet, model.safetensors: one a checkpoint epoch

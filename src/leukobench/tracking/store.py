@@ -402,6 +402,7 @@ _ARTIFACTS = (
     "autoencoder_losses.json",
     "reconstruction_errors.json",
     "reconstruction.json",
+    "preprocess.safetensors",
 )
 
 

@@ -36,6 +36,7 @@ from leukobench.training.job import (
 )
 from leukobench.training.module import Classifier, Recipe, quiet_trainer
 from leukobench.training.randomness import seed_of
+from leukobench.training.saved import model_input, trained_weights
 
 State = Literal["finished", "failed", "interrupted"]
 
@@ -112,9 +113,13 @@ def _fit(
     prepared = prepare(job)
     prepared.split.write(folder.path / "split.json")
     dataset = prepared.dataset
-    folder.update(data=data_facts(prepared), leaks=list(job.protocol.leaks))
+    data = data_facts(prepared)
+    folder.update(data=data, leaks=list(job.protocol.leaks))
     fitted = assemble(job, prepared)
     classifier = fitted.classifier
+    if job.config.get("save_model"):
+        reads = model_input(job, prepared, fitted.preprocess, fitted.network, data)
+        reads.save(folder.path / "preprocess.safetensors")
     for name, body in fitted.artifacts.items():
         write_json(folder.path / f"{name}.json", body)
     if folder.checkpoint.is_file():
@@ -144,7 +149,7 @@ def _fit(
             "finished": _now(),
             "metrics": {**final_metrics(frame, dataset.positive), **encoder_metrics(fitted.artifacts)},
         }
-        weights = trained_weights(classifier.network) if job.config.get("save_model") else None
+        weights = trained_weights(fitted.network) if job.config.get("save_model") else None
         write_json(folder.path / "curves.json", classifier.progress.curves)
         folder.write_result(training.identities[epoch], record, frame, weights)
         if live is not None:
@@ -291,12 +296,6 @@ def build_network(job: Job, input_shape: tuple[int, ...], num_classes: int) -> n
     """The network, its initialisation a function of the seed alone."""
     torch.manual_seed(seed_of(int(job.config["seed"]), "initialisation"))
     return build(job.config["model"], input_shape, num_classes)
-
-
-def trained_weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """What a result keeps of a network: trained parameters, and buffers (frozen parts come from their source)."""
-    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
-    return {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in frozen}
 
 
 def data_facts(prepared: Prepared) -> dict[str, Any]:

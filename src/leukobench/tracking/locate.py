@@ -1,0 +1,168 @@
+"""Finding the files of one finished result: in the output folder, in the store, or in a registered model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leukobench.errors import ConfigError, StoreError
+from leukobench.settings import Settings
+from leukobench.tracking.folder import read_json
+from leukobench.tracking.store import PREFIX, Store, local_path
+
+RESULT_FILES = ("result.json", "predictions.parquet", "model.safetensors")
+TRAINING_FILES = ("job.json", "run.json", "split.json", "curves.json", "preprocess.safetensors")
+BUNDLE = "bundle"
+"""Folder of a registered model's own files among its artifacts."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """Files of a result.
+
+    Attributes:
+        name: How the user or the store calls it.
+        result: Folder of `result.json`, `predictions.parquet` and `model.safetensors`.
+        training: Folder of `job.json`, `run.json`, `split.json`, `curves.json` and `preprocess.safetensors`.
+        run_id: MLflow run, None for a folder.
+    """
+
+    name: str
+    result: Path
+    training: Path
+    run_id: str | None = None
+
+    def file(self, name: str) -> Path:
+        """Where a file would be."""
+        return (self.result if name in RESULT_FILES else self.training) / name
+
+    def json(self, name: str) -> Any:
+        """Content of a JSON file, None where there is none."""
+        return read_json(self.file(name))
+
+
+def locate_run(reference: str | Path, settings: Settings) -> Located:
+    """The result of a folder, of an MLflow run id, or of an identity.
+
+    Args:
+        reference: A result's folder; a run folder (its last checkpoint epoch counts); a run id of the store; or the
+            identity of a result in the output folder.
+
+    Raises:
+        StoreError: The store has no such run, or the run is none that holds a result.
+    """
+    path = Path(reference).expanduser()
+    if path.is_dir():
+        return _of_folder(path)
+    text = str(reference).removeprefix("runs:/")
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise ConfigError(
+            f"{text!r} is neither a folder nor a run id (32 hexadecimal digits, as the MLflow UI and `leukobench status` "
+            "show them)"
+        )
+    for found in (settings.output / "runs").glob(f"*/results/{text}"):
+        return Located(text, found, found.parents[1])
+    return _of_run(text, settings)
+
+
+def _of_folder(path: Path) -> Located:
+    if (path / "result.json").is_file():
+        training = path if (path / "job.json").is_file() else path.parents[1]
+        return Located(path.name, path, training)
+    results = [read_json(p) | {"folder": p.parent} for p in path.glob("results/*/result.json")]
+    if not results:
+        raise ConfigError(f"{path} is no run folder: it holds neither result.json nor finished results")
+    last = max(results, key=lambda r: r["epoch"])
+    return Located(path.name, last["folder"], path)
+
+
+def _of_run(run_id: str, settings: Settings) -> Located:
+    store = Store(settings)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = store.client.get_run(run_id)
+    except MlflowException:
+        raise StoreError(
+            f"the store {settings.store} has no run {run_id}; the MLflow UI (`leukobench ui`) shows the ids of all runs, "
+            "and --store or MLFLOW_TRACKING_URI names another store"
+        ) from None
+    kind = run.data.tags.get(PREFIX + "kind")
+    name = run.info.run_name or run_id
+    if kind != "result":
+        children = store.client.search_runs(
+            [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=3
+        )
+        some = ", ".join(f"{c.info.run_id} ({c.info.run_name})" for c in children)
+        raise StoreError(
+            f"run {run_id} ({name}) is a {kind or 'run of something else'}, not a result with a model; "
+            + (f"choose one of its runs, for instance {some}" if some else "it has no runs below it")
+        )
+    if run.info.status != "FINISHED":
+        raise StoreError(f"run {run_id} ({name}) is {run.info.status.lower()}: it has no result yet; launch it again")
+    tags = run.data.tags
+    training = settings.output / "runs" / tags.get(PREFIX + "training", "")
+    result = training / "results" / tags.get(PREFIX + "identity", "")
+    if (result / "result.json").is_file():
+        return Located(name, result, training, run_id)
+    owner = run
+    parent = tags.get("mlflow.parentRunId")
+    if parent is not None and store.client.get_run(parent).data.tags.get(PREFIX + "kind") == "trajectory":
+        owner = store.client.get_run(parent)
+    return Located(
+        name,
+        _artifacts(store, settings, run_id, run.info.artifact_uri, RESULT_FILES),
+        _artifacts(store, settings, owner.info.run_id, owner.info.artifact_uri, TRAINING_FILES),
+        run_id,
+    )
+
+
+def _artifacts(store: Store, settings: Settings, run_id: str, uri: str, names: tuple[str, ...]) -> Path:
+    """Folder with a run's artifacts of these names, downloaded where the store is not a local one."""
+    local = local_path(uri)
+    if local is not None:
+        return local
+    from mlflow.artifacts import download_artifacts
+
+    folder = settings.output / "cache" / "artifacts" / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    with store.errors("read"):
+        present = {a.path for a in store.client.list_artifacts(run_id)}
+        for name in names:
+            if name in present and not (folder / name).is_file():
+                download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(folder), tracking_uri=store.uri)
+    return folder
+
+
+def locate_model(name: str, settings: Settings) -> Located:
+    """The files of a registered model: `NAME` (its latest version), `NAME/VERSION`, or `models:/NAME/VERSION`.
+
+    Raises:
+        StoreError: The store has no such model or version, or it was registered by something else.
+    """
+    store = Store(settings)
+    model, _, version = name.removeprefix("models:/").partition("/")
+    with store.errors("read"):
+        versions = store.client.search_model_versions("name = '" + model.replace("'", "''") + "'", max_results=1000)
+    if not versions:
+        with store.errors("read"):
+            known = ", ".join(m.name for m in store.client.search_registered_models(max_results=20)) or "none"
+        raise StoreError(f"the store {settings.store} has no registered model {model!r}; there are: {known}")
+    numbers = {int(v.version): v for v in versions}
+    if version and version not in map(str, numbers):
+        raise StoreError(f"model {model!r} has no version {version}; there are: {', '.join(map(str, sorted(numbers)))}")
+    chosen = numbers[int(version) if version else max(numbers)]
+    from mlflow.artifacts import download_artifacts
+
+    source = str(chosen.source)
+    with store.errors("read"):
+        folder = Path(download_artifacts(artifact_uri=source, tracking_uri=store.uri))
+    bundle = folder / "artifacts" / BUNDLE
+    if not (bundle / "model.safetensors").is_file():
+        raise StoreError(
+            f"model {model!r}, version {chosen.version}, was not registered by `leukobench register`: {source} has no "
+            f"artifacts/{BUNDLE}; load it with mlflow.pyfunc.load_model"
+        )
+    return Located(f"{model}, version {chosen.version}", bundle, bundle, chosen.run_id)

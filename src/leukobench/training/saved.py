@@ -1,0 +1,441 @@
+"""Trained models in use: what a training saves beside its weights, and a finished result as a model that predicts.
+
+A training writes `preprocess.safetensors` into its run folder: how raw values become network input, the names of the
+genes and classes, and what range the training values had. Each result has its weights in `model.safetensors`: the
+trained tensors of the whole network under the network's own names; frozen ones come from where the training had them
+from, and their digest is checked. A registered model holds both files with every tensor (metadata `complete`), so that
+it needs no other source. Neither file holds code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file as save_arrays
+from torch import Tensor, nn
+
+from leukobench.data.base import Dataset, ExpressionDataset, digest
+from leukobench.data.preprocess import ExpressionPreprocess, FittedExpression, ImagePreprocess
+from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
+from leukobench.models.autoencoder import Autoencoder
+from leukobench.models.inputs import ExpressionInput, ImageInput, WholeModel
+from leukobench.settings import Settings, resolve
+from leukobench.tracking.folder import atomic
+from leukobench.tracking.locate import Located, locate_model, locate_run
+from leukobench.training.job import Job, Prepared, build, build_preprocess, load_dataset
+from leukobench.training.randomness import seed_of
+
+FORMAT = 1
+METADATA = "leukobench"
+SCALE_TOLERANCE = 2.5
+"""How many times wider or narrower than in any training sample the values of a new one may spread. Logarithms to base
+2 and 10 differ by 3.3; the 34 independent arrays of Golub 1999 stay within 1.5 of the 38 training arrays."""
+SHIFT_TOLERANCE = 0.5
+"""How far beyond the medians of the training samples a new one's may lie, in spreads."""
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What a model reads, and how it becomes network input.
+
+    Attributes:
+        family: `expression` or `image`.
+        classes: Class names, in the order of the probabilities.
+        positive: The class that sensitivity refers to, or None.
+        shape: Of one network input: `(features,)` or `(3, H, W)`.
+        genes: Names of the genes that are read, in the order of the inputs; empty for images.
+        gene_names: The same genes in words, where the data set has them.
+        size: Edge of an image in pixels.
+        normalise: Normalisation of an image's pixels.
+        data: Facts of the training data: name, samples, subjects, subset, simulated.
+        frozen: Digest of the network's frozen tensors, None where it has none.
+        arrays: For expression `offset`, `factor`, `log_limits`, perhaps `encoder.weight` and `encoder.bias`
+            (see `leukobench.models.inputs.ExpressionInput`); `centre`, the training median of each gene; and `spans`,
+            shape (2, 2): smallest and largest median, then smallest and largest spread, of a training sample.
+    """
+
+    family: str
+    classes: tuple[str, ...]
+    positive: str | None
+    shape: tuple[int, ...]
+    genes: tuple[str, ...] = ()
+    gene_names: tuple[str, ...] | None = None
+    size: int | None = None
+    normalise: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    frozen: str | None = None
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def raw_shape(self) -> tuple[int, ...]:
+        """Of one raw input: `(genes,)` or `(H, W, 3)`."""
+        return (len(self.genes),) if self.family == "expression" else (int(self.size or 0), int(self.size or 0), 3)
+
+    def module(self) -> nn.Module:
+        """Raw values or pixels to network input."""
+        return ExpressionInput(self.arrays) if self.family == "expression" else ImageInput(str(self.normalise))
+
+    def faults(self, values: np.ndarray) -> list[str | None]:
+        """Why each row of values (n, genes) is unlike any training sample, None where it is not.
+
+        A row's median and spread (1st to 99th percentile) are compared with those of the training samples: values of
+        another scale (logarithms, z-scores, [0, 1]) would give probabilities that mean nothing.
+        """
+        (low_median, high_median), (low, high) = self.arrays["spans"]
+        medians, spreads = sample_spans(values)
+        out: list[str | None] = []
+        for row, median, spread in zip(values, medians, spreads):
+            bad = np.flatnonzero(~np.isfinite(row))
+            margin = SHIFT_TOLERANCE * high
+            if len(bad):
+                out.append(f"{len(bad)} values are missing or infinite, the first of gene {self.genes[bad[0]]}")
+            elif low > 0 and not (
+                low / SCALE_TOLERANCE <= spread <= high * SCALE_TOLERANCE
+                and low_median - margin <= median <= high_median + margin
+            ):
+                out.append(
+                    f"the values are on another scale: they spread over {spread:.4g} (1st to 99th percentile) about a "
+                    f"median of {median:.4g}, those of the training samples over {low:.4g} to {high:.4g} about "
+                    f"{low_median:.4g} to {high_median:.4g}{_guess(row, float(high))}"
+                )
+            else:
+                out.append(None)
+        return out
+
+    def save(self, path: Path) -> None:
+        """Write to one file without pickle: arrays, and everything else as JSON in its header."""
+        facts = {k: v for k, v in asdict(replace(self, arrays={})).items() if k != "arrays"}
+        header = {METADATA: json.dumps({"format": FORMAT, **facts})}
+        with atomic(path) as temporary:
+            save_arrays({k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, str(temporary), header)
+
+    @classmethod
+    def load(cls, path: Path) -> ModelInput:
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                facts = json.loads((file.metadata() or {})[METADATA])
+                arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as e:
+            raise LeukoBenchError(f"{path} is damaged ({e}); run the training again with --force") from e
+        if facts.pop("format") != FORMAT:
+            raise LeukoBenchError(f"{path} was written by another version of LeukoBench; run the training again")
+        tuples = {k: tuple(facts[k]) for k in ("classes", "shape", "genes")}
+        names = facts["gene_names"]
+        return cls(**{**facts, **tuples, "gene_names": None if names is None else tuple(names), "arrays": arrays})
+
+
+def sample_spans(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and spread (1st to 99th percentile) of each row of (n, genes)."""
+    if not values.shape[1]:
+        return np.zeros(len(values)), np.zeros(len(values))
+    low, median, high = np.quantile(np.nan_to_num(np.asarray(values, np.float64)), [0.01, 0.5, 0.99], axis=1)
+    return median, high - low
+
+
+def _guess(row: np.ndarray, trained: float) -> str:
+    if row.min() >= 0 and row.max() <= 1:
+        return "; they look scaled to [0, 1]: give the values as measured"
+    if abs(row.mean()) < 0.2 and 0.5 < row.std() < 2:
+        return "; they look like z-scores: give the values as measured"
+    if row.max() < 25 and trained > 100:
+        return "; they look like logarithms, and training had intensities"
+    if row.max() > 100 and trained < 25:
+        return "; they look like intensities, and training had logarithms"
+    return ""
+
+
+# --- saving -------------------------------------------------------------------------------------------------------
+
+
+def model_input(
+    job: Job,
+    prepared: Prepared,
+    fitted: FittedExpression | ImagePreprocess,
+    network: nn.Module,
+    facts: Mapping[str, Any],
+) -> ModelInput:
+    """What a training saves of its input.
+
+    Args:
+        fitted: The fitted preprocessing of the training.
+        network: The whole network, frozen parts included.
+        facts: Of the data, as the run records them.
+
+    Raises:
+        ConfigError: A learned encoder of a kind that cannot be saved.
+    """
+    dataset = prepared.dataset
+    data = {k: facts[k] for k in ("name", "samples", "subjects", "subset", "simulated")}
+    common: dict[str, Any] = {
+        "family": dataset.family,
+        "classes": dataset.classes,
+        "positive": dataset.positive,
+        "data": data,
+        "frozen": frozen_digest(network, job.config["model"]),
+    }
+    if isinstance(fitted, ImagePreprocess):
+        size = fitted.size
+        return ModelInput(shape=(3, size, size), size=size, normalise=fitted.normalise, **common)
+    raw: Dataset = dataset
+    rows = dataset.rows(prepared.split.parts["train"]) if job.protocol.fit_on == "train" else np.arange(len(dataset))
+    scaling = fitted
+    if prepared.scaled:
+        # The data set was scaled before it was resampled and split: the same fit, once more, on the values as loaded.
+        raw = load_dataset(job)
+        rows = np.arange(len(raw))
+        preprocess = build_preprocess(job, "expression")
+        assert isinstance(preprocess, ExpressionPreprocess)
+        assert isinstance(raw, ExpressionDataset)
+        scaling = replace(preprocess, encoder=None).fit(raw.values, raw.y, seed=int(job.config["seed"]))
+    assert isinstance(raw, ExpressionDataset)
+    state = {k: np.asarray(v) for k, v in scaling.state().items()}
+    columns = state.pop("columns").astype(np.int64)
+    seen = raw.values[rows][:, columns]
+    medians, spreads = sample_spans(seen)
+    arrays = {
+        **state,
+        **_encoder_arrays(fitted.encoder),
+        "centre": np.median(seen, axis=0).astype(np.float32),
+        "spans": np.array([[medians.min(), medians.max()], [spreads.min(), spreads.max()]]),
+    }
+    width = arrays["encoder.bias"].shape[0] if "encoder.bias" in arrays else len(columns)
+    names = raw.gene_names
+    return ModelInput(
+        shape=(width,),
+        genes=tuple(raw.genes[i] for i in columns),
+        gene_names=None if names is None else tuple(names[i] for i in columns),
+        arrays=arrays,
+        **common,
+    )
+
+
+def _encoder_arrays(encoder: Any) -> dict[str, np.ndarray]:
+    if encoder is None:
+        return {}
+    if not isinstance(encoder, Autoencoder) or encoder.fitted is None:
+        raise ConfigError(
+            f"a model behind an encoder of class {type(encoder).__name__} cannot be saved; set save_model=false"
+        )
+    layer: Any = encoder.fitted.encoder
+    return {"encoder.weight": layer[0].weight.detach().numpy(), "encoder.bias": layer[0].bias.detach().numpy()}
+
+
+def trained_weights(network: nn.Module) -> dict[str, Tensor]:
+    """What a result keeps of a network, under the network's own names: trained parameters, and buffers beside them.
+
+    A frozen parameter is left out, and so are the buffers of a module (batch statistics) whose parameters are frozen.
+    """
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
+    for name, module in network.named_modules():
+        own = [p.requires_grad for p in module.parameters(recurse=False)]
+        if own and not any(own):
+            frozen |= {f"{name}.{b}" if name else b for b, _ in module.named_buffers(recurse=False)}
+    return {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in frozen}
+
+
+_digests: dict[str, str | None] = {}
+
+
+def frozen_digest(network: nn.Module, node: Mapping[str, Any] | None = None) -> str | None:
+    """Digest of the tensors that `trained_weights` leaves out; None where it leaves out none.
+
+    Args:
+        node: The model's config, under which the digest is remembered in this process; for networks as built.
+    """
+    key = None if node is None else json.dumps(node, sort_keys=True, default=str)
+    if key is not None and key in _digests and node is not None and node.get("pretrained"):
+        return _digests[key]
+    kept = trained_weights(network)
+    left = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in kept}
+    value = None
+    if left:
+        chunks: list[bytes | str] = []
+        for name, tensor in left.items():
+            chunks += [name, tensor.flatten().view(torch.uint8).numpy().tobytes()]
+        value = digest(*chunks)
+    if key is not None:
+        _digests[key] = value
+    return value
+
+
+# --- loading ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """A finished result, ready to predict.
+
+    Attributes:
+        name: How the user or the store calls it.
+        input: What it reads.
+        network: Network input to logits, in evaluation mode.
+        files: Where it was read from.
+        record: The result's record (`result.json`): params, epoch, metrics.
+        config: The training's resolved config.
+        run: Facts of the run (`run.json`): data, leaks, environment.
+    """
+
+    name: str
+    input: ModelInput
+    network: nn.Module
+    files: Located
+    record: Mapping[str, Any]
+    config: Mapping[str, Any]
+    run: Mapping[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.input.classes
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Names of the genes that are read, in order; empty for images."""
+        return self.input.genes
+
+    @property
+    def whole(self) -> WholeModel:
+        """Raw values (n, genes) or pixels (n, H, W, 3) to probabilities, as one module."""
+        return WholeModel(self.input.module(), self.network)
+
+    def predict(self, raw: np.ndarray | Sequence[np.ndarray], batch: int = 64) -> np.ndarray:
+        """Class probabilities, shape (n, num_classes), float32.
+
+        Args:
+            raw: Values (n, genes) in the order of `genes`, as measured; or decoded images (n, H, W, 3), uint8.
+
+        Raises:
+            FaultyDataError: Another shape, or pixels that are not bytes.
+        """
+        x = np.asarray(raw)
+        if x.ndim != 1 + len(self.input.raw_shape) or x.shape[1:] != self.input.raw_shape:
+            raise FaultyDataError(
+                f"{self.name} reads arrays of shape (n, {', '.join(map(str, self.input.raw_shape))}), not {x.shape}"
+            )
+        if self.input.family == "image" and x.dtype != np.uint8:
+            raise FaultyDataError(f"{self.name} reads images of 8 bits a channel (uint8), not {x.dtype}")
+        whole = self.whole
+        with torch.inference_mode():
+            parts = [whole(torch.from_numpy(np.ascontiguousarray(x[i : i + batch]))) for i in range(0, len(x), batch)]
+        return torch.cat(parts).numpy() if parts else np.empty((0, len(self.classes)), np.float32)
+
+    def describe(self) -> dict[str, str]:
+        """The model in words, for people."""
+        p, data = self.record.get("params", {}), self.input.data
+        reads = f"{len(self.genes)} genes" if self.genes else f"images of {self.input.size} x {self.input.size} pixels"
+        size = f"{data.get('samples')} samples" + (f" of {data['subjects']} subjects" if data.get("subjects") else "")
+        remarks = [f"subset: {data['subset']}"] * bool(data.get("subset")) + ["simulated data"] * bool(
+            data.get("simulated")
+        )
+        return {
+            "model": self.name,
+            "network": str(p.get("model", "")),
+            "reads": reads,
+            "classes": ", ".join(self.classes),
+            "trained on": ", ".join([f"{data.get('name')}, {size}", *remarks]),
+            "protocol": str(p.get("protocol", "")),
+            "epochs": str(self.record.get("epoch", "")),
+            "seed, fold": f"{p.get('seed')}, {p.get('fold')}",
+        }
+
+
+def load_result(reference: str | Path, settings: Settings | None = None) -> SavedModel:
+    """A finished run as a model.
+
+    Args:
+        reference: A run or result folder, an MLflow run id, or a result's identity.
+        settings: Where output folder and store are; from the environment by default.
+
+    Raises:
+        StoreError, ConfigError: There is no such run, or it has no model; or the weights of its frozen parts are gone
+            or others than they were.
+    """
+    return load(locate_run(reference, settings or resolve()))
+
+
+def load_registered(name: str, settings: Settings | None = None) -> SavedModel:
+    """A registered model: `NAME` (latest version) or `NAME/VERSION`. Errors as in `load_result`."""
+    return load(locate_model(name, settings or resolve()))
+
+
+def load(files: Located) -> SavedModel:
+    """Build the network, load its weights and its input."""
+    weights, inputs = files.file("model.safetensors"), files.file("preprocess.safetensors")
+    for path in (weights, inputs):
+        if not path.is_file():
+            raise ConfigError(
+                f"run {files.name} has no model: {path.name} is missing from {path.parent}. It was trained with "
+                "save_model=false or by an older version; train it again with save_model=true --force"
+            )
+    job, record = files.json("job.json"), files.json("result.json")
+    if job is None or record is None:
+        raise ConfigError(f"run {files.name} lacks job.json or result.json in {files.training}")
+    reads = ModelInput.load(inputs)
+    try:
+        with safe_open(str(weights), framework="pt") as file:
+            complete = (file.metadata() or {}).get("complete") == "true"
+            state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as e:
+        raise LeukoBenchError(f"{weights} is damaged ({e}); run the training again with --force") from e
+    config = job["config"]
+    node = dict(config["model"])
+    if complete and "pretrained" in node:
+        node |= {"pretrained": False, "weights": None}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(int(config["seed"]), "initialisation"))  # of frozen parts without trained weights
+        network: nn.Module = build(node, reads.shape, len(reads.classes))
+    _load_state(network, state, complete, files.name)
+    if not complete and reads.frozen is not None and frozen_digest(network) != reads.frozen:
+        raise ConfigError(
+            f"run {files.name} was trained on a frozen network whose weights are not those found now "
+            f"({config['model'].get('weights') or config['model'].get('name')}); install the version it was trained with"
+        )
+    network.eval().requires_grad_(False)
+    return SavedModel(files.name, reads, network, files, record, config, files.json("run.json") or {})
+
+
+def _load_state(network: nn.Module, state: Mapping[str, Tensor], complete: bool, name: str) -> None:
+    expected = set(network.state_dict()) if complete else set(trained_weights(network))
+    odd = sorted(expected ^ set(state))
+    if odd:
+        raise ConfigError(
+            f"the weights of {name} do not fit its network: {len(odd)} tensors differ, for instance {odd[0]}; "
+            "it was trained with another version of LeukoBench or of the network's library"
+        )
+    try:
+        network.load_state_dict(dict(state), strict=False)
+    except RuntimeError as e:
+        raise ConfigError(f"the weights of {name} do not fit its network: {' '.join(str(e).split())[:300]}") from e
+
+
+def write_bundle(model: SavedModel, folder: Path) -> Path:
+    """Write a model that needs nothing but these files: every tensor, and of the config only what is no location."""
+    from safetensors.torch import save_file
+
+    from leukobench.tracking.folder import write_json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
+    save_file(state, str(folder / "model.safetensors"), {"complete": "true"})
+    model.input.save(folder / "preprocess.safetensors")
+    config = {
+        k: dict(_without_places(v)) if isinstance(v, Mapping) else v for k, v in model.config.items() if k != "settings"
+    }
+    write_json(folder / "job.json", {"config": config})
+    write_json(folder / "result.json", model.record)
+    write_json(
+        folder / "run.json", {k: v for k, v in model.run.items() if k in ("data", "leaks", "environment", "training")}
+    )
+    return folder
+
+
+def _without_places(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if key not in ("root", "paths"):
+            yield key, value
