@@ -254,7 +254,7 @@ def test_too_few_groups_are_refused() -> None:
 
 
 def test_a_class_of_one_sample_cannot_be_stratified() -> None:
-    with pytest.raises(SplitError, match="set split.stratify=false"):
+    with pytest.raises(SplitError, match=r"set split\.stratify=false"):
         Holdout().split(table(["a"] * 10 + ["b"]))
 
 

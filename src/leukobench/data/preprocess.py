@@ -85,7 +85,7 @@ class ExpressionPreprocess:
             validation: Rows that only an encoder's monitoring may see.
             seed: Of a learned encoder.
         """
-        from sklearn.feature_selection import SelectKBest, f_classif
+        from sklearn.feature_selection import SelectKBest
         from sklearn.pipeline import Pipeline
         from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
@@ -96,16 +96,29 @@ class ExpressionPreprocess:
         if self.genes is not None:
             if not 0 < self.genes <= values.shape[1]:
                 raise ConfigError(f"preprocess.genes={self.genes}: the data set has {values.shape[1]} genes")
-            score = signal_to_noise if self.select_by == "snr" else f_classif
+            score = signal_to_noise if self.select_by == "snr" else _f_value
             steps.append(("select", SelectKBest(score, k=self.genes)))
         if self.scale != "none":
             steps.append(("scale", StandardScaler() if self.scale == "zscore" else MinMaxScaler()))
         pipeline = Pipeline(steps or [("identity", FunctionTransformer())])
         fitted = np.asarray(pipeline.fit_transform(np.asarray(values, np.float64), y), np.float32)
         if self.encoder is not None:
-            held = None if validation is None else np.asarray(pipeline.transform(validation), np.float32)
+            held = (
+                None
+                if validation is None
+                else np.asarray(pipeline.transform(np.asarray(validation, np.float64)), np.float32)
+            )
             self.encoder.fit(fitted, held, seed)
         return FittedExpression(pipeline, self.encoder, values.shape[1])
+
+
+def _f_value(values: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's ANOVA F, quiet about constant genes: they get no score and are kept last."""
+    from sklearn.feature_selection import f_classif
+
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore", UserWarning)
+        return f_classif(values, y)
 
 
 def _log10(values: np.ndarray, floor: float, ceiling: float) -> np.ndarray:
