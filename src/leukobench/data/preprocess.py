@@ -6,6 +6,7 @@ For images a description of size and normalisation; decoding is the image store'
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
