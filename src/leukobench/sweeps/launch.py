@@ -112,6 +112,8 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
             for training in plan.trainings:
                 deliver(store, sweep_run, training, console)
     else:
+        from leukobench.training import run as _  # import before the clock starts
+
         with console.running(plan, entries) as live, Interruption().watching() as interruption:
             for training in plan.trainings:
                 states[training.id] = execute(training, store, sweep_run, console, live, interruption)
