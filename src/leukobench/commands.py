@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from leukobench.settings import config_folders, resolve
 if TYPE_CHECKING:
     from leukobench.papers.spec import Paper
     from leukobench.tracking.reading import Results
+
+MOST_ROWS = 20
+"""Rows of one kind that a table of counts shows on a terminal."""
 
 Where = Mapping[str, str | None]
 out = Console(highlight=False, soft_wrap=True)
@@ -236,7 +240,11 @@ def check_data(name: str, overrides: Sequence[str], root: Path | None, as_json: 
         return report.clean
     counts = Table("what", "name", "found", "expected", box=None, header_style="bold", pad_edge=False)
     cells: list[list[Any]] = report.counts.astype(object).where(report.counts.notna(), None).to_numpy().tolist()
+    shown: Counter[str] = Counter()
     for what, which, found, expected in cells:
+        shown[what] += 1
+        if shown[what] > MOST_ROWS:
+            continue
         differs = expected is not None and found != expected
         counts.add_row(
             str(what),
@@ -245,6 +253,9 @@ def check_data(name: str, overrides: Sequence[str], root: Path | None, as_json: 
             "" if expected is None else str(expected),
             style="yellow" if differs else "",
         )
+    for what, n in shown.items():
+        if n > MOST_ROWS:
+            counts.add_row(what, f"… and {n - MOST_ROWS} more (--json has all)")
     out.print(f"[bold]{escape(name)}[/bold]")
     for key, value in report.facts.items():
         out.print(f"  {key}: {escape(str(value))}")
