@@ -297,6 +297,43 @@ def sync(name: str | None, **where: str | None) -> None:
     sync_folders(name, where)
 
 
+@cli.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--run", help="Run id, or the folder of a run or result.")
+@click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
+@click.option("-o", "--to", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write; default: print it.")
+@click.option("--id", "id_column", help="Column of sample names in a table.")
+@click.option("--threshold", type=float, help="Probability from which the positive class is called.")
+@click.option("--specificity", type=float, help="Call at the threshold with this specificity on validation.")
+@click.option("--calibrated", is_flag=True, help="Scale probabilities by the temperature fitted on validation.")
+@click.option("--any-scale", is_flag=True, help="Predict expression values whatever their range.")
+@settings_options
+def predict(
+    inputs: tuple[str, ...],
+    run: str | None,
+    name: str | None,
+    to: Path | None,
+    id_column: str | None,
+    threshold: float | None,
+    specificity: float | None,
+    calibrated: bool,
+    any_scale: bool,
+    **where: str | None,
+) -> None:
+    """Predict new images, folders, zips or tables with a trained model.
+
+    Exit status 3 where some of the inputs could not be predicted; they are listed, with the reason.
+
+    \b
+    leukobench predict --run 8f1c... cells/ -o predictions.csv
+    leukobench predict --model golub38-logistic expression.csv
+    """
+    from leukobench.commands_models import predict_files
+
+    complete = predict_files(inputs, run, name, to, id_column, threshold, specificity, calibrated, any_scale, where)
+    sys.exit(0 if complete else 3)
+
+
 def main() -> None:
     """Entry point."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

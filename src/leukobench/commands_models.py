@@ -1,0 +1,109 @@
+"""What the subcommands around trained models do: predict, register, card, explain, export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from leukobench.commands import Where, err, progress
+from leukobench.errors import ConfigError
+from leukobench.settings import Settings, resolve
+
+if TYPE_CHECKING:
+    from leukobench.training.saved import SavedModel
+
+
+def model_of(run: str | None, name: str | None, settings: Settings) -> SavedModel:
+    """The model of `--run` or `--model`, whichever is given."""
+    if (run is None) == (name is None):
+        raise ConfigError("name one model: --run with a run id or folder, or --model with a registered model's name")
+    from leukobench.training.saved import load_registered, load_result
+
+    return load_result(run, settings) if run is not None else load_registered(str(name), settings)
+
+
+def show_model(model: SavedModel) -> None:
+    """Print what is used, on standard error."""
+    for key, value in model.describe().items():
+        err.print(f"[dim]{key:>12}[/dim]  {escape(value)}")
+
+
+def predict_files(
+    inputs: Sequence[str],
+    run: str | None,
+    name: str | None,
+    to: Path | None,
+    id_column: str | None,
+    threshold: float | None,
+    specificity: float | None,
+    calibrated: bool,
+    any_scale: bool,
+    where: Where,
+) -> bool:
+    """Predict and write or print; True where every input has a prediction."""
+    from leukobench.training.predict import predict
+
+    model = model_of(run, name, resolve(**where))
+    show_model(model)
+    temperature = 1.0
+    if calibrated or specificity is not None:
+        if threshold is not None:
+            raise ConfigError("--threshold is a choice of its own; leave --specificity and --calibrated out")
+        temperature, threshold = operating(model, specificity)
+        err.print(
+            f"chosen on validation: temperature {temperature:.4g}"
+            + (f", {model.input.positive} from a probability of {threshold:.4g}" if threshold is not None else "")
+        )
+    with progress("predicting") as bar:
+        found = predict(
+            model,
+            inputs,
+            id_column=id_column,
+            temperature=temperature,
+            threshold=threshold,
+            any_scale=any_scale,
+            progress=bar,
+        )
+    for note in found.notes:
+        err.print(f"note: {escape(note)}")
+    if to is None:
+        print(found.frame.to_csv(index=False), end="")
+    else:
+        from leukobench.tracking.folder import atomic
+
+        with atomic(to) as temporary:
+            found.frame.to_csv(temporary, index=False)
+    counts = found.frame.loc[found.frame["error"] == "", "predicted"].value_counts()
+    listed = ", ".join(f"{n} {c}" for c, n in counts.items())
+    err.print(f"{counts.sum()} of {len(found.frame)} predicted: {listed}" + (f"; written to {to}" if to else ""))
+    for sample, reason in zip(found.faults["sample"], found.faults["error"]):
+        err.print(f"[red]not predicted[/red] {escape(sample)}: {escape(reason)}")
+    err.print("For research on benchmarks only, not for clinical use.")
+    return found.faults.empty
+
+
+def operating(model: SavedModel, specificity: float | None) -> tuple[float, float | None]:
+    """Temperature and threshold chosen on the model's validation predictions."""
+    import json
+
+    from leukobench.evaluation.calibration import calibrate
+
+    kept = model.files.training / "calibration.json"
+    if not model.files.file("predictions.parquet").is_file():
+        if specificity is not None or not kept.is_file():
+            raise ConfigError(
+                f"{model.name} carries no validation predictions: a threshold at a chosen specificity is found with "
+                "--run, from the run's own predictions"
+            )
+        return float(json.loads(kept.read_text())["temperature"]), None
+    import pandas as pd
+
+    frame = pd.read_parquet(model.files.file("predictions.parquet"))
+    found = calibrate(frame, model.input.positive, specificity if specificity is not None else 0.9)
+    point = found.point if specificity is not None else None
+    if specificity is not None and point is None:
+        raise ConfigError(f"{model.name} has no positive class, so that specificity has no meaning")
+    return found.temperature, None if point is None else point.threshold
