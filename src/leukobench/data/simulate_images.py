@@ -23,10 +23,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from leukobench.data.image_files import Progress
 from leukobench.data.simulated import MARK, mark_simulated
 from leukobench.errors import LeukoBenchError
-
-Progress = Callable[[str, int, int], None]
 
 VERSION = 1
 """Raised when the same arguments would draw other images; part of the mark."""
