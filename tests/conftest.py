@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from leukobench.training.job import Job
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +24,60 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not present: no folder {folder} (set LEUKOBENCH_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder of configs that adds `data=tiny` (see tests/tiny.py)."""
+    import tiny
+
+    folder = tmp_path_factory.mktemp("conf")
+    (folder / "data").mkdir()
+    (folder / "data" / "tiny.yaml").write_text(tiny.CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _composer(tiny_conf: Path) -> Any:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from leukobench.settings import conf_dir
+    from leukobench.sweeps.compose import Composer
+
+    def config(overrides: list[str]) -> Any:
+        before = os.environ.get("LEUKOBENCH_CONF")
+        os.environ["LEUKOBENCH_CONF"] = str(tiny_conf)
+        try:
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                return compose("train", overrides, return_hydra_config=True)
+        finally:
+            os.environ.pop("LEUKOBENCH_CONF")
+            if before is not None:
+                os.environ["LEUKOBENCH_CONF"] = before
+            GlobalHydra.instance().clear()
+
+    groups = {p.name for p in conf_dir().iterdir() if p.is_dir()}
+    return Composer(config, groups.__contains__, OverridesParser.create())
+
+
+@pytest.fixture
+def make_job(_composer: Any, tmp_path: Path) -> Callable[..., Job]:
+    """Composes a job from override strings: tiny data, a logistic regression, outputs in tmp_path."""
+
+    def make(*overrides: str) -> Job:
+        defaults = ["data=tiny", "epochs=3", f"settings.output={tmp_path / 'out'}"]
+        defaults.append(f"settings.store=sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
+        keys = {o.partition("=")[0] for o in overrides}
+        return _composer.job([*(d for d in defaults if d.partition("=")[0] not in keys), *overrides])
+
+    return make
+
+
+@pytest.fixture
+def train(make_job: Callable[..., Job]) -> Callable[..., Any]:
+    """Runs the training of a job (and of its `evaluate_at`); returns the run folder as `training.Trained`."""
+    from trained import train_job
+
+    return lambda *overrides, **options: train_job(make_job(*overrides), **options)

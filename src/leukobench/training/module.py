@@ -23,6 +23,9 @@ from leukobench.training.randomness import generator, seed_of
 from leukobench.training.schedules import Schedule
 
 STEPS_PER_BLOCK = 16
+DIVERGED = (
+    "a lower optimizer.lr or gradient_clip=1.0 usually helps, and NaN inputs are found by `leukobench data check`"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,19 @@ class Progress:
     curves: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = math.inf
     best_epoch: int = 0
+
+
+def seed_device(seed: int, device: torch.device) -> None:
+    """Seed the global generators that a step on this device draws from.
+
+    `torch.manual_seed` also seeds every other kind of device, which takes longer than a step of a small network.
+    """
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 class Blocks:
@@ -121,6 +137,13 @@ class Classifier(pl.LightningModule):
         self._regularised = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
         self._trained = [p for p in self.network.parameters() if p.requires_grad]
 
+    @property
+    def ended(self) -> bool:
+        """Whether all epochs are behind it, or early stopping has ended the training."""
+        progress, patience = self.progress, self.recipe.patience
+        waited = progress.epoch - progress.best_epoch
+        return progress.epoch >= self.recipe.epochs or (patience is not None and waited >= patience)
+
     # --- training -------------------------------------------------------------------------------------------------
 
     def order(self, epoch: int) -> Tensor:
@@ -176,7 +199,7 @@ class Classifier(pl.LightningModule):
 
             def closure(x: Tensor = x, y: Tensor = y, counted: list[Tensor] = counted) -> Tensor:
                 # dropout draws from the global generator: addressed by seed and step
-                torch.manual_seed(seed_of(recipe.seed, "step", progress.step))
+                seed_device(seed_of(recipe.seed, "step", progress.step), y.device)
                 logits = self.network(x)
                 loss = self.loss(logits.float(), y)
                 if not counted:
@@ -200,10 +223,7 @@ class Classifier(pl.LightningModule):
         n = len(self.parts["train"])
         loss, correct = torch.stack(self._running).sum(dim=0).tolist()
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the training loss is {loss} in epoch {progress.epoch}; a lower optimizer.lr or "
-                "gradient_clip=1.0 usually helps, and NaN inputs are found by `leukobench data check`"
-            )
+            raise TrainingError(f"the training loss is {loss} in epoch {progress.epoch}; {DIVERGED}")
         row = {"epoch": progress.epoch, "train_loss": loss / n, "train_accuracy": correct / n}
         lr = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         row["learning_rate"] = float(lr)
@@ -218,7 +238,7 @@ class Classifier(pl.LightningModule):
             if row["validation_loss"] < progress.best_loss:
                 progress.best_loss, progress.best_epoch = row["validation_loss"], progress.epoch
                 self.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-            elif progress.epoch - progress.best_epoch >= self.recipe.patience:
+            if self.ended:
                 self.trainer.should_stop = True
 
     # --- inference ------------------------------------------------------------------------------------------------
@@ -244,7 +264,10 @@ class Classifier(pl.LightningModule):
 
     def probabilities(self, rows: Tensor) -> np.ndarray:
         """Class probabilities of rows, shape (len(rows), num_classes), float32."""
-        return self.logits(rows).softmax(dim=1).cpu().numpy()
+        out = self.logits(rows).softmax(dim=1).cpu().numpy()
+        if not np.isfinite(out).all():
+            raise TrainingError(f"after epoch {self.progress.epoch} the network's outputs are not numbers; {DIVERGED}")
+        return out
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -124,7 +125,7 @@ def _fit(
         write_json(folder.path / f"{name}.json", body)
     if folder.checkpoint.is_file():
         state = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
-        if int(state["epoch"]) <= min(missing):
+        if int(state["epoch"]) < min(missing):
             classifier.restore(state)
     rows = {part: r for part, r in rows_of(prepared).items()}
     wanted = set(missing)
@@ -150,7 +151,7 @@ def _fit(
             "metrics": {**final_metrics(frame, dataset.positive), **encoder_metrics(fitted.artifacts)},
         }
         weights = trained_weights(fitted.network) if job.config.get("save_model") else None
-        write_json(folder.path / "curves.json", classifier.progress.curves)
+        _keep_curves(folder, classifier.progress.curves)
         folder.write_result(training.identities[epoch], record, frame, weights)
         if live is not None:
             classifier.network.load_state_dict(live)
@@ -158,26 +159,34 @@ def _fit(
 
     watcher = _Watcher(folder, finish, on_epoch, interruption, float(trainer_node.get("checkpoint_every", 60)))
     trainer = quiet_trainer(
-        max_epochs=max(job.epochs - classifier.progress.epoch, 0),
+        max_epochs=max(missing) - classifier.progress.epoch,
         accelerator=trainer_node.get("accelerator", "auto"),
         precision=trainer_node.get("precision", "32-true"),
         callbacks=[watcher],
         enable_checkpointing=True,
         profiler=trainer_node.get("profiler"),
     )
-    if trainer_node.get("tf32"):
-        torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high" if trainer_node.get("tf32") else "highest")
     if trainer_node.get("compile"):
         classifier.network.compile()
-    trainer.fit(classifier)
-    if interruption.requested and wanted and classifier.progress.epoch < job.epochs:
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(classifier)
+    except SystemExit:  # what Lightning makes of Ctrl-C, after it has switched further ones off
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+    if wanted and interruption.requested:
         return "interrupted"
-    if classifier.progress.epoch < job.epochs and classifier.recipe.patience is None:
-        raise TrainingError(f"training ended after epoch {classifier.progress.epoch} of {job.epochs}")
-    for epoch in sorted(wanted):  # early stopping ended before the epoch asked for
-        finish(epoch)
-    write_json(folder.path / "curves.json", classifier.progress.curves)
+    if wanted:
+        raise TrainingError(f"training ended after epoch {classifier.progress.epoch} of {max(missing)}")
+    _keep_curves(folder, classifier.progress.curves)
     return "finished"
+
+
+def _keep_curves(folder: RunFolder, curves: list[dict[str, float]]) -> None:
+    """Write curves, unless the folder already has those of more epochs of the same training."""
+    if len(curves) >= len(folder.curves()):
+        write_json(folder.path / "curves.json", curves)
 
 
 class _Watcher(Checkpoint):
@@ -205,8 +214,10 @@ class _Watcher(Checkpoint):
             self.on_epoch(epoch, total, module.progress.curves[-1])
         if module.recipe.patience is None:
             self.finish(epoch)
-        stop = self.interruption.requested and epoch < total
-        if stop or (time.monotonic() - self.saved > self.every and epoch < total):
+        elif module.ended:
+            self.finish(total)  # whatever the epoch: the result is that of the best one
+        stop = self.interruption.requested and not module.ended
+        if stop or (time.monotonic() - self.saved > self.every and not module.ended):
             with atomic(self.folder.checkpoint) as temporary:
                 torch.save(module.state(), temporary)
             self.saved = time.monotonic()
@@ -288,6 +299,8 @@ def assemble(job: Job, prepared: Prepared) -> Assembled:
     )
     if recipe.epochs < 1:
         raise ConfigError(f"epochs={recipe.epochs}: at least one epoch is needed")
+    if recipe.patience is not None and recipe.patience < 1:
+        raise ConfigError(f"patience={recipe.patience}: early stopping waits for one epoch or more; null trains all")
     loss = build(config["loss"], counts)
     return Assembled(Classifier(trained, loss, feed, y, rows, recipe), network, fitted, artifacts)
 
