@@ -30,7 +30,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """Scientific keys at the top level and their defaults; `epochs` has none and always counts."""
 
-ARITHMETIC: dict[str, Any] = {"precision": "32-true", "compile": False, "tf32": False}
+ARITHMETIC: dict[str, Any] = {"precision": "32-true", "compile": False, "tf32": False, "channels_last": False}
 """Keys of the trainer that change arithmetic, and their defaults."""
 
 LOCATIONS = ("root", "paths", "allow_faulty")

@@ -372,6 +372,7 @@ class Store:
             metrics += [Metric(k, float(v), now, int(result[1]["epoch"])) for k, v in result[1]["metrics"].items()]
         if facts.get("seconds") is not None and folder is not None:
             metrics.append(Metric("seconds", float(facts["seconds"]), now, 0))
+            metrics += [Metric(k, float(v), now, 0) for k, v in (facts.get("speed") or {}).items()]
         if status == "FAILED":
             tags.append(RunTag(PREFIX + "error", str(facts.get("error", ""))[:4000]))
         pairs = [Param(k, v) for k, v in params.items()]

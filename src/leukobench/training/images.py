@@ -42,7 +42,7 @@ def image_feed(
         raise ConfigError(f"augment={job.choices.get('augment')} does not name an augmentation")
     feed = ImageFeed(
         store.array,
-        Normalise(resolved.normalise),
+        Normalise(resolved.normalise, channels_last=bool(job.config["trainer"].get("channels_last"))),
         None if augment.is_identity else augment,
         int(job.config["seed"]),
     )

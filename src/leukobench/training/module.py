@@ -7,6 +7,7 @@ are gathered there. A block is only a unit of bookkeeping: block sizes change no
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from leukobench.errors import ConfigError, TrainingError
 from leukobench.training.feed import Feed
 from leukobench.training.randomness import generator, seed_of
 from leukobench.training.schedules import Schedule
+from leukobench.training.throughput import Clock, ceiling, step_flop
 
 STEPS_PER_BLOCK = 16
 DIVERGED = (
@@ -129,6 +131,7 @@ class Classifier(pl.LightningModule):
         self.parts = {part: torch.as_tensor(rows, dtype=torch.int64) for part, rows in parts.items()}
         self.y = torch.as_tensor(y, dtype=torch.int64)
         self.progress = Progress()
+        self.clock = Clock()
         self.restored_optimizer: dict[str, Any] | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self._running: list[Tensor] = []
@@ -182,6 +185,7 @@ class Classifier(pl.LightningModule):
         return batch  # row numbers stay on the CPU; the feed gathers on the device
 
     def on_train_epoch_start(self) -> None:
+        self.clock.start(self.y.device)
         self.feed.start_epoch(self.progress.epoch)
         self._running = []
 
@@ -193,7 +197,10 @@ class Classifier(pl.LightningModule):
             factor = recipe.schedule.factor(progress.step, total)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
+            began = time.perf_counter()
             x = self.feed.training_batch(rows)
+            self.clock.input_seconds += time.perf_counter() - began
+            self.clock.samples += len(rows)
             y = self.y[rows.to(self.y.device)]
             counted: list[Tensor] = []
 
@@ -220,6 +227,7 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         progress = self.progress
         progress.epoch += 1
+        self.clock.stop(self.y.device)
         n = len(self.parts["train"])
         loss, correct = torch.stack(self._running).sum(dim=0).tolist()
         if not math.isfinite(loss):
@@ -268,6 +276,27 @@ class Classifier(pl.LightningModule):
         if not np.isfinite(out).all():
             raise TrainingError(f"after epoch {self.progress.epoch} the network's outputs are not numbers; {DIVERGED}")
         return out
+
+    def speed(self, arithmetic: bool = False) -> dict[str, float]:
+        """How fast this process trained; see `leukobench.training.throughput`.
+
+        Args:
+            arithmetic: Also count the operations of a step, and set them against a large matrix product.
+        """
+        device = self.y.device
+        facts = self.clock.facts(device)
+        if not arithmetic or not facts:
+            return facts
+        rows = self.parts["train"][: self.recipe.batch_size]
+        x, y = self.feed.plain_batch(rows), self.y[rows.to(device)]
+        context = self.trainer.precision_plugin.forward_context
+        with context():
+            flop = step_flop(lambda: self.loss(self.network(x).float(), y))
+        self.network.zero_grad(set_to_none=True)
+        rate = flop / len(rows) * facts["samples_per_second"]
+        precision = str(self.trainer.precision)
+        dtype = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
+        return {**facts, "flop_per_second": rate, "share_of_ceiling": round(rate / ceiling(str(device), dtype), 4)}
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 

@@ -57,15 +57,42 @@ def run_training(
     A failure is written to the folder (`traceback.txt`, state `failed`) and reported by the return value; only an
     interrupt by the user and errors of LeukoBench itself in writing the folder are raised.
     """
-    job = training.job
-    folder = RunFolder.of(job.settings.output, training.id)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(folder.path / ".lock")):
-        missing = [e for e in training.epochs if not folder.has_result(training.identities[e])]
-        if not missing:
-            folder.update(state="finished")
+    work = Work(training)
+    with work.lock():
+        if not work.begin():
             return "finished"
-        started = time.time()
+        try:
+            return work.end(fit(work, on_epoch, interruption or Interruption()))
+        except KeyboardInterrupt:
+            work.end("interrupted")
+            raise
+        except Exception as e:
+            return work.fail(e)
+
+
+class Work:
+    """One training at work: what its folder misses, its classifier, and how results and its end are written there."""
+
+    def __init__(self, training: Training) -> None:
+        self.training, self.job = training, training.job
+        self.folder = RunFolder.of(self.job.settings.output, training.id)
+        self.wanted: set[int] = set()
+
+    def lock(self) -> FileLock:
+        """Keeps other processes from this folder."""
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        return FileLock(str(self.folder.path / ".lock"))
+
+    def begin(self) -> bool:
+        """Write down that the training runs; False where nothing is missing."""
+        training, folder = self.training, self.folder
+        self.wanted = {e for e in training.epochs if not folder.has_result(training.identities[e])}
+        if not self.wanted:
+            folder.update(state="finished")
+            return False
+        self.last = max(self.wanted)
+        self.started = time.time()
+        job = self.job
         write_json(
             folder.path / "job.json",
             {"config": job.config, "choices": job.choices, "overrides": list(job.overrides), "shared": training.shared},
@@ -77,67 +104,39 @@ def run_training(
             epochs=list(training.epochs),
             environment=environment(),
         )
-        try:
-            state = _fit(training, folder, missing, on_epoch, interruption or Interruption())
-        except KeyboardInterrupt:
-            folder.update(state="interrupted", seconds=_seconds(folder, started))
-            raise
-        except Exception as e:
-            with atomic(folder.path / "traceback.txt") as temporary:
-                temporary.write_text(traceback.format_exc(), encoding="utf-8")
-            reason = str(e) if isinstance(e, LeukoBenchError) else f"{type(e).__name__}: {e}"
-            if isinstance(e, torch.cuda.OutOfMemoryError):
-                reason = f"out of GPU memory; a smaller trainer.inference_batch or batch_size may fit ({reason})"
-            folder.update(state="failed", error=reason[:2000], ended=_now(), seconds=_seconds(folder, started))
-            return "failed"
-        folder.update(state=state, error=None, ended=_now(), seconds=_seconds(folder, started))
-        if state == "finished":
-            (folder.path / "traceback.txt").unlink(missing_ok=True)
-            folder.checkpoint.unlink(missing_ok=True)
-        return state
+        return True
 
+    def ready(self) -> Classifier:
+        """The classifier, fitted preprocessing written down, gone on to the folder's checkpoint."""
+        job, folder = self.job, self.folder
+        self.prepared = prepared = prepare(job)
+        prepared.split.write(folder.path / "split.json")
+        data = data_facts(prepared)
+        folder.update(data=data, leaks=list(job.protocol.leaks))
+        self.fitted = fitted = assemble(job, prepared)
+        self.classifier = classifier = fitted.classifier
+        if job.config.get("save_model"):
+            reads = model_input(job, prepared, fitted.preprocess, fitted.network, data)
+            reads.save(folder.path / "preprocess.safetensors")
+        for name, body in fitted.artifacts.items():
+            write_json(folder.path / f"{name}.json", body)
+        if folder.checkpoint.is_file():
+            state = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
+            if int(state["epoch"]) < min(self.wanted):
+                classifier.restore(state)
+        return classifier
 
-def _seconds(folder: RunFolder, started: float) -> float:
-    return round(float(folder.run().get("seconds", 0.0)) + time.time() - started, 3)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _fit(
-    training: Training, folder: RunFolder, missing: list[int], on_epoch: OnEpoch | None, interruption: Interruption
-) -> State:
-    job = training.job
-    trainer_node = job.config["trainer"]
-    torch.set_num_threads(int(trainer_node.get("threads") or 1))
-    prepared = prepare(job)
-    prepared.split.write(folder.path / "split.json")
-    dataset = prepared.dataset
-    data = data_facts(prepared)
-    folder.update(data=data, leaks=list(job.protocol.leaks))
-    fitted = assemble(job, prepared)
-    classifier = fitted.classifier
-    if job.config.get("save_model"):
-        reads = model_input(job, prepared, fitted.preprocess, fitted.network, data)
-        reads.save(folder.path / "preprocess.safetensors")
-    for name, body in fitted.artifacts.items():
-        write_json(folder.path / f"{name}.json", body)
-    if folder.checkpoint.is_file():
-        state = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
-        if int(state["epoch"]) < min(missing):
-            classifier.restore(state)
-    rows = {part: r for part, r in rows_of(prepared).items()}
-    wanted = set(missing)
-
-    def finish(epoch: int) -> None:
-        if not wanted or epoch not in wanted:
+    def finish(self, epoch: int) -> None:
+        """Write the result of a checkpoint epoch, if it is wanted."""
+        if epoch not in self.wanted:
             return
+        training, classifier, dataset = self.training, self.classifier, self.prepared.dataset
         live = None
         if classifier.best_weights is not None:
             live = {k: v.detach().clone() for k, v in classifier.network.state_dict().items()}
             classifier.network.load_state_dict(classifier.best_weights)
-        frame = prediction_frame(prepared, rows, lambda r: classifier.probabilities(torch.as_tensor(r)), epoch)
+        rows = rows_of(self.prepared)
+        frame = prediction_frame(self.prepared, rows, lambda r: classifier.probabilities(torch.as_tensor(r)), epoch)
         record: dict[str, Any] = {
             "identity": training.identities[epoch],
             "training": training.id,
@@ -148,45 +147,96 @@ def _fit(
             "classes": list(dataset.classes),
             "positive": dataset.positive,
             "finished": _now(),
-            "metrics": {**final_metrics(frame, dataset.positive), **encoder_metrics(fitted.artifacts)},
+            "metrics": {**final_metrics(frame, dataset.positive), **encoder_metrics(self.fitted.artifacts)},
         }
-        weights = trained_weights(fitted.network) if job.config.get("save_model") else None
-        _keep_curves(folder, classifier.progress.curves)
-        folder.write_result(training.identities[epoch], record, frame, weights)
+        weights = trained_weights(self.fitted.network) if self.job.config.get("save_model") else None
+        self.keep_curves()
+        self.folder.write_result(training.identities[epoch], record, frame, weights)
         if live is not None:
             classifier.network.load_state_dict(live)
-        wanted.discard(epoch)
+        self.wanted.discard(epoch)
 
-    watcher = _Watcher(folder, finish, on_epoch, interruption, float(trainer_node.get("checkpoint_every", 60)))
-    trainer = quiet_trainer(
-        max_epochs=max(missing) - classifier.progress.epoch,
-        accelerator=trainer_node.get("accelerator", "auto"),
-        precision=trainer_node.get("precision", "32-true"),
-        callbacks=[watcher],
-        enable_checkpointing=True,
-        profiler=trainer_node.get("profiler"),
-    )
-    torch.set_float32_matmul_precision("high" if trainer_node.get("tf32") else "highest")
+    def keep_curves(self) -> None:
+        """Write curves, unless the folder already has those of more epochs of the same training."""
+        curves = self.classifier.progress.curves
+        if len(curves) >= len(self.folder.curves()):
+            write_json(self.folder.path / "curves.json", curves)
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint from which this training goes on."""
+        with atomic(self.folder.checkpoint) as temporary:
+            torch.save(dict(state), temporary)
+
+    def end(self, state: State, share: float = 1.0) -> State:
+        """Write down how the training ended.
+
+        Args:
+            share: Of the time since `begin`, what this training took; below 1 where several ran together.
+        """
+        self.folder.update(state=state, error=None, ended=_now(), seconds=self._seconds(share))
+        if state == "finished":
+            (self.folder.path / "traceback.txt").unlink(missing_ok=True)
+            self.folder.checkpoint.unlink(missing_ok=True)
+        return state
+
+    def fail(self, e: Exception, share: float = 1.0) -> State:
+        """Write down a failure with its traceback."""
+        with atomic(self.folder.path / "traceback.txt") as temporary:
+            temporary.write_text("".join(traceback.format_exception(e)), encoding="utf-8")
+        reason = str(e) if isinstance(e, LeukoBenchError) else f"{type(e).__name__}: {e}"
+        if isinstance(e, torch.cuda.OutOfMemoryError):
+            reason = f"out of GPU memory; a smaller trainer.inference_batch or batch_size may fit ({reason})"
+        self.folder.update(state="failed", error=reason[:2000], ended=_now(), seconds=self._seconds(share))
+        return "failed"
+
+    def _seconds(self, share: float) -> float:
+        before = float(self.folder.run().get("seconds", 0.0))
+        return round(before + (time.time() - self.started) * share, 3)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> State:
+    """Train what `work` misses; its failures are raised."""
+    trainer_node = work.job.config["trainer"]
+    torch.set_num_threads(int(trainer_node.get("threads") or 1))
+    classifier = work.ready()
+    watcher = _Watcher(work, on_epoch, interruption)
+    trainer = trainer_of(trainer_node, work.last - classifier.progress.epoch, watcher)
     if trainer_node.get("compile"):
         classifier.network.compile()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        trainer.fit(classifier)
-    except SystemExit:  # what Lightning makes of Ctrl-C, after it has switched further ones off
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-    if wanted and interruption.requested:
+    run_trainer(trainer, classifier)
+    if work.wanted and interruption.requested:
         return "interrupted"
-    if wanted:
-        raise TrainingError(f"training ended after epoch {classifier.progress.epoch} of {max(missing)}")
-    _keep_curves(folder, classifier.progress.curves)
+    if work.wanted:
+        raise TrainingError(f"training ended after epoch {classifier.progress.epoch} of {work.last}")
+    work.keep_curves()
     return "finished"
 
 
-def _keep_curves(folder: RunFolder, curves: list[dict[str, float]]) -> None:
-    """Write curves, unless the folder already has those of more epochs of the same training."""
-    if len(curves) >= len(folder.curves()):
-        write_json(folder.path / "curves.json", curves)
+def trainer_of(node: Mapping[str, Any], epochs: int, watcher: Checkpoint) -> pl.Trainer:
+    """The Trainer of a config node."""
+    torch.set_float32_matmul_precision("high" if node.get("tf32") else "highest")
+    return quiet_trainer(
+        max_epochs=epochs,
+        accelerator=node.get("accelerator", "auto"),
+        precision=node.get("precision", "32-true"),
+        callbacks=[watcher],
+        enable_checkpointing=True,
+        profiler=node.get("profiler"),
+    )
+
+
+def run_trainer(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """Fit; what Lightning makes of Ctrl-C becomes KeyboardInterrupt again."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module)
+    except SystemExit:  # after Lightning has switched further interrupts off
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 class _Watcher(Checkpoint):
@@ -195,16 +245,9 @@ class _Watcher(Checkpoint):
     A `Checkpoint`, because Lightning calls those after the module's own end of epoch.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        finish: Callable[[int], None],
-        on_epoch: OnEpoch | None,
-        interruption: Interruption,
-        every: float,
-    ) -> None:
-        self.folder, self.finish, self.on_epoch = folder, finish, on_epoch
-        self.interruption, self.every = interruption, every
+    def __init__(self, work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> None:
+        self.work, self.on_epoch, self.interruption = work, on_epoch, interruption
+        self.every = float(work.job.config["trainer"].get("checkpoint_every", 60))
         self.saved = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -213,13 +256,12 @@ class _Watcher(Checkpoint):
         if self.on_epoch is not None:
             self.on_epoch(epoch, total, module.progress.curves[-1])
         if module.recipe.patience is None:
-            self.finish(epoch)
+            self.work.finish(epoch)
         elif module.ended:
-            self.finish(total)  # whatever the epoch: the result is that of the best one
+            self.work.finish(total)  # whatever the epoch: the result is that of the best one
         stop = self.interruption.requested and not module.ended
         if stop or (time.monotonic() - self.saved > self.every and not module.ended):
-            with atomic(self.folder.checkpoint) as temporary:
-                torch.save(module.state(), temporary)
+            self.work.checkpoint(module.state())
             self.saved = time.monotonic()
         if stop:
             trainer.should_stop = True
