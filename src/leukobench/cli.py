@@ -334,6 +334,42 @@ def predict(
     sys.exit(0 if complete else 3)
 
 
+@cli.command()
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option("--run", help="Run id, or the folder of a run or result.")
+@click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
+@click.option("-o", "--to", type=click.Path(file_okay=False, path_type=Path), default="explanation", show_default=True)
+@click.option(
+    "--method",
+    "methods",
+    type=click.Choice(["grad_cam", "integrated_gradients", "occlusion"]),
+    multiple=True,
+    help="For images; all by default.",
+)
+@click.option("--samples", default=8, show_default=True, help="Own test images of each class, where none is named.")
+@click.option("--activation", is_flag=True, help="Also an image that each class's logit is large for.")
+@settings_options
+def explain(
+    inputs: tuple[str, ...],
+    run: str | None,
+    name: str | None,
+    to: Path,
+    methods: tuple[str, ...],
+    samples: int,
+    activation: bool,
+    **where: str | None,
+) -> None:
+    """Why a model decided: saliency over images and how much of it lies outside the cell, or genes ranked.
+
+    \b
+    leukobench explain --run 8f1c... cell.bmp other.bmp -o explanation
+    leukobench explain --run 8f1c...
+    """
+    from leukobench.commands_models import explain_model
+
+    sys.exit(0 if explain_model(inputs, run, name, to, methods, samples, activation, where) else 3)
+
+
 def main() -> None:
     """Entry point."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from leukobench.commands import Where, err, progress
+from leukobench.commands import Where, err, out, progress
 from leukobench.errors import ConfigError
 from leukobench.settings import Settings, resolve
 
@@ -107,3 +107,72 @@ def operating(model: SavedModel, specificity: float | None) -> tuple[float, floa
     if specificity is not None and point is None:
         raise ConfigError(f"{model.name} has no positive class, so that specificity has no meaning")
     return found.temperature, None if point is None else point.threshold
+
+
+def explain_model(
+    inputs: Sequence[str],
+    run: str | None,
+    name: str | None,
+    to: Path,
+    methods: Sequence[str],
+    samples: int,
+    activation: bool,
+    where: Where,
+) -> bool:
+    """Write overlays and tables; True where every input could be read."""
+    model = model_of(run, name, resolve(**where))
+    show_model(model)
+    to.mkdir(parents=True, exist_ok=True)
+    if model.input.family == "expression":
+        return _explain_genes(model, [Path(i) for i in inputs], to)
+    return _explain_images(model, [Path(i) for i in inputs], to, methods, samples, activation)
+
+
+def _explain_genes(model: SavedModel, inputs: Sequence[Path], to: Path) -> bool:
+    from rich.table import Table
+
+    from leukobench.training.explanation import TOP, explain_genes
+
+    found = explain_genes(model, inputs)
+    found.table.to_csv(to / "genes.csv", index=False)
+    columns = [c for c in found.table.columns if found.table[c].astype(str).str.strip().any()]
+    table = Table(*columns, box=None)
+    for row in found.table.head(20)[columns].itertuples(index=False):
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v))[:40] for v in row))
+    out.print(table)
+    if found.spearman == found.spearman:
+        of = min(TOP, len(found.table))
+        out.print(
+            f"rank correlation with signal to noise {found.spearman:.3f}; {found.overlap} of the first {of} genes are "
+            "among its first as well"
+        )
+    out.print(f"{len(found.table)} genes, {found.samples} samples; written to {to / 'genes.csv'}")
+    return True
+
+
+def _explain_images(
+    model: SavedModel, inputs: Sequence[Path], to: Path, methods: Sequence[str], samples: int, activation: bool
+) -> bool:
+    from leukobench.models.explain import METHODS
+    from leukobench.training.explanation import activation_maxima, explain_images, own_images
+
+    chosen = tuple(m for m in METHODS if m in methods) or METHODS
+    labels = None
+    paths = list(inputs)
+    if not paths:
+        paths, labels = own_images(model, samples)
+        err.print(f"no image named: {len(paths)} of the run's own test images are explained")
+    with progress("explaining") as bar:
+        found = explain_images(model, paths, to, labels=labels, methods=chosen, progress=bar)
+    for (method, called), row in found.outside().iterrows():
+        out.print(
+            f"{method}, called {escape(str(called))}: {row['outside', 'mean']:.1%} of the saliency lies outside the cell, "
+            f"on {row['background', 'mean']:.1%} of the pixels ({row['outside', 'count']:.0f} images)"
+        )
+    if activation:
+        for label, p in activation_maxima(model, to).items():
+            out.print(f"activation maximum of {escape(label)}: probability {p:.3f}")
+    out.print(f"{len(found.pictures)} pictures and saliency.csv written to {to}")
+    for sample, reason in found.faults:
+        err.print(f"[red]not explained[/red] {escape(sample)}: {escape(reason)}")
+    return not found.faults
