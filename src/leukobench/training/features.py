@@ -64,6 +64,7 @@ def _compute(job: Job, network: nn.Module, feed: Feed, n: int) -> np.ndarray:
     trainer = quiet_trainer(accelerator=node.get("accelerator", "auto"), precision=node.get("precision", "32-true"))
     device = trainer.strategy.root_device
     feed.to(device)
+    was_training = network.training
     network = network.to(device).eval()
     frozen_features: Any = network.frozen_features
     batch = int(node.get("inference_batch", 256)) if device.type == "cuda" else 32
@@ -71,5 +72,5 @@ def _compute(job: Job, network: nn.Module, feed: Feed, n: int) -> np.ndarray:
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
         for rows in torch.arange(n).split(batch):
             out.append(frozen_features(feed.plain_batch(rows)).float().cpu())
-    network.to("cpu")
+    network.to("cpu").train(was_training)  # the head is trained next
     return torch.cat(out).numpy()

@@ -1,0 +1,75 @@
+"""Frozen backbones: features computed once give the numbers of computing them at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from trained import Trained
+
+Train = Callable[..., Trained]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty coloured images of 32 x 32 in two classes."""
+    root = tmp_path_factory.mktemp("images")
+    g = np.random.default_rng(0)
+    for i in range(20):
+        label = "ALL" if i % 2 else "normal"
+        pixels = g.integers(0, 160, size=(32, 32, 3))
+        pixels[..., i % 2] += 60
+        (root / label).mkdir(exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(root / label / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def head(train: Train, images: Path) -> Train:
+    """Trains the head of a randomly initialised ResNet-18, with dropout."""
+    overrides = (
+        "data=image_folder",
+        f"data.root={images}",
+        "preprocess=image",
+        "preprocess.size=32",
+        "model=resnet18",
+        "model.pretrained=false",
+        "model.hidden=8",
+        "model.dropout=0.5",
+        "batch_size=8",
+        "epochs=2",
+    )
+    return lambda *more, **options: train(*overrides, *more, **options)
+
+
+def test_stored_features_give_the_numbers_of_computing_them_at_every_step(head: Train, tmp_path: Path) -> None:
+    shared = head(output=tmp_path / "one")
+    cached = head("epochs=3", output=tmp_path / "one")
+    direct = head("planner.features=false", output=tmp_path / "direct")
+    assert [s.state for s in (shared, cached, direct)] == ["finished"] * 3
+    assert cached.curves[:2] == shared.curves, "whether the features were stored already changes nothing"
+    assert shared.training.identities == direct.training.identities
+    pd.testing.assert_frame_equal(shared.predictions(), direct.predictions(), rtol=1e-4, atol=1e-5)
+    for one, other in zip(shared.curves, direct.curves):
+        assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_dropout_of_the_head_is_on_while_it_is_trained(head: Train, tmp_path: Path) -> None:
+    with_dropout = head(output=tmp_path / "a")
+    without = head("model.dropout=0.0", output=tmp_path / "b")
+    assert with_dropout.curves[0]["train_loss"] != without.curves[0]["train_loss"]
+
+
+def test_a_result_keeps_the_same_weights_with_and_without_stored_features(head: Train, tmp_path: Path) -> None:
+    names = []
+    for i, more in enumerate(([], ["planner.features=false"])):
+        done = head(*more, output=tmp_path / str(i))
+        names.append(set(load_file(done.folder.result(done.training.identities[2]) / "model.safetensors")))
+    assert names[0] == names[1]
+    assert names[0]
