@@ -205,9 +205,12 @@ def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> Sta
     classifier = work.ready()
     watcher = _Watcher(work, on_epoch, interruption)
     trainer = trainer_of(trainer_node, work.last - classifier.progress.epoch, watcher)
+    if trainer_node.get("channels_last"):
+        classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if trainer_node.get("compile"):
         classifier.network.compile()
     run_trainer(trainer, classifier)
+    work.folder.update(speed=classifier.speed(bool(trainer_node.get("measure"))))
     if work.wanted and interruption.requested:
         return "interrupted"
     if work.wanted:
