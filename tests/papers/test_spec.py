@@ -222,6 +222,7 @@ class TestFivePapers:
     def test_a_cell_of_fata_names_the_run_that_fills_it(self, papers: dict[str, Paper]) -> None:
         cell = papers["fata"].cell("table3/10/recall")
         assert cell.overrides("official") == (
+            "data=cnmc_challenge",
             "split=official",
             "model=vgg16",
             "optimizer=adam",
