@@ -19,6 +19,9 @@ from typing import Any
 NODES = ("data", "split", "protocol", "preprocess", "resample", "augment", "model", "loss", "optimizer", "schedule")
 """Config groups that decide numbers."""
 
+BUILT_BY = {"protocol": "leukobench.training.protocol.Protocol"}
+"""What knows the defaults of a node without `_target_`."""
+
 DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "fold": 0,
@@ -72,9 +75,13 @@ def _file_digest(path: str) -> str:
         return path
 
 
-def scientific_node(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node without locations and without keys at their default."""
-    target = node.get("_target_")
+def scientific_node(node: Mapping[str, Any], built_by: str | None = None) -> dict[str, Any]:
+    """A node without locations and without keys at their default.
+
+    Args:
+        built_by: What is built from a node that names no `_target_`.
+    """
+    target = node.get("_target_", built_by)
     defaults = _signature_defaults(str(target)) if target else {}
     out: dict[str, Any] = {}
     for key, value in node.items():
@@ -93,7 +100,7 @@ def scientific(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[st
     """The part of a resolved config that decides numbers, without `epochs`."""
     out: dict[str, Any] = {"choices": {k: choices[k] for k in NODES if k in choices}}
     for name in NODES:
-        out[name] = scientific_node(config.get(name) or {})
+        out[name] = scientific_node(config.get(name) or {}, BUILT_BY.get(name))
     for key, default in DEFAULTS.items():
         if _plain(config.get(key, default)) != _plain(default):
             out[key] = _plain(config[key])
