@@ -136,16 +136,17 @@ def _explain_genes(model: SavedModel, inputs: Sequence[Path], to: Path) -> bool:
     found = explain_genes(model, inputs)
     found.table.to_csv(to / "genes.csv", index=False)
     columns = [c for c in found.table.columns if found.table[c].astype(str).str.strip().any()]
-    table = Table(*columns, box=None)
+    table = Table(box=None)
+    for c in columns:
+        table.add_column(c.replace("_", " "), no_wrap=c in ("rank", "gene", "name"), max_width=40)
     for row in found.table.head(20)[columns].itertuples(index=False):
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v))[:40] for v in row))
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v)) for v in row))
     out.print(table)
     if found.spearman == found.spearman:
-        of = min(TOP, len(found.table))
-        out.print(
-            f"rank correlation with signal to noise {found.spearman:.3f}; {found.overlap} of the first {of} genes are "
-            "among its first as well"
-        )
+        line = f"rank correlation with signal to noise over the {len(found.table)} genes read: {found.spearman:.3f}"
+        if len(found.table) > TOP:
+            line += f"; {found.overlap} of the first {TOP} are among its first {TOP} as well"
+        out.print(line)
     out.print(f"{len(found.table)} genes, {found.samples} samples; written to {to / 'genes.csv'}")
     return True
 
@@ -164,10 +165,10 @@ def _explain_images(
         err.print(f"no image named: {len(paths)} of the run's own test images are explained")
     with progress("explaining") as bar:
         found = explain_images(model, paths, to, labels=labels, methods=chosen, progress=bar)
-    for (method, called), row in found.outside().iterrows():
+    for row in found.outside().itertuples(index=False):
         out.print(
-            f"{method}, called {escape(str(called))}: {row['outside', 'mean']:.1%} of the saliency lies outside the cell, "
-            f"on {row['background', 'mean']:.1%} of the pixels ({row['outside', 'count']:.0f} images)"
+            f"{row.method}, called {escape(str(row.predicted))}: {row.outside:.1%} of the saliency lies outside the cell, "
+            f"on {row.background:.1%} of the pixels ({row.images} images)"
         )
     if activation:
         for label, p in activation_maxima(model, to).items():

@@ -65,38 +65,41 @@ def saliency(
     targets: Tensor,
     method: Method,
     *,
-    black: Tensor | None = None,
-    steps: int = 32,
+    ends: tuple[Tensor, Tensor] | None = None,
+    steps: int = 16,
     patch: int | None = None,
 ) -> np.ndarray:
     """Saliency of the pixels for a class's logit, shape (n, H, W).
 
-    Grad-CAM (Selvaraju et al. 2017) at the last feature maps, enlarged bilinearly; integrated gradients (Sundararajan
-    et al. 2017) from a black image, absolute values summed over channels; occlusion (Zeiler and Fergus 2014) by a black
-    patch moved by half its edge, the loss of the logit where it falls, 0 where it rises.
+    Grad-CAM (Selvaraju et al. 2017) at the last feature maps, enlarged bilinearly. Integrated gradients (Sundararajan
+    et al. 2017), absolute values summed over channels, from a black and from a white image: from black alone, black
+    background could get nothing. Occlusion (Zeiler and Fergus 2014) by a patch of the image's mean colour, which also
+    changes black background; the patch moves by half its edge, and counts the loss of the logit where it falls, 0 where
+    it rises.
 
     Args:
         x: Network input, shape (n, 3, H, W).
         targets: Class index of each image, shape (n,), int64.
-        black: Network input of a black pixel, shape (1, 3, 1, 1); zero by default.
-        steps: Of the path of integrated gradients.
+        ends: Network inputs of a black and of a white pixel, each of shape (1, 3, 1, 1); 0 and 1 by default.
+        steps: Of each path of integrated gradients.
         patch: Edge of the occluding patch; an eighth of the image by default.
     """
     from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam, Occlusion
 
     network.eval()
-    baseline = torch.zeros(1, 3, 1, 1) if black is None else black
-    baseline = baseline.to(x).expand(1, *x.shape[1:])
     if method == "grad_cam":
         maps = LayerGradCam(network, feature_layer(network, x[:1])).attribute(
             x.detach().requires_grad_(), target=targets, relu_attributions=True
         )
         out = LayerAttribution.interpolate(maps, tuple(x.shape[2:]), interpolate_mode="bilinear")[:, 0]
     elif method == "integrated_gradients":
-        attributions = IntegratedGradients(network).attribute(
-            x, baselines=baseline, target=targets, n_steps=steps, internal_batch_size=32
-        )
-        out = attributions.abs().sum(dim=1)
+        paths = [
+            IntegratedGradients(network).attribute(
+                x, baselines=end.to(x).expand(1, *x.shape[1:]), target=targets, n_steps=steps, internal_batch_size=32
+            )
+            for end in ends or (torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
+        ]
+        out = torch.stack(paths).abs().sum(dim=(0, 2))
     elif method == "occlusion":
         edge = patch or max(1, x.shape[2] // 8)
         with torch.no_grad():
@@ -104,7 +107,7 @@ def saliency(
                 x,
                 sliding_window_shapes=(x.shape[1], edge, edge),
                 strides=(x.shape[1], max(1, edge // 2), max(1, edge // 2)),
-                baselines=baseline,
+                baselines=x.mean(dim=(2, 3), keepdim=True).expand_as(x),
                 target=targets,
                 perturbations_per_eval=8,
             )

@@ -50,7 +50,8 @@ class ImageExplanation:
     def outside(self) -> pd.DataFrame:
         """Mean share of saliency outside the cell by method and predicted class, beside the background's area."""
         known = self.table.dropna(subset=["outside"])
-        return known.groupby(["method", "predicted"])[["outside", "background"]].agg(["mean", "count"])
+        by = known.groupby(["method", "predicted"], as_index=False)
+        return by.agg(outside=("outside", "mean"), background=("background", "mean"), images=("sample", "count"))
 
 
 def explain_images(
@@ -79,7 +80,7 @@ def explain_images(
         raise ConfigError(f"{len(labels)} labels are given for {len(files)} images")
     size = int(model.input.size or 0)
     module = model.input.module()
-    black = module(torch.zeros(1, 1, 1, 3))
+    ends = (module(torch.zeros(1, 1, 1, 3)), module(torch.full((1, 1, 1, 3), 255.0)))
     rows: list[dict[str, object]] = []
     faults: list[tuple[str, str]] = []
     pictures: list[Path] = []
@@ -97,7 +98,7 @@ def explain_images(
         p = model.predict(images)
         predicted = p.argmax(axis=1)
         x = module(torch.from_numpy(images))
-        maps = {m: explain.saliency(model.network, x, torch.from_numpy(predicted), m, black=black) for m in methods}
+        maps = {m: explain.saliency(model.network, x, torch.from_numpy(predicted), m, ends=ends) for m in methods}
         for i, (file, image) in enumerate(good):
             at = offset + list(chunk).index(file)
             label = labels[at] if labels is not None else ""
