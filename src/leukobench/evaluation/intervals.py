@@ -35,9 +35,12 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 """Resamples of a metric of counts; the Monte Carlo error of a 95 % limit is then about 3 % of the interval's width."""
 PROBABILITY_RESAMPLES = 200
-"""Resamples of a metric of probabilities, each of which has to be computed anew (AUROC of few units excepted)."""
-MOST_PAIRED_UNITS = 2500
-"""Units up to which AUROC is resampled by pairs of units (memory grows with samples times units)."""
+"""Resamples of a metric of probabilities, each of which has to be computed anew (AUROC of `FEW_UNITS` excepted)."""
+FEW_UNITS = 200
+"""Units up to which AUROC is resampled as often as a metric of counts."""
+MOST_PAIRED_UNITS = 4000
+"""Units up to which AUROC is resampled by pairs of units (memory grows with their square)."""
+PAIRS_AT_ONCE = 2_000_000
 LEVEL = 0.95
 SEED = 20240229
 METHOD_VERSION = 1
@@ -220,7 +223,7 @@ class Repeats:
         rng = np.random.default_rng([SEED, 3])
         n = max(int(u.max()) for u in self._units if len(u)) + 1
         by_pairs = metric.name == "auroc" and n <= MOST_PAIRED_UNITS
-        resamples = RESAMPLES if by_pairs else PROBABILITY_RESAMPLES
+        resamples = RESAMPLES if by_pairs and n <= FEW_UNITS else PROBABILITY_RESAMPLES
         share = self._seed_draws[:resamples]
         weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
         values = np.full(share.shape, np.nan)
@@ -362,19 +365,23 @@ def _ovr_auroc(predicted: Predicted, units: np.ndarray, w: np.ndarray, k: int) -
     """AUROC of class k against the rest in each resample, and the class's support.
 
     The share of correctly ordered pairs (ties half) is a sum over pairs of units of how many of their pairs are in
-    order, times how often both were drawn: the samples are sorted once, not once a resample.
+    order, times how often both were drawn: the samples are compared once, not once a resample.
     """
     m = w.shape[1]
-    order = np.argsort(predicted.p[:, k], kind="stable")
-    scores, unit, positive = predicted.p[order, k], units[order], predicted.y[order] == k
-    _, group = np.unique(scores, return_inverse=True)
-    negatives = np.zeros((int(group[-1]) + 1, m))
-    np.add.at(negatives, (group[~positive], unit[~positive]), 1.0)
-    below = np.cumsum(negatives, axis=0) - negatives / 2
-    pairs = np.zeros((m, m))
-    np.add.at(pairs, unit[positive], below[group[positive]])
-    n_pos = w @ np.bincount(unit[positive], minlength=m)
-    n_neg = w @ np.bincount(unit[~positive], minlength=m)
-    ordered = ((w @ pairs) * w).sum(axis=1)
+    scores, positive = predicted.p[:, k], predicted.y == k
+    unit_pos, unit_neg = units[positive], units[~positive]
+    by_unit = np.argsort(unit_neg, kind="stable")
+    negatives, starts = scores[~positive][by_unit], np.flatnonzero(np.diff(unit_neg[by_unit], prepend=-1))
+    with_pos, row = np.unique(unit_pos, return_inverse=True)
+    with_neg = unit_neg[by_unit][starts]
+    pairs = np.zeros((len(with_pos), len(with_neg)))
+    block = max(1, PAIRS_AT_ONCE // max(len(negatives), 1))
+    for i in range(0, len(row) if len(starts) else 0, block):
+        mine = scores[positive][i : i + block, None]
+        ordered = (mine > negatives) + 0.5 * (mine == negatives)
+        np.add.at(pairs, row[i : i + block], np.add.reduceat(ordered, starts, axis=1))
+    n_pos = w @ np.bincount(unit_pos, minlength=m)
+    n_neg = w @ np.bincount(unit_neg, minlength=m)
+    total = ((w[:, with_pos] @ pairs) * w[:, with_neg]).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(n_pos * n_neg > 0, ordered / (n_pos * n_neg), np.nan), n_pos
+        return np.where(n_pos * n_neg > 0, total / (n_pos * n_neg), np.nan), n_pos

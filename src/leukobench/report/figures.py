@@ -18,7 +18,7 @@ from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.intervals import Repeats
 from leukobench.evaluation.metrics import Metric, Predicted
 from leukobench.papers.results import Index, Result, ResultSet, one_configuration
-from leukobench.papers.spec import Arm, Cell, Figure, Paper, Series, merge_overrides
+from leukobench.papers.spec import Arm, Figure, Paper, Series, merge_overrides
 from leukobench.papers.tables import Answer, FilledTable, Verdict, autoencoder_losses, reconstruction_errors
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
 }
 MOST_GENES = 20
+MOST_LINES = 28
+"""Published cells up to which the overview gives each a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -534,8 +536,11 @@ _DRAW: Mapping[str, Callable[[_Drawing], str]] = {
 
 
 def overview(tables: Sequence[FilledTable]) -> str | None:
-    """Published values and ours at a glance: one line a published cell that is a share; None where no run fills any."""
-    lines: list[tuple[str, Cell, dict[str, Answer]]] = []
+    """Published values and ours at a glance, for cells that are shares; None where no run fills any.
+
+    One line a cell where they are few, else a scatter of ours against published.
+    """
+    lines: list[tuple[str, float, dict[str, Answer]]] = []
     arms: dict[str, str] = {}
     for table in tables:
         for row in table.rows:
@@ -544,39 +549,66 @@ def overview(tables: Sequence[FilledTable]) -> str | None:
                     continue
                 filled = {arm: a for arm, a in c.answers.items() if a.estimate is not None}
                 if filled:
-                    lines.append((f"{table.id}  {row.title}  {title}", c.cell, filled))
+                    lines.append((f"{table.id}  {row.title}  {title}", c.cell.value, filled))
                     arms |= {arm: table.arms[arm] for arm in filled}
     if not lines:
         return None
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        return _overview(lines, arms)
+        return _dots(lines, arms) if len(lines) <= MOST_LINES else _scatter(lines, arms)
 
 
-def _overview(lines: Sequence[tuple[str, Cell, Mapping[str, Answer]]], arms: Mapping[str, str]) -> str:
+def _dots(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Mapping[str, str]) -> str:
     from matplotlib.lines import Line2D
 
-    canvas, axes = _canvas(1, 1, 7.6, 0.9 + 0.19 * max(1, len(lines)) * max(1, len(arms)) ** 0.5)
+    canvas, axes = _canvas(1, 1, 8.4, 0.9 + 0.2 * len(lines) * max(1, len(arms)) ** 0.5)
     ax = axes[0, 0]
-    for i, (_, cell, filled) in enumerate(lines):
-        ax.plot(cell.value, -i, "|", color="black", markersize=11, markeredgewidth=1.8)
+    for i, (_, value, filled) in enumerate(lines):
+        ax.plot(value, -i, "|", color="black", markersize=11, markeredgewidth=1.8)
         for k, arm in enumerate(arms):
-            if arm not in filled:
-                continue
-            e = filled[arm].estimate
-            assert e is not None
-            y = -i - (k - (len(arms) - 1) / 2) * 0.22
-            hollow = filled[arm].verdict is Verdict.NOT_COMPARABLE
-            if e.low is not None:
-                ax.plot([e.low, e.high], [y, y], color=_colour(k), linewidth=1.4, alpha=0.75)
-            ax.plot(e.mean, y, "o", color=_colour(k), markersize=4, markerfacecolor="white" if hollow else _colour(k))
+            if arm in filled:
+                y = -i - (k - (len(arms) - 1) / 2) * 0.22
+                _estimate_mark(ax, filled[arm], k, lambda v, y=y: (v, y))
     ax.set_yticks([-i for i in range(len(lines))], [name for name, _, _ in lines], fontsize=7)
     ax.set_ylim(-len(lines) + 0.4, 0.6)
-    handles = [Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="published")]
-    handles += [Line2D([], [], color=_colour(k), marker="o", label=label) for k, label in enumerate(arms.values())]
-    handles.append(
-        Line2D([], [], color="#666", marker="o", markerfacecolor="white", linestyle="", label="not comparable")
-    )
-    canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    published = Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="published")
+    canvas.legend(handles=[published, *_arm_handles(arms)], loc="outside upper center", ncols=len(arms) + 2)
     return _svg(canvas)
+
+
+def _scatter(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Mapping[str, str]) -> str:
+    canvas, axes = _canvas(1, 1, 6.6, 4.6)
+    ax = axes[0, 0]
+    for k, arm in enumerate(arms):
+        for _, value, filled in lines:
+            if arm in filled:
+                x = value + (k - (len(arms) - 1) / 2) * 0.0012  # so that arms of one cell do not hide each other
+                _estimate_mark(ax, filled[arm], k, lambda v, x=x: (x, v), alpha=0.3)
+    values = [v for _, v, _ in lines]
+    ax.plot([min(values), max(values)], [min(values), max(values)], color="black", linewidth=1)
+    ax.set(xlabel="Published", ylabel="Ours")
+    canvas.legend(handles=_arm_handles(arms), loc="outside upper center", ncols=len(arms) + 1)
+    return _svg(canvas)
+
+
+def _estimate_mark(
+    ax: Axes, answer: Answer, k: int, place: Callable[[float], tuple[float, float]], alpha: float = 0.75
+) -> None:
+    """A dot with its interval, hollow where it is not comparable."""
+    e = answer.estimate
+    assert e is not None
+    if e.low is not None and e.high is not None:
+        ax.plot(*zip(place(e.low), place(e.high)), color=_colour(k), linewidth=1.4, alpha=alpha)
+    hollow = answer.verdict is Verdict.NOT_COMPARABLE
+    ax.plot(*place(e.mean), "o", color=_colour(k), markersize=4, markerfacecolor="white" if hollow else _colour(k))
+
+
+def _arm_handles(arms: Mapping[str, str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=_colour(k), marker="o", label=label) for k, label in enumerate(arms.values())]
+    return [
+        *handles,
+        Line2D([], [], color="#666", marker="o", markerfacecolor="white", linestyle="", label="not comparable"),
+    ]
