@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -139,6 +140,27 @@ class Results:
                 progress("runs", read, read + (PAGE if token else 0))
             if not token:
                 return
+
+    def frame(self) -> pd.DataFrame:
+        """One row a result: its `run_id`, tags, every param as text, every final metric as a number.
+
+        Tags are `sweep`, `dataset`, `family`, `simulated`, `subset`, `protocol`, `leaks` and `paper`; `attrs["params"]`
+        names the columns that are params, `attrs["metrics"]` those that are metrics. A param that a result does not
+        have is None, a metric NaN.
+        """
+        import pandas as pd
+
+        params = sorted({k for r in self.results for k in r.params})
+        metrics = sorted({k for r in self.results for k in r.metrics if "/" not in k})
+        columns: dict[str, Any] = {"run_id": [r.run_id for r in self.results]}
+        for tag in ("sweep", "dataset", "family", "simulated", "subset", "protocol", "paper"):
+            columns[tag] = [r.tags.get(PREFIX + tag, "") for r in self.results]
+        columns["leaks"] = [", ".join(json.loads(r.tags.get(PREFIX + "leaks", "[]"))) for r in self.results]
+        columns |= {k: [r.params.get(k) for r in self.results] for k in params}
+        columns |= {k: [r.metrics.get(k, math.nan) for r in self.results] for k in metrics}
+        frame = pd.DataFrame(columns)
+        frame.attrs |= {"params": params, "metrics": metrics}
+        return frame
 
     # --- what runs hold -------------------------------------------------------------------------------------------
 

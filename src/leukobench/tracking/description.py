@@ -1,0 +1,391 @@
+"""What a person reads in the store: Markdown notes of runs and sweeps, and a sweep's summary with its plot.
+
+The summary is for browsing: plain means over the runs of a configuration. Tables with intervals are made from the
+pooled predictions (`leukobench tables`).
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leukobench.errors import ConfigError
+from leukobench.settings import find_sweep
+from leukobench.tracking.identity import NODES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from leukobench.tracking.store import Store, SweepRun
+
+NOTE = "mlflow.note.content"
+REPEATS = ("seed", "fold")
+"""Params in which the runs of one configuration differ."""
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss")
+PARTS = ("train", "validation", "test")
+LONGEST_NOTE = 8000
+"""Characters that MLflow keeps of a tag."""
+LONGEST_TABLE = 40
+DISCLAIMER = "Results are for research, not for clinical use."
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def run_note(
+    sweep: str,
+    params: Mapping[str, str],
+    facts: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    record: Mapping[str, Any] | None = None,
+    epochs: Sequence[int] = (),
+) -> str:
+    """Note of a run.
+
+    Args:
+        params: As logged.
+        facts: Content of `run.json`.
+        overrides: That make this run from its sweep.
+        record: Content of `result.json`; None for a trajectory and for a run without a result.
+        epochs: Checkpoint epochs of a trajectory.
+    """
+    lines = [" · ".join(f"**{w}**" for w in _what(params, epochs)), "", *_data_lines(facts.get("data") or {})]
+    leaks = facts.get("leaks") or []
+    protocol = params.get("protocol", "")
+    if leaks:
+        lines.append(f"- protocol `{protocol}`: **test data may leak** ({', '.join(f'`{x}`' for x in leaks)})")
+    elif protocol:
+        lines.append(f"- protocol `{protocol}`: preprocessing and choices never see test samples")
+    if facts.get("error"):
+        lines.append(f"- **failed**: {_flat(facts['error'])}")
+    if facts.get("seconds") is not None:
+        shared = " (the training that its epoch counts share)" if record is not None and len(epochs) > 1 else ""
+        lines.append(f"- trained in {facts['seconds']:.1f} s{shared}")
+    if record is not None:
+        lines += ["", *_metric_table(record["metrics"])]
+        if record.get("best_epoch"):
+            lines += ["", f"Early stopping kept the weights of epoch {record['best_epoch']}."]
+        if len(epochs) > 1:
+            lines += [
+                "",
+                "Curves, split and config are artifacts of the parent run: one training, several epoch counts.",
+            ]
+    elif len(epochs) > 1:
+        lines += ["", "One training, read out at several epoch counts: the results are the runs below it."]
+    if overrides:
+        lines += ["", "```sh", command(sweep, overrides), "```"]
+    lines += ["", DISCLAIMER]
+    return "\n".join(lines)[:LONGEST_NOTE]
+
+
+def command(sweep: str, overrides: Sequence[str]) -> str:
+    """The command line that makes a run."""
+    try:
+        find_sweep(sweep)
+    except ConfigError:
+        named = [] if sweep == "train" or f"sweep={sweep}" in overrides else [f"sweep={sweep}"]
+        return " ".join(["leukobench train", *named, *map(_quoted, overrides)])
+    return " ".join([f"leukobench sweep {sweep}", *map(_quoted, overrides)])
+
+
+def _quoted(override: str) -> str:
+    import shlex
+
+    return shlex.quote(override)
+
+
+def _what(params: Mapping[str, str], epochs: Sequence[int]) -> list[str]:
+    said = [params[k] for k in ("model", "optimizer") if k in params]
+    if "epochs" in params:
+        said.append(f"{params['epochs']} epoch{'s' if params['epochs'] != '1' else ''}")
+    elif epochs:
+        said.append(f"epochs {', '.join(map(str, epochs))}")
+    return [*said, f"seed {params.get('seed', '0')}"]
+
+
+def _data_lines(data: Mapping[str, Any]) -> list[str]:
+    if not data:
+        return []
+    said = [f"{data['samples']} samples"]
+    if data.get("subjects"):
+        said.append(f"{data['subjects']} subjects")
+    said.append(f"classes {', '.join(data['classes'])}")
+    lines = [f"- data `{data['name']}`{' (**simulated**)' if data['simulated'] else ''}: {', '.join(said)}"]
+    if data.get("subset"):
+        lines.append(f"- **subset**: {data['subset']}")
+    if data.get("faults"):
+        lines.append(f"- **faulty data**: {_flat('; '.join(data['faults']))}")
+    fold = f", fold {data['fold']} of {data['folds']}" if data.get("folds", 1) > 1 else ""
+    lines.append(f"- split `{data['split']}`{fold}")
+    shared = {k: v for k, v in (data.get("shared") or {}).items() if v and k != "series"}
+    if shared:
+        lines.append(f"- **in more than one part**: {', '.join(f'{v} {k}s' for k, v in shared.items())}")
+    return lines
+
+
+def _metric_table(metrics: Mapping[str, float]) -> list[str]:
+    names = [m for m in METRICS if any(f"{part}_{m}" in metrics for part in PARTS)]
+    if not names:
+        return []
+    rows = [
+        [part, *(_number(metrics.get(f"{part}_{m}")) for m in names)]
+        for part in PARTS
+        if any(f"{part}_{m}" in metrics for m in names)
+    ]
+    return _table(["part", *(words(m) for m in names)], rows)
+
+
+def words(name: str) -> str:
+    """A metric's or column's name as people write it."""
+    return name.replace("_", " ").replace("auroc", "AUROC").replace("f1", "F1")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(head) + " |",
+        "|" + " --- |" * len(head),
+        *("| " + " | ".join(r) + " |" for r in rows),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.3f}"
+
+
+def _flat(text: str, longest: int = 300) -> str:
+    text = " ".join(str(text).split()).replace("|", r"\|")
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+# --- sweeps ---------------------------------------------------------------------------------------------------------
+
+
+def configuration_keys(results: pd.DataFrame) -> list[str]:
+    """Params that tell the configurations of some results apart: those that vary, without seed and fold.
+
+    A key that follows from those before it (a width that only one model has, a seed of the split) is left out.
+
+    Args:
+        results: As `leukobench.tracking.reading.Results.frame` gives them.
+    """
+    import pandas as pd
+
+    params = [str(c) for c in results.columns if c in results.attrs.get("params", results.columns)]
+    varying = [c for c in params if c not in REPEATS and results[c].nunique(dropna=False) > 1]
+    plain = sorted((c for c in varying if "." not in c), key=lambda c: (c == "epochs", _rank(c)))
+    chosen: list[str] = []
+    known = [c for c in REPEATS if c in results]
+    for key in [*plain, *sorted(set(varying) - set(plain))]:
+        if known + chosen:
+            groups = pd.Series(list(zip(*(results[c].astype(str) for c in known + chosen))), index=results.index)
+            if "." in key and (results[key].astype(str).groupby(groups).nunique() <= 1).all():
+                continue
+        chosen.append(key)
+    return sorted(chosen, key=lambda c: (c == "epochs", chosen.index(c)))
+
+
+def _rank(key: str) -> tuple[int, str]:
+    order = ("data", "protocol", "split", "model", "optimizer", *NODES)
+    return (order.index(key) if key in order else len(order), key)
+
+
+def summary(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean and deviation of each metric for each configuration, over seeds and folds.
+
+    Args:
+        results: As `leukobench.tracking.reading.Results.frame` gives them.
+
+    Returns:
+        One row a configuration in the order of its keys: the keys, then `METRIC` and `METRIC_sd` (NaN for one run) for
+        each metric of validation and test, then `n`, the number of runs.
+    """
+    import pandas as pd
+
+    keys = configuration_keys(results)
+    metrics = [f"{part}_{m}" for part in ("validation", "test") for m in METRICS if f"{part}_{m}" in results]
+    if not keys:
+        results = results.assign(configuration="all")
+        keys = ["configuration"]
+    grouped = results.groupby(keys, dropna=False, sort=False)
+    columns: dict[str, Any] = {}
+    for metric in metrics:
+        columns[metric], columns[f"{metric}_sd"] = grouped[metric].mean(), grouped[metric].std()
+    columns["n"] = grouped.size()
+    table = pd.DataFrame(columns).reset_index()
+    return table.sort_values(keys, key=_sortable, kind="stable", ignore_index=True)
+
+
+def _sortable(column: pd.Series) -> pd.Series:
+    """Numbers by value, everything else by text."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if numbers.notna().all() else column.astype(str)
+
+
+def sweep_note(name: str, results: pd.DataFrame, table: pd.DataFrame, links: Mapping[str, str], planned: int) -> str:
+    """Note of a sweep.
+
+    Args:
+        results: One row a result.
+        table: Its `summary`.
+        links: Text and address of pages and pictures.
+        planned: Results that the sweep was asked for.
+    """
+    keys = _keys_of(table)
+    seeds = results["seed"].nunique() if "seed" in results else 1
+    folds = results["fold"].nunique() if "fold" in results else 1
+    done = f"{len(results)} results" + (f" of {planned} planned" if planned > len(results) else "")
+    lines = [
+        f"**Sweep `{name}`**: {done}, {len(table)} configurations, {_many(seeds, 'seed')} × {_many(folds, 'fold')}.",
+        "",
+    ]
+    for data, rows in results.groupby("dataset"):
+        first = rows.iloc[0]
+        said = f"- data `{data}`{' (**simulated**)' if first['simulated'] == 'true' else ''}"
+        if first["subset"]:
+            said += f": **subset**, {first['subset']}"
+        lines.append(said)
+    for protocol, rows in results.groupby("protocol"):
+        leaks = rows["leaks"].iloc[0]
+        lines.append(f"- protocol `{protocol}`: " + (f"**test data may leak** ({leaks})" if leaks else "leak-free"))
+    constant = _same_in_all(results, keys)
+    if constant:
+        lines.append(f"- in all: {constant}")
+    if links.get("results"):
+        lines.append(f"- [all results in one flat table]({links['results']})")
+    measured = [f"{p}_{m}" for p in ("validation", "test") for m in ("balanced_accuracy", "accuracy", "auroc")]
+    measured = [m for m in measured if m in table]
+    best = _best_on_validation(table)
+    rows_md = []
+    for i, row in table.head(LONGEST_TABLE).iterrows():
+        cells = [str(row[k]) for k in keys] + [
+            _number(row[m]) + (f" ± {row[m + '_sd']:.3f}" if row[m + "_sd"] == row[m + "_sd"] else "") for m in measured
+        ]
+        cells = [f"**{c}**" if i == best and c else c for c in cells]
+        rows_md.append([*cells, str(row["n"])])
+    lines += ["", *_table([*(words(k) for k in keys), *(words(m) for m in measured), "n"], rows_md), ""]
+    if len(table) > LONGEST_TABLE:
+        lines.append(f"… and {len(table) - LONGEST_TABLE} more in the artifact `summary.csv`.")
+    lines.append("Mean ± standard deviation over n runs (seeds and folds), each run's metric by itself.")
+    if best is not None:
+        lines.append("Bold: best balanced accuracy on validation.")
+    lines.append(f"Intervals from pooled predictions: `leukobench tables {name}`.")
+    if links.get("picture"):
+        lines += ["", f"![summary]({links['picture']})"]
+    lines += ["", DISCLAIMER]
+    text = "\n".join(lines)
+    while len(text) > LONGEST_NOTE and rows_md:
+        text = text.replace("| " + " | ".join(rows_md.pop()) + " |\n", "")
+    return text
+
+
+def _keys_of(table: pd.DataFrame) -> list[str]:
+    first = next((i for i, c in enumerate(table.columns) if str(c).startswith(("validation_", "test_")) or c == "n"), 0)
+    return [str(c) for c in table.columns[:first]]
+
+
+def _many(n: int, word: str) -> str:
+    return f"{n} {word}{'s' if n != 1 else ''}"
+
+
+def _same_in_all(results: pd.DataFrame, keys: Sequence[str]) -> str:
+    shown = [k for k in (*NODES, "epochs", "batch_size") if k in results and k not in (*keys, "data", "protocol")]
+    values = {k: results[k].iloc[0] for k in shown if results[k].nunique(dropna=False) == 1}
+    return ", ".join(f"{k} `{v}`" for k, v in values.items() if v not in ("none", "null"))
+
+
+def _best_on_validation(table: pd.DataFrame) -> int | None:
+    """Row of the best configuration; None without validation samples, since test chooses nothing."""
+    column = "validation_balanced_accuracy"
+    if len(table) < 2 or column not in table or table[column].isna().all():
+        return None
+    return int(table[column].idxmax())
+
+
+def picture(table: pd.DataFrame, name: str, simulated: bool = False) -> bytes:
+    """PNG of a sweep's summary: balanced accuracy on test, and on validation where there is any.
+
+    Over epochs where they vary, a line a configuration; else a row a configuration. Bars are one standard deviation.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    parts = [p for p in ("validation", "test") if f"{p}_balanced_accuracy" in table]
+    keys = _keys_of(table)
+    over_epochs = "epochs" in keys and len(table) > 1
+    others = [k for k in keys if k != "epochs"] if over_epochs else keys
+    named = table.assign(_name=[" · ".join(str(v) for v in row) or "all" for row in table[others].to_numpy()])
+    groups = list(named.groupby("_name", sort=False))[:12] if over_epochs else []
+    rows = named.head(40)
+    height = 3.4 if over_epochs else 1.2 + 0.26 * len(rows)
+    figure = Figure(figsize=(4.2 * max(len(parts), 1) + (2.6 if over_epochs else 1.4), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, max(len(parts), 1), sharey=True, squeeze=False)[0]
+    for ax, part in zip(axes, parts):
+        column = f"{part}_balanced_accuracy"
+        if over_epochs:
+            for i, (label, group) in enumerate(groups):
+                x = group["epochs"].astype(float)
+                style = ("-", "--", ":")[i // 4 % 3]
+                ax.errorbar(x, group[column], group[f"{column}_sd"].fillna(0), label=label, capsize=2, lw=1.4,
+                            marker="o", ms=3.5, ls=style, color=f"C{i % 10}", elinewidth=0.7)  # fmt: skip
+            ax.set_xlabel("epochs")
+            if named["epochs"].nunique() > 1 and named["epochs"].astype(float).min() > 0:
+                ax.set_xscale("log")
+                ticks = sorted(named["epochs"].astype(float).unique())
+                ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+                ax.minorticks_off()
+        else:
+            y = range(len(rows))
+            ax.errorbar(rows[column], y, xerr=rows[f"{column}_sd"].fillna(0), fmt="o", ms=4, capsize=2, elinewidth=0.8)
+            ax.set_yticks(list(y), rows["_name"])
+            ax.set_ylim(len(rows) - 0.5, -0.5)
+            ax.set_xlabel("balanced accuracy")
+        ax.set_title(part, fontsize=10)
+        ax.grid(alpha=0.3)
+    if over_epochs:
+        axes[0].set_ylabel("balanced accuracy")
+        axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    n = sorted(set(table["n"]))
+    spread = f"mean ± sd, n = {n[0]}" + (f" to {n[-1]}" if len(n) > 1 else "")
+    figure.suptitle(f"{name}{' (simulated data)' if simulated else ''}: {spread}", fontsize=10)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()
+
+
+def describe(store: Store, sweep: SweepRun) -> None:
+    """Write a sweep's note, `summary.csv` and `summary.png` to its parent run, from all its finished results.
+
+    Raises:
+        StoreError
+    """
+    from mlflow.entities import RunTag
+
+    from leukobench.tracking.reading import Results
+
+    results = Results(store.settings, [sweep.name]).frame()
+    if results.empty:
+        return
+    table = summary(results)
+    simulated = bool((results["simulated"] == "true").any())
+    links = {
+        "results": f"#/experiments/{sweep.experiment_id}/runs?searchFilter=tags.%60leukobench.kind%60+%3D+%27result%27",
+        "picture": f"get-artifact?path=summary.png&run_uuid={sweep.run_id}",
+    }
+    note = sweep_note(sweep.name, results, table, links, len(store.read_plan(sweep)))
+    with store.errors("write"), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table.to_csv(folder / "summary.csv", index=False, float_format="%.6g")
+        if any(c in table for c in ("test_balanced_accuracy", "validation_balanced_accuracy")):
+            (folder / "summary.png").write_bytes(picture(table, sweep.name, simulated))
+        store.client.log_artifacts(sweep.run_id, str(folder))
+        facts = {f"leukobench.{k}": ", ".join(sorted(set(results[k]))) for k in ("dataset", "protocol", "paper")}
+        facts["leukobench.simulated"] = str(simulated).lower()
+        tags = [RunTag(k, v) for k, v in (facts | {NOTE: note}).items()]
+        store.client.log_batch(sweep.run_id, tags=tags)
+        store.client.set_experiment_tag(sweep.experiment_id, NOTE, note)
