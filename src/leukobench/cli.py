@@ -370,6 +370,62 @@ def explain(
     sys.exit(0 if explain_model(inputs, run, name, to, methods, samples, activation, where) else 3)
 
 
+@cli.command()
+@click.argument("run", required=False, metavar="[RUN]")
+@click.argument("only", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--best", "sweep", help="Take the best result of this sweep instead of naming a run.")
+@click.option("--rule", default="validation_balanced_accuracy", show_default=True, help="Metric that decides.")
+@click.option("--name", help="Name in the registry; default: DATA-MODEL.")
+@settings_options
+def register(
+    run: str | None, only: tuple[str, ...], sweep: str | None, rule: str, name: str | None, **where: str | None
+) -> None:
+    """Register a trained model, with preprocessing, classes and card, in MLflow's model registry.
+
+    \b
+    leukobench register 8f1c...
+    leukobench register --best quickstart --rule validation_log_loss model=logistic
+    """
+    from leukobench.commands_models import register_model
+
+    if sweep is not None and run is not None:
+        only, run = (run, *only), None
+    register_model(run, sweep, only, rule, name, where)
+
+
+@cli.command()
+@click.option("--run", help="Run id, or the folder of a run or result.")
+@click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
+@click.option("-o", "--to", type=click.Path(dir_okay=False, path_type=Path), help="card.md or card.html.")
+@settings_options
+def card(run: str | None, name: str | None, to: Path | None, **where: str | None) -> None:
+    """A model's card: data, protocol, leaks, metrics with intervals, subjects, limits.
+
+    \b
+    leukobench card --run 8f1c... -o card.html
+    """
+    from leukobench.commands_models import write_card
+
+    write_card(run, name, to, where)
+
+
+@cli.command()
+@click.option("--run", help="Run id, or the folder of a run or result.")
+@click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
+@click.option("-o", "--to", required=True, type=click.Path(dir_okay=False, path_type=Path), help="x.onnx or x.pt2.")
+@settings_options
+def export(run: str | None, name: str | None, to: Path, **where: str | None) -> None:
+    """Write a model for other programs, as ONNX or torch.export, and check that it answers the same.
+
+    \b
+    leukobench export --run 8f1c... -o model.onnx
+    leukobench export --model golub38-logistic -o model.pt2
+    """
+    from leukobench.commands_models import export_model
+
+    export_model(run, name, to, where)
+
+
 def main() -> None:
     """Entry point."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -177,3 +177,83 @@ def _explain_images(
     for sample, reason in found.faults:
         err.print(f"[red]not explained[/red] {escape(sample)}: {escape(reason)}")
     return not found.faults
+
+
+def register_model(
+    run: str | None, sweep: str | None, only: Sequence[str], rule: str, name: str | None, where: Where
+) -> None:
+    """Register a run, or the best result of a sweep, and print how to use it."""
+    from leukobench.training.register import best_of, register
+    from leukobench.training.saved import load_result
+
+    if (run is None) == (sweep is None):
+        raise ConfigError("name one: a RUN to register, or --best SWEEP to take its best result on validation")
+    settings = resolve(**where)
+    chosen = "hand: this run was named"
+    if sweep is not None:
+        found = best_of(sweep, rule, settings, dict(o.partition("=")[::2] for o in only))
+        chosen, run = str(found), found.run_id
+        err.print(f"chosen: run {run}, {chosen}")
+    elif only:
+        raise ConfigError(f"KEY=VALUE ({only[0]}) narrows --best; a single run needs none")
+    model = load_result(str(run), settings)
+    show_model(model)
+    done = register(model, settings, name, chosen)
+    out.print(f"registered {done.uri} in {settings.store}")
+    out.print(f"use it:  leukobench predict --model {done.name} INPUT... -o predictions.csv")
+    out.print(f"    or:  mlflow.pyfunc.load_model({done.uri!r}).predict(frame)")
+
+
+def write_card(run: str | None, name: str | None, to: Path | None, where: Where) -> None:
+    """Write or print a model card; the suffix decides between Markdown and HTML."""
+    model = model_of(run, name, resolve(**where))
+    kept = model.files.training / "card.md"
+    if kept.is_file():
+        card = kept.read_text(encoding="utf-8")
+    else:
+        import pandas as pd
+
+        from leukobench.training.register import card_of
+
+        card = card_of(model, pd.read_parquet(model.files.file("predictions.parquet")), model.name)
+    if to is None:
+        print(card, end="")
+        return
+    from leukobench.report.model_card import card_html
+    from leukobench.tracking.folder import atomic
+
+    with atomic(to) as temporary:
+        temporary.write_text(card_html(card) if to.suffix in (".html", ".htm") else card, encoding="utf-8")
+    err.print(f"written to {to}")
+
+
+def export_model(run: str | None, name: str | None, to: Path, where: Where) -> None:
+    """Write a model as ONNX or as a program of torch.export, by the suffix, and compare its answers."""
+    import numpy as np
+
+    from leukobench.models.export import SUFFIXES, export
+
+    forms = {suffix: form for form, suffix in SUFFIXES.items()}
+    if to.suffix not in forms:
+        raise ConfigError(f"{to}: the suffix says the form: .onnx for ONNX, .pt2 for torch.export")
+    model = model_of(run, name, resolve(**where))
+    show_model(model)
+    rng = np.random.default_rng(0)
+    if model.input.family == "image":
+        example = rng.integers(0, 256, (3, *model.input.raw_shape), dtype=np.uint8)
+    else:
+        centre = np.asarray(model.input.arrays["centre"], np.float32)
+        example = (centre + np.abs(centre) * rng.normal(0, 0.5, (3, len(centre)))).astype(np.float32)
+    facts = {
+        "classes": list(model.classes),
+        "genes": list(model.genes),
+        "data": dict(model.input.data),
+        "identity": model.record.get("identity"),
+        "use": "research on benchmarks only, not for clinical use",
+    }
+    to.parent.mkdir(parents=True, exist_ok=True)
+    difference = export(model.whole, example, to, forms[to.suffix], facts)
+    shape = ", ".join(map(str, model.input.raw_shape))
+    kind = "uint8 pixels" if model.input.family == "image" else "float32 values as measured"
+    out.print(f"{to}: {kind} of shape (n, {shape}) to probabilities of {', '.join(model.classes)}")
+    out.print(f"checked: its probabilities differ from the model's by {difference:.1g} at most")

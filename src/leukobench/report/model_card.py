@@ -14,7 +14,7 @@ import numpy as np
 
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.baselines import majority
-from leukobench.evaluation.calibration import calibrate
+from leukobench.evaluation.calibration import TEMPERATURES, calibrate
 from leukobench.evaluation.intervals import Estimate, Repeats
 from leukobench.evaluation.metrics import Metric, Predicted, score
 
@@ -187,7 +187,7 @@ def _protocol(record: Mapping[str, Any], run: Mapping[str, Any], config: Mapping
     shared = data.get("shared") or {}
     rows = [
         ("protocol", p.get("protocol")),
-        ("split", f"{_choice(p, 'split')}; fold {data.get('fold')} of {data.get('folds')}"),
+        ("split", f"{_choice(p, 'split')}; fold {data.get('fold')}, folds {data.get('folds')}"),
         ("preprocessing fitted on", config.get("protocol", {}).get("fit_on", "train")),
         ("seed", p.get("seed")),
         *((f"{what}s on both sides of the split", count if count else "none") for what, count in shared.items()),
@@ -239,8 +239,8 @@ def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
     predicted = test.predicted[0]
     matrix = predicted.confusion()
     out += ["Confusion matrix of the test part, rows are the truth:", ""]
-    rows = [(c, *(int(v) for v in line)) for c, line in zip(predicted.classes, matrix)]
-    return out + _table(("", *predicted.classes), rows)
+    counts = [(c, *(str(v) for v in line)) for c, line in zip(predicted.classes, matrix)]
+    return out + _table(("", *predicted.classes), counts)
 
 
 def _estimate(e: Estimate) -> str:
@@ -255,7 +255,7 @@ def _calibration(frame: pd.DataFrame, positive: str | None) -> list[str]:
     except LeukoBenchError as e:
         return ["## Calibration and operating point", "", f"Not chosen: {e}.", ""]
     rows: list[tuple[str, object]] = [
-        ("temperature fitted on validation", f"{found.temperature:.3g}"),
+        ("temperature fitted on validation", f"{found.temperature:.3g}{_limit(found.temperature)}"),
         ("test log loss, before and after", f"{found.before['log_loss']:.3f}, {found.after['log_loss']:.3f}"),
         ("test calibration error, before and after", f"{found.before['ece']:.3f}, {found.after['ece']:.3f}"),
     ]
@@ -273,20 +273,23 @@ def _calibration(frame: pd.DataFrame, positive: str | None) -> list[str]:
     return ["## Calibration and operating point", "", *_table(("", ""), rows)]
 
 
+def _limit(temperature: float) -> str:
+    low, high = TEMPERATURES
+    if temperature > 0.99 * high:
+        return ", the largest that is sought: on validation the probabilities say nothing"
+    return ", the smallest that is sought: on validation nothing is wrong" if temperature < 1.01 * low else ""
+
+
 def worst_subjects(frame: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Subjects by their share of right predictions, worst first: `subject`, `label`, `samples`, `right`, `share`."""
     import pandas as pd
 
-    predicted = Predicted.of(frame, part)
-    if predicted.subjects is None or not len(predicted):
+    mine = frame[frame["part"] == part]
+    if mine.empty or mine["subject"].isna().any():
         return pd.DataFrame(columns=["subject", "label", "samples", "right", "share"])
-    rows = pd.DataFrame(
-        {
-            "subject": predicted.subjects,
-            "label": [predicted.classes[y] for y in predicted.y],
-            "hit": predicted.predicted() == predicted.y,
-        }
-    )
+    predicted = Predicted.of(frame, part)
+    hit = predicted.predicted() == predicted.y
+    rows = pd.DataFrame({"subject": mine["subject"].to_numpy(), "label": mine["label"].to_numpy(), "hit": hit})
     out = rows.groupby(["subject", "label"], as_index=False).agg(samples=("hit", "size"), right=("hit", "sum"))
     out["share"] = out["right"] / out["samples"]
     return out.sort_values(["share", "samples", "subject"], ascending=[True, False, True], ignore_index=True)
@@ -307,23 +310,15 @@ def _limits(
     test = frame[frame["part"] == "test"]
     limits = [
         "Research on benchmarks only; not for clinical use.",
-        f"One seed and one fold ({data.get('fold')} of {data.get('folds')}): another seed or another split gives other numbers, which the "
-        "intervals do not cover.",
+        "One seed and one fold: another seed or another split gives other numbers, which the intervals do not cover.",
         "Other microscopes, stains, arrays, laboratories and populations were not tested.",
     ]
     if data.get("simulated"):
         limits.append("Trained on simulated data.")
     if data.get("subset"):
         limits.append(f"A subset of the data set: {data['subset']}.")
-    if data.get("family") == "image":
-        limits.append(
-            "Classes are known from the source's own labels of whole subjects or expert reading, cell by cell; a cell of "
-            "a healthy person and one of a patient in remission may look alike."
-        )
-    else:
-        limits.append(
-            "Values must come from the same platform, on the same scale as the training data; others are refused."
-        )
+    if data.get("family") == "expression":
+        limits.append("Values must be of the same platform and scale as the training data; others are refused.")
     subjects = test["subject"].nunique() if len(test) and test["subject"].notna().all() else None
     if subjects is not None and subjects < FEW_SUBJECTS:
         limits.append(f"Few test subjects: {subjects}.")

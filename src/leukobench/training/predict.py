@@ -6,6 +6,7 @@ predicted. Where nothing can be predicted, the reason is an error.
 
 from __future__ import annotations
 
+import base64
 import csv
 import difflib
 import gzip
@@ -111,7 +112,7 @@ def _decide(model: SavedModel, frame: pd.DataFrame, temperature: float, threshol
         frame.loc[good, columns] = p
     if threshold is not None and model.input.positive is None:
         raise ConfigError(f"{model.name} has no positive class, so that a threshold has no meaning")
-    called = Predicted(model.classes, np.zeros(len(p), np.int64), p, np.empty(len(p), object), None)
+    called = Predicted(model.classes, np.zeros(len(p), np.int64), p, np.zeros(len(p), np.uint64), None)
     predicted = np.full(len(frame), "", dtype=object)
     predicted[good] = [model.classes[i] for i in called.predicted(model.input.positive, threshold)]
     frame.insert(2, "predicted", predicted)
@@ -126,6 +127,46 @@ def _frame(model: SavedModel, rows: Sequence[tuple[str, str, str]], p: np.ndarra
         column[good] = p[:, i]
         frame[f"p_{c}"] = column
     return frame[["input", "sample", *(f"p_{c}" for c in model.classes), "error"]]
+
+
+def predict_frame(model: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
+    """Predict a frame: a column a gene, or a column `image` of paths or of files in base64.
+
+    Returns:
+        `predicted`, `p_<class>` and `error`, in the order of the rows.
+
+    Raises:
+        FaultyDataError: Columns are missing.
+    """
+    if model.input.family == "image":
+        if "image" not in table.columns:
+            raise FaultyDataError(f"this model reads a column 'image'; found {list(map(str, table.columns))[:8]}")
+        files = [ImageInputFile("", str(i), _entry_reader(str(e))) for i, e in enumerate(table["image"])]
+        frame = _read_and_predict(model, files, None)
+    else:
+        missing = [g for g in model.genes if g not in table.columns]
+        if missing:
+            raise FaultyDataError(
+                _missing_genes(Path("the table"), list(map(str, table.columns)), model.genes, missing)
+            )
+        values = np.ascontiguousarray(table[list(model.genes)].to_numpy(np.float32))
+        faults = model.input.faults(values)
+        good = [i for i, f in enumerate(faults) if f is None]
+        frame = _frame(model, [("", str(i), f or "") for i, f in enumerate(faults)], model.predict(values[good]))
+    _decide(model, frame, 1.0, None)
+    return frame.drop(columns=["input", "sample"]).set_axis(table.index, axis=0)
+
+
+def _entry_reader(entry: str) -> Callable[[], Path | bytes]:
+    def read() -> Path | bytes:
+        if len(entry) < 4096 and Path(entry).is_file():
+            return Path(entry)
+        try:
+            return base64.b64decode(entry, validate=True)
+        except ValueError:
+            raise MissingDataError(f"{entry[:80]!r} is neither a file nor an image in base64") from None
+
+    return read
 
 
 # --- images -------------------------------------------------------------------------------------------------------
@@ -241,6 +282,10 @@ def read_images(
 
 def _images(model: SavedModel, paths: Sequence[Path], progress: Progress | None) -> tuple[pd.DataFrame, list[str]]:
     files, notes = image_files(paths)
+    return _read_and_predict(model, files, progress), notes
+
+
+def _read_and_predict(model: SavedModel, files: Sequence[ImageInputFile], progress: Progress | None) -> pd.DataFrame:
     rows: list[tuple[str, str, str]] = []
     parts = []
     for chunk, decoded in read_images(files, int(model.input.size or 0)):
@@ -251,7 +296,7 @@ def _images(model: SavedModel, paths: Sequence[Path], progress: Progress | None)
         if progress is not None:
             progress("images", len(rows), len(files))
     p = np.concatenate(parts) if parts else np.empty((0, len(model.classes)))
-    return _frame(model, rows, p), notes
+    return _frame(model, rows, p)
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
@@ -384,7 +429,8 @@ def _is_number(text: str) -> bool:
 
 def _missing_genes(path: Path, header: Sequence[str], genes: Sequence[str], missing: Sequence[str]) -> str:
     listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-    what = f"{path}: {len(missing)} of the {len(genes)} genes that the model reads are missing: {listed}."
+    count = f"{len(missing)} of the" if len(missing) < len(genes) else "all"
+    what = f"{path}: {count} {len(genes)} genes that the model reads are missing: {listed}."
     lower = {h.lower(): h for h in header}
     cased = next((lower[g.lower()] for g in missing if g.lower() in lower), None)
     if cased is not None:
@@ -403,7 +449,7 @@ def _missing_genes(path: Path, header: Sequence[str], genes: Sequence[str], miss
 
 def _first_fields(path: Path, lines: int = 200) -> set[str]:
     """First two fields of the first lines of a text table."""
-    if path.suffix in (".parquet", ".gz"):
+    if path.suffix in (".parquet", ".gz") or not path.is_file():
         return set()
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         separator = separator_of(file.readline())

@@ -429,7 +429,8 @@ def write_bundle(model: SavedModel, folder: Path) -> Path:
         k: dict(_without_places(v)) if isinstance(v, Mapping) else v for k, v in model.config.items() if k != "settings"
     }
     write_json(folder / "job.json", {"config": config})
-    write_json(folder / "result.json", model.record)
+    overrides = [o for o in model.record.get("overrides", ()) if not o.partition("=")[0].endswith(("root", "weights"))]
+    write_json(folder / "result.json", {**model.record, "overrides": overrides})
     write_json(
         folder / "run.json", {k: v for k, v in model.run.items() if k in ("data", "leaks", "environment", "training")}
     )

@@ -1,0 +1,253 @@
+"""Registering a result as a model in MLflow's registry, with its card; choosing the best result of a sweep.
+
+Choice is by a validation metric, never by a test one. A registered model carries every tensor, its preprocessing,
+genes and classes; MLflow runs its code from a file (`registered_model`), so that nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from leukobench import __version__
+from leukobench.errors import ConfigError, LeukoBenchError, StoreError
+from leukobench.settings import Settings
+from leukobench.tracking.locate import BUNDLE
+from leukobench.tracking.reading import Results
+from leukobench.tracking.store import PREFIX, Store
+from leukobench.training.saved import SavedModel, write_bundle
+
+LOWER_IS_BETTER = ("log_loss", "loss", "brier", "ece")
+CODE = Path(__file__).with_name("registered_model.py")
+"""What MLflow copies beside the model and runs on loading."""
+MANY_GENES = 10_000
+"""Above this many genes the signature names no columns, which MLflow would check one by one; the model checks them."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best result of a sweep.
+
+    Attributes:
+        run_id: Its run.
+        rule: The metric it was chosen by.
+        value: Of the metric.
+        among: How many results had the metric.
+    """
+
+    run_id: str
+    rule: str
+    value: float
+    among: int
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.value:.4f}, best of {self.among} results"
+
+
+def best_of(sweep: str, rule: str, settings: Settings, where: Mapping[str, str] | None = None) -> Choice:
+    """The result of a sweep with the best validation metric.
+
+    Ties go to the lower validation log loss, then to the smaller identity, so that the choice is the same at any time.
+
+    Args:
+        rule: A metric of the validation part as runs log it, for instance `validation_balanced_accuracy`.
+        where: Params that a result must have.
+
+    Raises:
+        ConfigError: The rule is no validation metric.
+        StoreError: The sweep has no result with this metric.
+    """
+    if not rule.startswith("validation_"):
+        raise ConfigError(
+            f"rule {rule!r}: a model is chosen on validation, never on test; name a metric of the validation part, for "
+            "instance validation_balanced_accuracy"
+        )
+    results = Results(settings, [sweep]).results
+    if not results:
+        raise StoreError(f"the store {settings.store} has no finished result of a sweep {sweep!r}")
+    wanted = dict(where or {})
+    fitting = [r for r in results if all(r.params.get(k) == v for k, v in wanted.items())]
+    having = [r for r in fitting if np.isfinite(r.metrics.get(rule, np.nan))]
+    if not having:
+        some = sorted({m for r in fitting for m in r.metrics if m.startswith("validation_")})
+        raise StoreError(
+            f"none of {len(fitting)} results of sweep {sweep!r} has the metric {rule}; "
+            + (f"there are: {', '.join(some)}" if some else "they have no validation part: set split.validation=0.2")
+        )
+    sign = 1 if rule.endswith(LOWER_IS_BETTER) else -1
+    having.sort(key=lambda r: (sign * r.metrics[rule], r.metrics.get("validation_log_loss", np.inf), r.identity))
+    return Choice(having[0].run_id, rule, float(having[0].metrics[rule]), len(having))
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry; `uri` is what `mlflow.pyfunc.load_model` takes."""
+
+    name: str
+    version: str
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+
+def default_name(model: SavedModel) -> str:
+    """`<data>-<model>`, by the choices of the run."""
+    p = model.record.get("params", {})
+    return f"{p.get('data', model.input.data.get('name'))}-{p.get('model', 'model')}"
+
+
+def register(model: SavedModel, settings: Settings, name: str | None = None, chosen: str = "") -> Registered:
+    """Add a model to the registry as a new version, with its card as the version's description.
+
+    Args:
+        chosen: How it was chosen, for the card.
+
+    Raises:
+        StoreError: The store cannot be written; the model is not of a run in the store.
+    """
+    if model.files.run_id is None:
+        raise StoreError(
+            "only a run of the store can be registered: name its run id (`leukobench sync` delivers folders)"
+        )
+    store = Store(settings)
+    name = name or default_name(model)
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = write_model(model, Path(scratch) / "model", chosen)
+        card = (folder / "artifacts" / BUNDLE / "card.md").read_text(encoding="utf-8")
+        with store.errors("write"):
+            store.client.log_artifacts(model.files.run_id, str(folder), "model")
+            try:
+                store.client.create_registered_model(
+                    name, description=f"LeukoBench model {name}. Not for clinical use."
+                )
+            except MlflowException as e:
+                if "exists" not in str(e):
+                    raise
+            version = store.client.create_model_version(
+                name,
+                source=f"runs:/{model.files.run_id}/model",
+                run_id=model.files.run_id,
+                tags=_tags(model, chosen),
+                description=card[:90_000],
+            )
+    return Registered(name, str(version.version))
+
+
+def _tags(model: SavedModel, chosen: str) -> dict[str, str]:
+    data = model.input.data
+    tags = {
+        PREFIX + "identity": str(model.record.get("identity", "")),
+        PREFIX + "dataset": str(data.get("name", "")),
+        PREFIX + "simulated": str(bool(data.get("simulated"))).lower(),
+        PREFIX + "subset": str(data.get("subset", "")),
+        PREFIX + "leaks": json.dumps(model.run.get("leaks", [])),
+        PREFIX + "version.leukobench": __version__,
+    }
+    if chosen:
+        tags[PREFIX + "chosen"] = chosen
+    return tags
+
+
+def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
+    """Write a folder in MLflow's format that `mlflow.pyfunc.load_model` reads; nothing in it is pickled."""
+    import mlflow.pyfunc
+
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle = write_bundle(model, Path(scratch) / BUNDLE)
+        _write_card(model, bundle, chosen)
+        example = input_example(model)
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(CODE),
+            artifacts={BUNDLE: str(bundle)},
+            signature=signature(model, example),
+            input_example=example,
+            pip_requirements=_requirements(model),
+            metadata={"classes": list(model.classes), "clinical_use": False},
+        )
+    return folder
+
+
+def _write_card(model: SavedModel, bundle: Path, chosen: str) -> None:
+    from leukobench.evaluation.calibration import calibrate
+
+    frame = pd.read_parquet(model.files.file("predictions.parquet"))
+    card = card_of(model, frame, default_name(model), chosen)
+    (bundle / "card.md").write_text(card, encoding="utf-8")
+    from leukobench.report.model_card import card_html
+
+    (bundle / "card.html").write_text(card_html(card), encoding="utf-8")
+    try:
+        found = calibrate(frame, model.input.positive)
+    except LeukoBenchError:
+        return  # there is no validation part; the card says so
+    point = None if found.point is None else asdict(found.point)
+    (bundle / "calibration.json").write_text(json.dumps({"temperature": found.temperature, "point": point}, indent=1))
+
+
+def card_of(model: SavedModel, frame: pd.DataFrame, title: str, chosen: str = "") -> str:
+    """The model card of a saved model as Markdown."""
+    from leukobench.report.model_card import model_card
+
+    return model_card(
+        title,
+        model.record,
+        model.run,
+        model.config,
+        frame,
+        reads=model.describe()["reads"],
+        chosen=chosen,
+        curves=model.files.json("curves.json") or [],
+    )
+
+
+def input_example(model: SavedModel) -> pd.DataFrame:
+    """One input as the registered model takes it: the training medians of the genes, or a grey image; no sample."""
+    if model.input.family == "expression":
+        centre = np.asarray(model.input.arrays["centre"], np.float64)
+        return pd.DataFrame(centre[None], columns=list(model.genes))
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "PNG")
+    return pd.DataFrame({"image": [base64.b64encode(buffer.getvalue()).decode()]})
+
+
+def signature(model: SavedModel, example: pd.DataFrame) -> Any:
+    """Columns and types in and out; genes by name, up to `MANY_GENES` of them."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    out = Schema(
+        [
+            ColSpec(DataType.string, "predicted"),
+            *(ColSpec(DataType.double, f"p_{c}") for c in model.classes),
+            ColSpec(DataType.string, "error"),
+        ]
+    )
+    if model.input.family == "image":
+        return ModelSignature(Schema([ColSpec(DataType.string, "image")]), out)
+    if len(model.genes) > MANY_GENES:
+        return ModelSignature(None, out)
+    return ModelSignature(Schema([ColSpec(DataType.double, g) for g in example.columns]), out)
+
+
+def _requirements(model: SavedModel) -> Sequence[str]:
+    packages = ["leukobench", "torch", "numpy", "pandas", "safetensors"]
+    if model.input.family == "image":
+        packages += ["timm", "torchvision", "pillow"]
+    from importlib import metadata
+
+    return [f"{p}=={metadata.version(p).partition('+')[0]}" for p in packages]
