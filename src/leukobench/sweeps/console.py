@@ -44,6 +44,9 @@ class Console:
         if plan.duplicates:
             line += f", {plan.duplicates} of them twice"
         line += f", {len(plan.done)} done, {len(plan.jobs) - len(plan.done)} to do in {len(plan.trainings)} trainings"
+        together = [len(stack) for stack in plan.stacks if len(stack) > 1]
+        if together:
+            line += f", {sum(together)} of them in {len(together)} stack{'s' if len(together) > 1 else ''}"
         estimate = plan.seconds(entries)
         if plan.trainings and estimate is not None:
             line += f", about {duration(estimate)}"

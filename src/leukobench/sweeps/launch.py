@@ -90,6 +90,7 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
             jobs,
             entries,
             merge=bool(planner["merge"]),
+            stack=bool(planner["stack"]),
             force=bool(planner["force"]),
             left_out=left_out,
             progress=progress,
@@ -105,19 +106,20 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
     states: dict[str, str] = {}
     if launcher is not None and plan.trainings:
         folder = save_plan(plan, settings, name)
-        launches = [[f"+planned.folder={folder}", f"+planned.index={i}"] for i in range(len(plan.trainings))]
+        launches = [[f"+planned.folder={folder}", f"+planned.index={i}"] for i in range(len(plan.stacks))]
         launcher.launch(launches, initial_job_idx=0)
         states = {t.id: _folder(settings, t).run().get("state", "unfinished") for t in plan.trainings}
         if store is not None and sweep_run is not None:
             for training in plan.trainings:
                 deliver(store, sweep_run, training, console)
     else:
-        from leukobench.training import run as _  # import before the clock starts
+        import leukobench.training.run  # noqa: F401  # before the clock starts
 
         with console.running(plan, entries) as live, Interruption().watching() as interruption:
-            for training in plan.trainings:
-                states[training.id] = execute(training, store, sweep_run, console, live, interruption)
-                if interruption.requested or (states[training.id] == "failed" and planner["fail_fast"]):
+            for stack in plan.stacks:
+                new = execute(stack, store, sweep_run, console, live, interruption)
+                states |= new
+                if interruption.requested or (planner["fail_fast"] and "failed" in new.values()):
                     break
     if store is not None and sweep_run is not None:
         facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
@@ -137,24 +139,33 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
 
 
 def execute(
-    training: Training,
+    trainings: Sequence[Training],
     store: Store | None,
     sweep_run: SweepRun | None,
     console: Console,
     live: Any = None,
     interruption: Interruption | None = None,
-) -> str:
-    """Run one training and deliver it; an unreachable store costs a warning, never a result."""
+) -> dict[str, str]:
+    """Run what trains together and deliver it; an unreachable store costs a warning, never a result."""
     from leukobench.training.run import run_training
 
+    on_epoch = None if live is None else live.on_epoch
     if live is not None:
-        live.start(training)
-    state = run_training(training, on_epoch=None if live is None else live.on_epoch, interruption=interruption)
-    if live is not None:
-        live.end(training, state)
-    if store is not None and sweep_run is not None:
-        deliver(store, sweep_run, training, console)
-    return state
+        live.start(trainings[0])
+    if len(trainings) == 1:
+        states: dict[str, str] = {
+            trainings[0].id: run_training(trainings[0], on_epoch=on_epoch, interruption=interruption)
+        }
+    else:
+        from leukobench.training.stacked import run_stack
+
+        states = dict(run_stack(trainings, on_epoch=on_epoch, interruption=interruption))
+    for training in trainings:
+        if live is not None:
+            live.end(training, states[training.id])
+        if store is not None and sweep_run is not None:
+            deliver(store, sweep_run, training, console)
+    return states
 
 
 def deliver(store: Store, sweep_run: SweepRun, training: Training, console: Console) -> None:
@@ -172,8 +183,12 @@ def delivery_record(training: Training) -> dict[str, Any]:
     """What `Store.deliver` needs to know beside the folder."""
     job = training.job
     tags = {"leukobench.protocol": job.protocol.name, "leukobench.paper": str(job.config.get("paper") or "")}
-    if training.shared:
-        tags["leukobench.shared"] = training.shared
+    members = int(_folder(job.settings, training).run().get("stacked") or 1)
+    shared = [training.shared] if training.shared else []
+    if members > 1:
+        shared.append(f"stacked with {members - 1} other{'s' if members > 2 else ''}")
+    if shared:
+        tags["leukobench.shared"] = ", ".join(shared)
     return {
         "training": training.id,
         "name": run_name(job, with_epochs=False) + f" · epochs {', '.join(map(str, training.epochs))}",
@@ -207,24 +222,31 @@ def save_plan(plan: Plan, settings: Settings, name: str) -> Path:
     """Save all composed trainings, from which launched processes run: an edit of a config file reaches none of them."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S") + f"-{os.getpid()}"
     folder = settings.output / "plans" / f"{name}-{stamp}"
-    for i, training in enumerate(plan.trainings):
-        body = {
-            "id": training.id,
-            "shared": training.shared,
-            "identities": training.identities,
-            "jobs": {e: asdict(j) for e, j in training.jobs.items()},
-        }
+    for i, stack in enumerate(plan.stacks):
+        body = [
+            {
+                "id": training.id,
+                "shared": training.shared,
+                "identities": training.identities,
+                "jobs": {e: asdict(j) for e, j in training.jobs.items()},
+            }
+            for training in stack
+        ]
         write_json(folder / f"{i:05d}.json", body)
     return folder
 
 
-def load_planned(folder: str | Path, index: int) -> Training:
-    """A training of a saved plan."""
+def load_planned(folder: str | Path, index: int) -> list[Training]:
+    """What trains together, from a saved plan."""
     body = read_json(Path(folder) / f"{index:05d}.json")
     if body is None:
         raise LeukoBenchError(f"no training {index} in the saved plan {folder}")
-    jobs = {int(e): Job(j["config"], j["choices"], tuple(j["overrides"])) for e, j in body["jobs"].items()}
-    return Training(body["id"], jobs, {int(e): i for e, i in body["identities"].items()}, body["shared"])
+    out = []
+    for saved in body:
+        jobs = {int(e): Job(j["config"], j["choices"], tuple(j["overrides"])) for e, j in saved["jobs"].items()}
+        identities = {int(e): i for e, i in saved["identities"].items()}
+        out.append(Training(saved["id"], jobs, identities, saved["shared"]))
+    return out
 
 
 def task(config: DictConfig) -> Any:
@@ -232,6 +254,4 @@ def task(config: DictConfig) -> Any:
     planned = config.get("planned")
     if planned is None:
         return run_single(config)
-    training = load_planned(planned.folder, int(planned.index))
-    console = Console(quiet=True)
-    return execute(training, None, None, console)
+    return execute(load_planned(planned.folder, int(planned.index)), None, None, Console(quiet=True))

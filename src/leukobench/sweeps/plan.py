@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from leukobench.errors import ConfigError, LeukoBenchError, MissingDataError
+from leukobench.sweeps.stacking import stacks
 from leukobench.tracking.store import Entry
 from leukobench.training.job import Job, Training, check_families, folds, identity_of, training_id_of
 
@@ -30,10 +31,12 @@ class Plan:
     """Attributes:
     jobs: Every distinct result asked for, in grid order.
     trainings: What is left to do, in the order of doing.
+    stacks: The same trainings in the groups that train together (see `leukobench.sweeps.stacking`).
     done: Store entries of the results that are finished.
     duplicates: How many jobs asked for a result that another asks for too.
     left_out: Combinations that make no sense, with the reason.
-    not_merged: Reasons why jobs that differ only in epochs were not merged, with counts.
+    not_merged: Reasons why jobs that differ only in epochs, or in what a stack may hold, train each by itself, with
+        counts.
     """
 
     jobs: list[PlannedJob]
@@ -42,6 +45,7 @@ class Plan:
     duplicates: int = 0
     left_out: list[tuple[str, str]] = field(default_factory=list)
     not_merged: Counter[str] = field(default_factory=Counter)
+    stacks: list[list[Training]] = field(default_factory=list)
 
     def seconds(self, entries: Mapping[str, Entry]) -> float | None:
         """Estimate of the time left, from the median of earlier trainings; None where there are none."""
@@ -93,6 +97,7 @@ def make_plan(
     entries: Mapping[str, Entry],
     *,
     merge: bool = True,
+    stack: bool = False,
     force: bool = False,
     left_out: list[tuple[str, str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -102,6 +107,7 @@ def make_plan(
     Args:
         entries: Results in the store by identity.
         merge: Let jobs that differ in epochs share a training where nothing depends on the total.
+        stack: Let trainings that differ in seed, fold and rates train together where that is faster.
         force: Run again what is finished.
 
     Raises:
@@ -128,8 +134,10 @@ def make_plan(
         groups.setdefault(key, []).append(planned)
         if merge and (reason := planned.job.depends_on_total):
             not_merged[reason] += 1
-    trainings = [as_training(group, merge) for group in groups.values()]
-    return Plan(list(seen.values()), early_across_the_grid(trainings), done, duplicates, left_out or [], not_merged)
+    trainings = early_across_the_grid(as_training(group, merge) for group in groups.values())
+    together = stacks(trainings, not_merged) if stack else [[t] for t in trainings]
+    trainings = [t for group in together for t in group]
+    return Plan(list(seen.values()), trainings, done, duplicates, left_out or [], not_merged, together)
 
 
 def as_training(group: Sequence[PlannedJob], merge: bool = True) -> Training:

@@ -61,13 +61,18 @@ def run_training(
     with work.lock():
         if not work.begin():
             return "finished"
-        try:
-            return work.end(fit(work, on_epoch, interruption or Interruption()))
-        except KeyboardInterrupt:
-            work.end("interrupted")
-            raise
-        except Exception as e:
-            return work.fail(e)
+        return attempt(work, on_epoch, interruption or Interruption())
+
+
+def attempt(work: Work, on_epoch: OnEpoch | None, interruption: Interruption, share: float = 1.0) -> State:
+    """Train what `work` misses and write down how it ended; `share` as in `Work.end`."""
+    try:
+        return work.end(fit(work, on_epoch, interruption), share)
+    except KeyboardInterrupt:
+        work.end("interrupted", share)
+        raise
+    except Exception as e:
+        return work.fail(e, share)
 
 
 class Work:
@@ -103,6 +108,7 @@ class Work:
             started=_now(),
             epochs=list(training.epochs),
             environment=environment(),
+            **({} if folder.checkpoint.is_file() else {"stacked": None}),
         )
         return True
 

@@ -7,73 +7,113 @@ where it would end alone, up to the rounding of batched products. What may be st
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from leukobench.errors import TrainingError
-from leukobench.training.module import Blocks, Classifier
+from leukobench.training.batching import Masked, masked
+from leukobench.training.interruption import Interruption
+from leukobench.training.job import Training
+from leukobench.training.module import DIVERGED, Blocks, Classifier
 from leukobench.training.randomness import seed_of
+from leukobench.training.run import OnEpoch, State, Work, attempt, run_trainer, trainer_of
 
 
-class Masked(nn.Module):
-    """Stands where a network has `nn.Dropout` and multiplies by a mask that is drawn outside.
+def run_stack(
+    trainings: Sequence[Training], *, on_epoch: OnEpoch | None = None, interruption: Interruption | None = None
+) -> dict[str, State]:
+    """Train several trainings as one; each ends in its own run folder as `run_training` would leave it.
 
-    Attributes:
-        mask: Zeros and 1 / (1 - p), in the shape of one member's input.
+    Members that turn out not to fit together (other numbers of rows, other checkpoints) are trained in smaller stacks
+    or alone; one whose loss is no longer a number fails alone; where a stack fails as a whole, its members are trained
+    one by one.
+
+    Args:
+        on_epoch: Called with the means over a stack's members.
+
+    Returns:
+        State of each training by id.
     """
-
-    mask: Tensor
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        self.register_buffer("mask", torch.ones(()), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.mask if self.training else x
-
-
-def masked(network: nn.Module) -> nn.Module:
-    """A copy of a network with `Masked` in place of `nn.Dropout`."""
-    out = copy.deepcopy(network)
-    if isinstance(out, nn.Dropout):
-        return Masked(out.p)
-    for parent in list(out.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.Dropout:
-                setattr(parent, name, Masked(child.p))
-    return out
+    interruption = interruption or Interruption()
+    states: dict[str, State] = {}
+    works = [Work(t) for t in sorted(trainings, key=lambda t: t.id)]  # locks in one order everywhere
+    with ExitStack() as locks:
+        for work in works:
+            locks.enter_context(work.lock())
+        works = [w for w in works if w.begin() or states.update({w.training.id: "finished"})]
+        share = 1 / max(len(works), 1)
+        try:
+            for group in _alike(works, states, share):
+                _run_group(group, states, share, on_epoch, interruption)
+        except KeyboardInterrupt:
+            for work in works:
+                if work.training.id not in states:
+                    work.end("interrupted", share)
+            raise
+    return states
 
 
-def stackable(network: nn.Module, loss: nn.Module, input_shape: Sequence[int], device: str = "meta") -> str | None:
-    """Why networks like this one cannot be trained stacked, or None.
-
-    Tried on a batch of zeros: every operation must be known to `vmap`, and none may draw random numbers outside
-    `nn.Dropout` or keep statistics of what it saw.
-    """
-    if any(isinstance(m, nn.modules.batchnorm._NormBase) for m in network.modules()):
-        return "batch normalisation keeps statistics"
-    try:
-        template, weights = masked(network).to(device).train(), loss.to(device)
-        two = {k: torch.stack([v, v]) for k, v in _tensors(template).items()}
-        x = torch.zeros(2, 4, *input_shape, device=device)
-        y = torch.zeros(2, 4, dtype=torch.int64, device=device)
-        logits = vmap(lambda t, rows: functional_call(template, t, (rows,)))(two, x)
-        vmap(lambda z, labels: functional_call(weights, dict(weights.named_buffers()), (z, labels)))(logits, y)
-    except Exception as e:
-        return f"it cannot be batched ({type(e).__name__}: {str(e).splitlines()[0][:120] if str(e) else ''})"
-    return None
+def _alike(works: Sequence[Work], states: dict[str, State], share: float) -> list[list[Work]]:
+    """Trainings that can be one batch: the same shapes, at the same epoch."""
+    groups: dict[Any, list[Work]] = {}
+    for work in works:
+        try:
+            classifier = work.ready()
+        except Exception as e:
+            states[work.training.id] = work.fail(e, share)
+            continue
+        sizes = tuple((part, len(rows)) for part, rows in classifier.parts.items())
+        key = (classifier.progress.epoch, work.last, classifier.feed.input_shape, sizes)
+        groups.setdefault(key, []).append(work)
+    return list(groups.values())
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+def _run_group(
+    group: list[Work], states: dict[str, State], share: float, on_epoch: OnEpoch | None, interruption: Interruption
+) -> None:
+    if len(group) > 1 and not interruption.requested:
+        try:
+            _fit_stack(group, states, share, on_epoch, interruption)
+        except Exception as e:
+            for work in group:
+                work.folder.update(stacked=None, not_stacked=f"{type(e).__name__}: {e}"[:500])
+    for work in group:
+        if work.training.id not in states:
+            states[work.training.id] = attempt(work, on_epoch, interruption, share)
+
+
+def _fit_stack(
+    group: list[Work], states: dict[str, State], share: float, on_epoch: OnEpoch | None, interruption: Interruption
+) -> None:
+    """Train a stack and write down how each member ended."""
+    first = group[0]
+    node = first.job.config["trainer"]
+    torch.set_num_threads(int(node.get("threads") or 1))
+    for work in group:
+        work.folder.update(stacked=len(group), not_stacked=None)
+    stack = StackedClassifier([w.classifier for w in group])
+    watcher = _StackWatcher(stack, group, on_epoch, interruption)
+    run_trainer(trainer_of(node, first.last - stack.progress.epoch, watcher), stack)
+    for k, work in watcher.works.items():
+        id = work.training.id
+        if k in stack.failed:
+            states[id] = work.fail(stack.failed[k], share)
+        elif not work.wanted:
+            work.keep_curves()
+            states[id] = work.end("finished", share)
+        elif interruption.requested:
+            states[id] = work.end("interrupted", share)
+        else:
+            states[id] = work.fail(TrainingError(f"training ended before epoch {work.last}"), share)
 
 
 class StackedClassifier(pl.LightningModule):
@@ -278,10 +318,7 @@ class StackedClassifier(pl.LightningModule):
             if not math.isfinite(losses[k]):
                 self.failed.setdefault(
                     k,
-                    TrainingError(
-                        f"the training loss is {losses[k]} in epoch {epoch}; a lower optimizer.lr or "
-                        "gradient_clip=1.0 usually helps, and NaN inputs are found by `leukobench data check`"
-                    ),
+                    TrainingError(f"the training loss is {losses[k]} in epoch {epoch}; {DIVERGED}"),
                 )
                 continue
             row = {"epoch": epoch, "train_loss": losses[k] / n, "train_accuracy": correct[k] / n}
@@ -343,6 +380,45 @@ class StackedClassifier(pl.LightningModule):
         }
 
 
+class _StackWatcher(Checkpoint):
+    """Writes members' results at checkpoint epochs and their checkpoints where time has passed; stops when asked to."""
+
+    def __init__(
+        self, stack: StackedClassifier, works: Sequence[Work], on_epoch: OnEpoch | None, interruption: Interruption
+    ) -> None:
+        of = {id(w.classifier): w for w in works}
+        self.works = {k: of[id(member)] for k, member in enumerate(stack.members)}
+        self.on_epoch, self.interruption = on_epoch, interruption
+        self.every = float(works[0].job.config["trainer"].get("checkpoint_every", 60))
+        self.saved = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, StackedClassifier)
+        epoch, total = module.progress.epoch, module.recipe.epochs
+        alive = [k for k in self.works if k not in module.failed]
+        if not alive:
+            return
+        if self.on_epoch is not None:
+            rows = [module.members[k].progress.curves[-1] for k in alive]
+            self.on_epoch(epoch, total, {key: sum(r[key] for r in rows) / len(rows) for key in rows[0]})
+        for k in alive:
+            work = self.works[k]
+            if epoch in work.wanted:
+                module.give_back(k)
+                try:
+                    work.finish(epoch)
+                except TrainingError as e:
+                    module.failed[k] = e
+        stop = self.interruption.requested and epoch < total
+        if stop or (time.monotonic() - self.saved > self.every and epoch < total):
+            for k in alive:
+                if k not in module.failed:
+                    self.works[k].checkpoint(module.state(k))
+            self.saved = time.monotonic()
+        if stop:
+            trainer.should_stop = True
+
+
 def _numbers(group: slice) -> range:
     return range(group.start, group.stop)
 
@@ -373,6 +449,3 @@ def _stack_state(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "state": {i: {n: join(i, n, v) for n, v in entry.items()} for i, entry in first["state"].items()},
         "param_groups": first["param_groups"],
     }
-
-
-AfterEpoch = Callable[[StackedClassifier], None]
