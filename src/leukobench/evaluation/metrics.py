@@ -292,9 +292,11 @@ def _probability_metric(predicted: Predicted, metric: Metric) -> float:
     if metric.averaging == "binary":
         i = class_index(predicted.classes, metric.positive)
         return float(per_class(y == i, p[:, i])) if defined[i] else float("nan")
-    values = np.array([per_class(y == i, p[:, i]) if defined[i] else 0.0 for i in range(k)])
     if not defined.any():
         return float("nan")
+    values = np.zeros(k)
+    # All classes in one call: scikit-learn's checks of its arguments cost more than the curves.
+    values[defined] = per_class(np.eye(k, dtype=int)[y][:, defined], p[:, defined], average=None)
     return float(average(values, support * defined, defined, metric, predicted.classes))
 
 

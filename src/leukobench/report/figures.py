@@ -569,7 +569,7 @@ def _dots(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Mappin
         for k, arm in enumerate(arms):
             if arm in filled:
                 y = -i - (k - (len(arms) - 1) / 2) * 0.22
-                _estimate_mark(ax, filled[arm], k, lambda v, y=y: (v, y))
+                _estimate_mark(ax, filled[arm], k, y=y)
     ax.set_yticks([-i for i in range(len(lines))], [name for name, _, _ in lines], fontsize=7)
     ax.set_ylim(-len(lines) + 0.4, 0.6)
     published = Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="published")
@@ -584,7 +584,7 @@ def _scatter(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Map
         for _, value, filled in lines:
             if arm in filled:
                 x = value + (k - (len(arms) - 1) / 2) * 0.0012  # so that arms of one cell do not hide each other
-                _estimate_mark(ax, filled[arm], k, lambda v, x=x: (x, v), alpha=0.3)
+                _estimate_mark(ax, filled[arm], k, x=x)
     values = [v for _, v, _ in lines]
     ax.plot([min(values), max(values)], [min(values), max(values)], color="black", linewidth=1)
     ax.set(xlabel="Published", ylabel="Ours")
@@ -592,16 +592,18 @@ def _scatter(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Map
     return _svg(canvas)
 
 
-def _estimate_mark(
-    ax: Axes, answer: Answer, k: int, place: Callable[[float], tuple[float, float]], alpha: float = 0.75
-) -> None:
-    """A dot with its interval, hollow where it is not comparable."""
+def _estimate_mark(ax: Axes, answer: Answer, k: int, x: float | None = None, y: float | None = None) -> None:
+    """A dot with its interval, upright at `x` or level at `y`; hollow where it is not comparable."""
     e = answer.estimate
     assert e is not None
-    if e.low is not None and e.high is not None:
-        ax.plot(*zip(place(e.low), place(e.high)), color=_colour(k), linewidth=1.4, alpha=alpha)
-    hollow = answer.verdict is Verdict.NOT_COMPARABLE
-    ax.plot(*place(e.mean), "o", color=_colour(k), markersize=4, markerfacecolor="white" if hollow else _colour(k))
+    low, high = (e.mean, e.mean) if e.low is None or e.high is None else (e.low, e.high)
+    colour, fill = _colour(k), "white" if answer.verdict is Verdict.NOT_COMPARABLE else _colour(k)
+    if x is not None:
+        ax.plot([x, x], [low, high], color=colour, linewidth=1.4, alpha=0.3)
+        ax.plot(x, e.mean, "o", color=colour, markersize=4, markerfacecolor=fill)
+    elif y is not None:
+        ax.plot([low, high], [y, y], color=colour, linewidth=1.4, alpha=0.75)
+        ax.plot(e.mean, y, "o", color=colour, markersize=4, markerfacecolor=fill)
 
 
 def _arm_handles(arms: Mapping[str, str]) -> list[Any]:
