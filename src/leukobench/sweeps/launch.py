@@ -19,6 +19,7 @@ from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
+from leukobench.tracking.description import describe
 from leukobench.tracking.folder import RunFolder, read_json, write_json
 from leukobench.tracking.store import Store, SweepRun
 from leukobench.training.interruption import Interruption
@@ -124,6 +125,8 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
     if store is not None and sweep_run is not None:
         facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
         try:
+            if plan.trainings:
+                describe(store, sweep_run)
             store.close_sweep(sweep_run, facts)
         except StoreError as e:
             console.warn(str(e))

@@ -13,8 +13,23 @@ from typing import Any
 
 from leukobench.errors import ConfigError, LeukoBenchError, MissingDataError
 from leukobench.sweeps.stacking import stacks
+from leukobench.tracking.identity import LOCATIONS
 from leukobench.tracking.store import Entry
-from leukobench.training.job import Job, Training, check_families, folds, identity_of, training_id_of
+from leukobench.training.job import (
+    CONTEXT_KEYS,
+    Job,
+    Training,
+    check_families,
+    folds,
+    identity_of,
+    prepare,
+    training_id_of,
+)
+
+NAMED = ("model", "optimizer", "epochs", "seed", "fold")
+"""What every run's name says in its own place."""
+UNNAMED = (*CONTEXT_KEYS, "trainer")
+"""What changes no number, or is the same for a whole sweep."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +189,22 @@ def record(planned: PlannedJob) -> dict[str, Any]:
 
 
 def run_name(job: Job, with_epochs: bool = True) -> str:
-    """A name for people: `quickstart · logistic · adam · 20 epochs · seed 1 · fold 2`."""
+    """A name for people: `fata · vgg16 · adam · 40 epochs · seed 1`.
+
+    The fold follows where the split has more than one, then what else the job chose: files by their name alone, keys by
+    their last part. Where data and outputs lie, and what changes no number, is left out.
+    """
     parts = [str(job.config.get("sweep") or "train")]
     parts += [job.choices[k] for k in ("model", "optimizer") if k in job.choices]
-    hidden = {"model", "optimizer", "epochs", "seed", "fold", "sweep", "evaluate_at"}
-    parts += [o for o in job.overrides if o.partition("=")[0].lstrip("+") not in hidden]
     if with_epochs:
         parts.append(f"{job.epochs} epoch{'s' if job.epochs != 1 else ''}")
-    parts += [f"seed {job.config['seed']}", f"fold {job.config['fold']}"]
+    parts.append(f"seed {job.config['seed']}")
+    if prepare(job).split.folds > 1:
+        parts.append(f"fold {job.config['fold']}")
+    for override in job.overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        group, _, inner = key.partition(".")
+        if group in UNNAMED or (not inner and key in NAMED) or inner in LOCATIONS:
+            continue
+        parts.append(f"{key.rpartition('.')[2]} {value}" if inner or group not in job.choices else value)
     return " · ".join(parts)[:250]

@@ -118,7 +118,7 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"- **subset**: {data['subset']}")
     if data.get("faults"):
         lines.append(f"- **faulty data**: {_flat('; '.join(data['faults']))}")
-    fold = f", fold {data['fold']} of {data['folds']}" if data.get("folds", 1) > 1 else ""
+    fold = f", fold {data['fold']} ({data['folds']} folds)" if data.get("folds", 1) > 1 else ""
     lines.append(f"- split `{data['split']}`{fold}")
     shared = {k: v for k, v in (data.get("shared") or {}).items() if v and k != "series"}
     if shared:
@@ -301,9 +301,9 @@ def _same_in_all(results: pd.DataFrame, keys: Sequence[str]) -> str:
 def _best_on_validation(table: pd.DataFrame) -> int | None:
     """Row of the best configuration; None without validation samples, since test chooses nothing."""
     column = "validation_balanced_accuracy"
-    if len(table) < 2 or column not in table or table[column].isna().all():
+    if len(table) < 2 or column not in table or table[column].isna().any():
         return None
-    return int(table[column].idxmax())
+    return int(table[column].to_numpy(float).argmax())
 
 
 def picture(table: pd.DataFrame, name: str, simulated: bool = False) -> bytes:
@@ -329,7 +329,8 @@ def picture(table: pd.DataFrame, name: str, simulated: bool = False) -> bytes:
         column = f"{part}_balanced_accuracy"
         if over_epochs:
             for i, (label, group) in enumerate(groups):
-                x = group["epochs"].astype(float)
+                # side by side, so that bars of one epoch count do not hide each other
+                x = group["epochs"].astype(float) * (1 + 0.03 * (i - (len(groups) - 1) / 2))
                 style = ("-", "--", ":")[i // 4 % 3]
                 ax.errorbar(x, group[column], group[f"{column}_sd"].fillna(0), label=label, capsize=2, lw=1.4,
                             marker="o", ms=3.5, ls=style, color=f"C{i % 10}", elinewidth=0.7)  # fmt: skip
@@ -346,9 +347,12 @@ def picture(table: pd.DataFrame, name: str, simulated: bool = False) -> bytes:
             ax.set_ylim(len(rows) - 0.5, -0.5)
             ax.set_xlabel("balanced accuracy")
         ax.set_title(part, fontsize=10)
+        if not over_epochs:
+            ax.set_xlim(right=min(ax.get_xlim()[1], 1.01))
         ax.grid(alpha=0.3)
     if over_epochs:
         axes[0].set_ylabel("balanced accuracy")
+        axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.01))
         axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     n = sorted(set(table["n"]))
     spread = f"mean ± sd, n = {n[0]}" + (f" to {n[-1]}" if len(n) > 1 else "")
