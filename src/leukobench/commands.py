@@ -19,6 +19,8 @@ from leukobench.errors import ConfigError, LeukoBenchError, PaperError
 from leukobench.settings import config_folders, resolve
 
 if TYPE_CHECKING:
+    import subprocess
+
     from leukobench.papers.spec import Paper
     from leukobench.tracking.reading import Results
 
@@ -283,7 +285,8 @@ def simulate_data(name: str, folder: Path, samples: int | None, subjects: int | 
 
 
 def serve_ui(port: int, where: Where) -> None:
-    """Start MLflow's server in its light form and say the address; ends with Ctrl-C."""
+    """Start MLflow's server in its light form, say the address once it answers, and stop it with Ctrl-C or a signal."""
+    import signal
     import socket
     import subprocess
 
@@ -300,11 +303,63 @@ def serve_ui(port: int, where: Where) -> None:
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "PYTHONWARNINGS": "ignore",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.store]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    out.print(f"MLflow UI over {settings.store}: http://127.0.0.1:{port} (ready in some seconds; Ctrl-C ends it)")
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out.print(f"starting MLflow over {settings.store} …")
+    before = signal.signal(signal.SIGTERM, stop)
+    # a session of its own: the server's processes are stopped together, and none outlives this command
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
-        raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
+        if _answers(f"http://127.0.0.1:{port}/health", server):
+            # the model-training view; MLflow opens with one for language models
+            out.print(
+                f"MLflow UI: http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)"
+            )
+        code = server.wait()
+        raise LeukoBenchError(f"the MLflow server ended by itself, status {code}; its messages stand above")
     except KeyboardInterrupt:
-        return
+        out.print("stopped")
+    finally:
+        _stop(server)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _answers(url: str, server: subprocess.Popen[bytes], seconds: float = 120) -> bool:
+    """Wait until a server answers; False where it ended before, or after so many seconds."""
+    import time
+    import urllib.error
+    import urllib.request
+
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            direct.open(url, timeout=5).close()
+            return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End a server and the processes it started."""
+    import signal
+    import subprocess
+
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+            server.wait(10)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        if number == signal.SIGTERM:
+            return
