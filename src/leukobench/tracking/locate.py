@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.folder import read_json
 from leukobench.tracking.store import PREFIX, Store, local_path
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 RESULT_FILES = ("result.json", "predictions.parquet", "model.safetensors")
 TRAINING_FILES = ("job.json", "run.json", "split.json", "curves.json", "preprocess.safetensors")

@@ -6,6 +6,7 @@ beside it; this needs leukobench installed and knows nothing of the training.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ class RegisteredModel(PythonModel):
         from leukobench.tracking.locate import BUNDLE, Located
         from leukobench.training.saved import load
 
+        # Of a table with further genes MLflow would print the name of every one, at every prediction.
+        logging.getLogger("mlflow.models.utils").setLevel(logging.ERROR)
         folder = Path(context.artifacts[BUNDLE])
         self.model = load(Located(folder.parent.parent.name, folder, folder))
 

@@ -141,7 +141,7 @@ def sample_spans(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _guess(row: np.ndarray, trained: float) -> str:
-    if row.min() >= 0 and row.max() <= 1:
+    if np.abs(row).max() <= 1:
         return "; they look scaled to [0, 1]: give the values as measured"
     if abs(row.mean()) < 0.2 and 0.5 < row.std() < 2:
         return "; they look like z-scores: give the values as measured"
