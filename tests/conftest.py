@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from leukobench.settings import Settings
     from leukobench.training.job import Job
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -81,3 +83,25 @@ def train(make_job: Callable[..., Job]) -> Callable[..., Any]:
     from trained import train_job
 
     return lambda *overrides, **options: train_job(make_job(*overrides), **options)
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: making one takes seconds, copying it none."""
+    from leukobench.settings import Settings
+    from leukobench.tracking.store import Store
+
+    folder = tmp_path_factory.mktemp("store")
+    Store(Settings(folder, folder, f"sqlite:///{folder / 'mlflow.db'}"))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def local(tmp_path: Path, database: Path) -> Settings:
+    """Settings of an output folder in tmp_path with an empty SQLite store, those that `make_job` uses."""
+    from leukobench.settings import Settings
+
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(database, out / "mlflow.db")
+    return Settings(tmp_path / "data", out, f"sqlite:///{out / 'mlflow.db'}")

@@ -21,6 +21,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,9 @@ class RunFolder:
         return read_json(self.path / "run.json", {})
 
     def update(self, **facts: Any) -> dict[str, Any]:
-        """Merge facts into `run.json`."""
-        body = {**self.run(), **facts}
+        """Merge facts into `run.json`; `created` is when the folder was first written to."""
+        created = datetime.now(UTC).isoformat(timespec="milliseconds")
+        body = {"created": created, **self.run(), **facts}
         write_json(self.path / "run.json", body)
         return body
 

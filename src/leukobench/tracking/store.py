@@ -13,12 +13,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
+from leukobench.tracking.description import NOTE, run_note
 from leukobench.tracking.folder import RunFolder, read_json, write_json
+from leukobench.tracking.inputs import dataset_input
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -28,7 +31,11 @@ if TYPE_CHECKING:
 PREFIX = "leukobench."
 PAGE = 1000
 METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+"""MLflow's status of a run folder's state."""
 PLAN = "plan.json"
+CURVE = "curve/"
+"""Prefix of the metrics of every epoch; those without it are final, one value a result."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,9 @@ class Store:
             if self.uri.startswith("sqlite:"):
                 location = (self.settings.artifacts / name).absolute().as_uri()
             try:
-                return str(self.client.create_experiment(name, artifact_location=location))
+                # without its kind, the UI takes an experiment for one about language models and hides the metrics
+                tags = {"mlflow.experimentKind": "custom_model_development"}
+                return str(self.client.create_experiment(name, artifact_location=location, tags=tags))
             except Exception:
                 found = self.client.get_experiment_by_name(name)  # another process was first
                 if found is None:
@@ -161,9 +170,10 @@ class Store:
 
     def close_sweep(self, sweep: SweepRun, facts: Mapping[str, Any]) -> None:
         """Log a sweep's summary and end its parent run."""
+        from mlflow.entities import RunTag
+
         with self.errors("write"):
-            for key, value in facts.items():
-                self.client.set_tag(sweep.run_id, PREFIX + key, str(value))
+            self.client.log_batch(sweep.run_id, tags=[RunTag(PREFIX + k, str(v)) for k, v in facts.items()])
             self.client.set_terminated(sweep.run_id, "FINISHED")
 
     def read_plan(self, sweep: SweepRun) -> list[dict[str, Any]]:
@@ -239,9 +249,12 @@ class Store:
     def deliver(self, sweep: SweepRun, folder: RunFolder, plan: Mapping[str, Any]) -> None:
         """Bring what a run folder holds to the store; a second call changes nothing.
 
+        A run that stands in the store unfinished (running, failed, killed) is continued, never doubled; a finished one
+        stays as it is.
+
         Args:
-            plan: `training` (id), `name`, `jobs`: a list of `identity`, `epochs`, `params`, `overrides`, `name`; and
-                `tags` for all of them.
+            plan: `training` (id), `name`, `jobs`: a list of `identity`, `epochs`, `params`, `overrides`, `name`;
+                `tags` for all of them; and, where finished runs are to be replaced, `replaces`: run id by identity.
 
         Raises:
             StoreError
@@ -251,38 +264,54 @@ class Store:
     def _deliver(self, sweep: SweepRun, folder: RunFolder, plan: Mapping[str, Any], running: bool) -> None:
         marks_path = folder.path / "delivered.json"
         marks: dict[str, dict[str, str]] = read_json(marks_path, {})
-        mine = marks.setdefault(f"{self.uri}#{sweep.experiment_id}", {})
+        mine = marks.setdefault(f"{self.uri}#{sweep.run_id}", {})
+        before = dict(mine)
         facts = folder.run()
         jobs: Sequence[Mapping[str, Any]] = plan["jobs"]
-        results = {r["identity"]: r for r in folder.results()}
+        results = {} if running else {r["identity"]: r for r in folder.results()}
+        replaced: Mapping[str, str] = plan.get("replaces") or {}
         tags = {**self._tags(sweep, facts), **plan.get("tags", {}), PREFIX + "training": plan["training"]}
-        state = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}.get(
-            facts.get("state", ""), "RUNNING"
-        )
-        parent = sweep.run_id
+        state = STATUS.get(facts.get("state", ""), "RUNNING")
+        if running:
+            state = "RUNNING"
+        curves, parent = folder.curves(), sweep.run_id
+        trajectory = "trajectory-" + plan["training"]
+        together = len(jobs) > 1 or trajectory in mine
+        epochs = [job["epochs"] for job in jobs]
         with self.errors("write"):
-            if len(jobs) > 1:
-                key = "trajectory-" + plan["training"]
-                parent = self._run(
-                    sweep, mine, key, plan["name"], sweep.run_id, {**tags, PREFIX + "kind": "trajectory"}
-                )
-                longest = {k: v for k, v in jobs[-1]["params"].items() if k != "epochs"}
-                self._fill(parent, mine, key, folder, longest, folder.curves(), None, state, facts, running)
+            if together:
+                run_tags = {**tags, PREFIX + "kind": "trajectory"}
+                run = self._run(sweep, mine, trajectory, plan["name"], parent, run_tags, fresh=bool(replaced))
+                parent = run.run_id
+                params = {k: v for k, v in jobs[-1]["params"].items() if k != "epochs"}
+                note = run_note(sweep.name, params, facts, epochs=epochs)
+                self._fill(run, folder, params, curves, None, state, facts, note)
             for job in jobs:
-                identity = job["identity"]
-                alone = len(jobs) == 1
-                result = results.get(identity)
-                if running and not alone:
-                    continue
-                if result is None and state == "FINISHED":
+                identity, result = job["identity"], results.get(job["identity"])
+                if (running and together) or (result is None and state == "FINISHED"):
                     continue
                 run_tags = {**tags, PREFIX + "kind": "result", PREFIX + "identity": identity}
-                run_id = self._run(sweep, mine, identity, job["name"], parent, run_tags)
+                fresh = identity in replaced
+                run = self._run(sweep, mine, identity, job["name"], parent, run_tags, fresh)
                 status = "FINISHED" if result is not None else state
-                curves = folder.curves() if alone else []
-                self._fill(run_id, mine, identity, folder if alone else None, job["params"], curves,
-                           None if result is None else (folder.result(identity), result), status, facts, running)  # fmt: skip
-        write_json(marks_path, marks)
+                own = [] if together else [row for row in curves if row["epoch"] <= job["epochs"]]
+                kept = None if result is None else (folder.result(identity), result)
+                note = run_note(sweep.name, job["params"], facts, job["overrides"], result, epochs)
+                self._fill(run, None if together else folder, job["params"], own, kept, status, facts, note)
+                if fresh and status == "FINISHED" and replaced[identity] != run.run_id:
+                    self.client.delete_run(replaced[identity])
+            if replaced and state == "FINISHED":
+                self._delete_empty_trajectories(sweep, plan["training"])
+        if mine != before:
+            write_json(marks_path, marks)
+
+    def _delete_empty_trajectories(self, sweep: SweepRun, training: str) -> None:
+        """Delete trajectories of a training whose results have all been replaced."""
+        condition = f"tags.`{PREFIX}kind` = 'trajectory' and tags.`{PREFIX}training` = {escape(training)}"
+        for run in self.search(sweep.experiment_id, condition):
+            children = f"tags.`mlflow.parentRunId` = {escape(run.info.run_id)}"
+            if not self.client.search_runs([sweep.experiment_id], children, max_results=1):
+                self.client.delete_run(run.info.run_id)
 
     def _tags(self, sweep: SweepRun, facts: Mapping[str, Any]) -> dict[str, str]:
         data, machine = facts.get("data") or {}, facts.get("environment") or {}
@@ -318,81 +347,137 @@ class Store:
         return tags
 
     def _run(
-        self, sweep: SweepRun, mine: dict[str, str], key: str, name: str, parent: str, tags: Mapping[str, str]
-    ) -> str:
-        """Run id of this key: the one delivered before, one that another machine created, or a new one."""
-        base = key.removesuffix("!")
-        if base in mine:
-            return mine[base]
+        self,
+        sweep: SweepRun,
+        mine: dict[str, str],
+        key: str,
+        name: str,
+        parent: str,
+        tags: Mapping[str, str],
+        fresh: bool = False,
+    ) -> _Target:
+        """The run of this key: the one delivered to before, one that another machine created, or a new one.
+
+        Args:
+            mine: Run ids by key, as this folder remembers them; a deleted run is forgotten.
+            fresh: Not one that another delivery created: it is to be replaced.
+        """
+        if key in mine:
+            known = self.client.get_run(mine[key])
+            if known.info.lifecycle_stage == "active":
+                return _Target.of(known)
         tag = "training" if key.startswith("trajectory-") else "identity"
         kind, value = tags[PREFIX + "kind"], tags[PREFIX + tag]
-        found = self.client.search_runs(
-            [sweep.experiment_id],
-            f"tags.`{PREFIX}{tag}` = {escape(value)} and tags.`{PREFIX}kind` = '{kind}'",
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
+        condition = f"tags.`{PREFIX}{tag}` = {escape(value)} and tags.`{PREFIX}kind` = '{kind}'"
+        found = [] if fresh else list(self.search(sweep.experiment_id, condition))
         if found:
-            mine[base] = found[0].info.run_id
-            if found[0].info.status == "FINISHED":
-                mine[base + "!"] = "FINISHED"
+            finished = [run for run in found if run.info.status == "FINISHED"]
+            target = _Target.of((finished or found)[0])
+            if not finished:
+                # a later attempt: commit, versions and machine are those of now
+                for k, v in tags.items():
+                    self.client.set_tag(target.run_id, k, v)
         else:
             everything = {**tags, "mlflow.parentRunId": parent}
             run = self.client.create_run(sweep.experiment_id, tags=everything, run_name=name)
-            mine[base] = run.info.run_id
-        return mine[base]
+            target = _Target.of(run)
+        mine[key] = target.run_id
+        return target
 
     def _fill(
         self,
-        run_id: str,
-        mine: dict[str, str],
-        key: str,
+        run: _Target,
         folder: RunFolder | None,
         params: Mapping[str, str],
         curves: Sequence[Mapping[str, float]],
         result: tuple[Path, Mapping[str, Any]] | None,
         status: str,
         facts: Mapping[str, Any],
-        running: bool,
+        note: str,
     ) -> None:
+        """Log what a run lacks, and end it.
+
+        Every metric has a time of its own that follows from the folder, so that the store takes a second delivery for
+        the same values.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
-        if mine.get(key + "!") == "FINISHED":
+        longer = len(curves) > run.epochs
+        if run.status == "FINISHED" and not longer:
             return
-        if running:
-            self.client.update_run(run_id, status="RUNNING")
-            self.client.log_batch(run_id, params=[Param(k, v) for k, v in list(params.items())[:PARAMS_A_BATCH]])
-            return
-        now = int(time.time() * 1000)
+        began = _milliseconds(facts.get("created") or facts.get("started"))
         metrics = [
-            Metric(k, float(v), now, int(row["epoch"])) for row in curves for k, v in row.items() if k != "epoch"
+            Metric(CURVE + k, float(v), began + int(row["epoch"]), int(row["epoch"]))
+            for row in curves
+            for k, v in row.items()
+            if k != "epoch"
         ]
-        tags = [RunTag(PREFIX + "seconds", str(facts["seconds"]))] if facts.get("seconds") is not None else []
+        tags = [RunTag(NOTE, note)]
+        if facts.get("seconds") is not None:
+            tags.append(RunTag(PREFIX + "seconds", str(facts["seconds"])))
+        if curves:
+            tags.append(RunTag(PREFIX + "epochs", str(len(curves))))
         if result is not None:
-            metrics += [Metric(k, float(v), now, int(result[1]["epoch"])) for k, v in result[1]["metrics"].items()]
-        if facts.get("seconds") is not None and folder is not None:
-            metrics.append(Metric("seconds", float(facts["seconds"]), now, 0))
-            metrics += [Metric(k, float(v), now, 0) for k, v in (facts.get("speed") or {}).items()]
+            ended = _milliseconds(result[1].get("finished"))
+            metrics += [Metric(k, float(v), ended, int(result[1]["epoch"])) for k, v in result[1]["metrics"].items()]
+        if status != "RUNNING" and facts.get("seconds") is not None and folder is not None:
+            ended = _milliseconds(facts.get("ended"))
+            metrics.append(Metric("seconds", float(facts["seconds"]), ended, 0))
+            metrics += [Metric(k, float(v), ended, 0) for k, v in (facts.get("speed") or {}).items()]
         if status == "FAILED":
             tags.append(RunTag(PREFIX + "error", str(facts.get("error", ""))[:4000]))
-        pairs = [Param(k, v) for k, v in params.items()]
-        for i in range(0, max(len(metrics), len(pairs) * METRICS_A_BATCH // PARAMS_A_BATCH, 1), METRICS_A_BATCH):
-            j = i // METRICS_A_BATCH * PARAMS_A_BATCH
+        elif run.failed:
+            self.client.delete_tag(run.run_id, PREFIX + "error")
+        # params never change in MLflow: a run that is continued keeps those it has
+        pairs = [Param(k, v) for k, v in params.items() if k not in run.params]
+        batches = max(-(-len(metrics) // METRICS_A_BATCH), -(-len(pairs) // PARAMS_A_BATCH), 1)
+        for i in range(batches):
             self.client.log_batch(
-                run_id,
-                metrics=metrics[i : i + METRICS_A_BATCH],
-                params=pairs[j : j + PARAMS_A_BATCH],
+                run.run_id,
+                metrics=metrics[i * METRICS_A_BATCH : (i + 1) * METRICS_A_BATCH],
+                params=pairs[i * PARAMS_A_BATCH : (i + 1) * PARAMS_A_BATCH],
                 tags=tags if i == 0 else [],
             )
+        if facts.get("data"):
+            self.client.log_inputs(run.run_id, datasets=[dataset_input(facts["data"])])
+        if status == "RUNNING":
+            if run.status != "RUNNING":
+                self.client.update_run(run.run_id, status="RUNNING")
+            return
         if folder is not None:
             for name in _ARTIFACTS if status == "FINISHED" else (*_ARTIFACTS, "traceback.txt"):
                 if (folder.path / name).is_file():
-                    self.client.log_artifact(run_id, str(folder.path / name))
+                    self.client.log_artifact(run.run_id, str(folder.path / name))
         if result is not None:
-            self.client.log_artifacts(run_id, str(result[0]))
-        self.client.set_terminated(run_id, status)
-        if status == "FINISHED":
-            mine[key + "!"] = "FINISHED"
+            self.client.log_artifacts(run.run_id, str(result[0]))
+        self.client.set_terminated(run.run_id, status)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A run of the store that is delivered to, as it stood before."""
+
+    run_id: str
+    status: str
+    params: frozenset[str]
+    epochs: int
+    failed: bool
+
+    @classmethod
+    def of(cls, run: Any) -> _Target:
+        tags = run.data.tags
+        return cls(
+            run.info.run_id,
+            run.info.status,
+            frozenset(run.data.params),
+            int(tags.get(PREFIX + "epochs", 0)),
+            PREFIX + "error" in tags,
+        )
+
+
+def _milliseconds(moment: str | None) -> int:
+    """Unix time of an ISO time; now where there is none."""
+    return int((datetime.fromisoformat(moment).timestamp() if moment else time.time()) * 1000)
 
 
 _ARTIFACTS = (
