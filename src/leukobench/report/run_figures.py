@@ -71,7 +71,10 @@ def write_run_figures(
         for name, canvas in drawn.items():
             if canvas is None:
                 continue
-            if remark:
+            engine = canvas.get_layout_engine()
+            if remark and engine is not None:
+                strip = 0.2 / canvas.get_figheight()
+                engine.set(rect=(0, strip, 1, 1 - strip))  # type: ignore[call-arg]
                 canvas.text(0.995, 0.005, remark, ha="right", va="bottom", fontsize=7, color="#a05000")
             path = result / FOLDER / f"{name}.png"
             with atomic(path) as temporary:
