@@ -25,7 +25,7 @@ from leukobench.evaluation.metrics import DEFAULT_POSITIVE, LOWER_IS_BETTER, MET
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import Index, Result, ResultSet, one_configuration
-from leukobench.papers.spec import Arm, Cell, Paper, Table, merge_overrides, printed_decimals
+from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, merge_overrides, printed_decimals
 
 ReadArtifact = Callable[[Result, str], Any]
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
@@ -229,7 +229,7 @@ class _Engine:
                 for c in cells
             ]
             filled += [None if c is None else FilledCell(c, self._answers(c, notes, used)) for c in more]
-            rows.append(FilledRow(row.id, row.title or row.id, tuple(filled)))
+            rows.append(FilledRow(row.id, _row_title(row), tuple(filled)))
         rows = [_with_means(row, rows) for row in rows]
         if table.compare != "none":
             rows = self._compared(rows, width, table.compare, notes)
@@ -649,6 +649,14 @@ def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None
                     else None
                 )
     return rows, tuple(titles)
+
+
+def _row_title(row: Row) -> str:
+    """The row's title, else its keys (`[9] (model TL-VGG16, images 260)`), else its id."""
+    if row.title or not row.keys:
+        return row.title or row.id
+    (_, first), *rest = row.keys.items()
+    return first + (f" ({', '.join(f'{k} {v}' for k, v in rest)})" if rest else "")
 
 
 def _unpublished(cell: Cell) -> Cell:

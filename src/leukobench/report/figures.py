@@ -185,11 +185,14 @@ def _every_epoch(fitting: Sequence[Result], sweep: str | None) -> list[Result]:
     return [r for group in by_epoch.values() for r in one_configuration(group, sweep)[0]]
 
 
-def _canvas(rows: int, columns: int, width: float = 3.6, height: float = 2.7) -> tuple[Canvas, np.ndarray]:
+def _canvas(
+    rows: int, columns: int, width: float = 3.6, height: float = 2.7, same_y: bool = False
+) -> tuple[Canvas, np.ndarray]:
+    """A canvas and its axes, shape (rows, columns); `same_y` gives a row one scale, so that arms can be compared."""
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(width * columns, height * rows))
-    return canvas, canvas.subplots(rows, columns, squeeze=False)
+    return canvas, canvas.subplots(rows, columns, squeeze=False, sharey="row" if same_y else False)
 
 
 def _svg(canvas: Canvas) -> str:
@@ -207,7 +210,7 @@ def _colour(i: int) -> str:
 
 def _learning_curves(d: _Drawing) -> str:
     arms = d.arms
-    canvas, axes = _canvas(2, len(arms))
+    canvas, axes = _canvas(2, len(arms), same_y=True)
     drawn = False
     for column, arm in enumerate(arms):
         for s, panel in enumerate(d.of_arm(arm)):
@@ -247,7 +250,7 @@ def _band(ax: Axes, x: Sequence[float], values: np.ndarray, label: str, colour: 
 
 def _test_accuracy_by_epoch(d: _Drawing) -> str:
     arms = d.arms
-    canvas, axes = _canvas(1, len(arms), 4.2, 3.2)
+    canvas, axes = _canvas(1, len(arms), 4.2, 3.2, same_y=True)
     for column, arm in enumerate(arms):
         ax = axes[0, column]
         for s, panel in enumerate(d.of_arm(arm)):
@@ -311,11 +314,11 @@ def _confusion_matrix(d: _Drawing) -> str:
         ax.set(title=title, xlabel="Predicted", ylabel="True")
         for i in range(k):
             for j in range(k):
-                if matrix[i, j]:
+                if matrix[i, j] >= 0.05:
                     ax.text(
                         j,
                         i,
-                        f"{matrix[i, j]:.0f}" if k > 4 or float(matrix[i, j]).is_integer() else f"{matrix[i, j]:.1f}",
+                        f"{matrix[i, j]:.0f}" if float(matrix[i, j]).is_integer() else f"{matrix[i, j]:.1f}",
                         ha="center",
                         va="center",
                         fontsize=10 if k <= 4 else 6.5,
@@ -384,7 +387,7 @@ def _roc(d: _Drawing) -> str:
 
 def _autoencoder_loss(d: _Drawing) -> str:
     arms = d.arms
-    canvas, axes = _canvas(1, len(arms))
+    canvas, axes = _canvas(1, len(arms), same_y=True)
     drawn = False
     for column, arm in enumerate(arms):
         for s, panel in enumerate(d.of_arm(arm)):
@@ -406,7 +409,7 @@ def _autoencoder_loss(d: _Drawing) -> str:
 
 def _autoencoder_error_histogram(d: _Drawing) -> str:
     arms = d.arms
-    canvas, axes = _canvas(1, len(arms))
+    canvas, axes = _canvas(1, len(arms), same_y=True)
     drawn = False
     for column, arm in enumerate(arms):
         errors = [
