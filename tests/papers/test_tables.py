@@ -138,6 +138,31 @@ def test_majority_baseline_stands_beside(golden):
     assert baseline.answers["paper"].verdict is None
 
 
+def test_rows_of_different_metrics_have_a_baseline_each(tmp_path):
+    (tmp_path / "grain.yaml").write_text(
+        """
+key: grain
+version: 1
+title: Grain
+citation: our own
+source: own
+tables:
+  - id: grain
+    title: Grain
+    baselines: [majority]
+    overrides: [model=small]
+    columns: [{id: value, title: Value}]
+    rows: [{id: Accuracy, metric: accuracy}, {id: AUROC, metric: auroc}]
+""",
+        encoding="utf-8",
+    )
+    text = markdown(
+        load_paper(tmp_path / "grain.yaml"), rebuild(load_paper(tmp_path / "grain.yaml"), results((BASE, frame())))
+    )
+    assert "Majority class: Accuracy | 0.500" in text
+    assert "Majority class: AUROC | 0.500" in text
+
+
 def test_other_data_is_not_comparable():
     params = {"data": "elsewhere", "model": "small", "optimizer": "adam", "protocol": "paper", "seed": "0", "fold": "0"}
     answer = cell(rebuild(golden_paper(), results((params, frame()))), "table1", "small", 0).answers["paper"]

@@ -444,13 +444,12 @@ class _Engine:
             by_kind: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
             for r, c in group:
                 found = rows[r].cells[c]
-                if found is None or found.cell.mean_of or found.cell.metric not in (*METRICS, *METRIC_ALIASES):
+                measured = _measured(found)
+                if found is None or measured is None:
                     continue
-                cell = found.cell
                 for arm, answer in found.answers.items():
                     if answer.estimate is not None:
-                        kind = (arm, cell.metric, cell.averaging, cell.of, cell.part, cell.epoch)
-                        by_kind.setdefault(kind, []).append((r, c))
+                        by_kind.setdefault((arm, *measured), []).append((r, c))
             for kind, members in by_kind.items():
                 self._mark_comparison(rows, answers, kind[0], members, along, notes)
         return [
@@ -515,26 +514,38 @@ class _Engine:
                 answers[place][arm] = replace(answers[place][arm], marks=(*answers[place][arm].marks, mark))
 
     def _baselines(self, table: Table, rows: list[FilledRow], notes: _Notes) -> list[FilledRow]:
-        """One row a baseline: measured on the test rows of the first filled row of each column and arm."""
+        """Baselines, measured on the test rows of the first filled row of each column and arm.
+
+        One row a baseline; where the rows of a table have different metrics, one for each of them.
+        """
+        groups: dict[tuple[Any, ...], list[FilledRow]] = {}
+        for row in rows:
+            measured = tuple(_measured(c) for c in row.cells)
+            if any(measured):
+                groups.setdefault(measured, []).append(row)
         out = []
         for baseline in table.baselines:
-            cells: list[FilledCell | None] = []
-            for c in range(len(rows[0].cells)):
-                answers: dict[str, Answer] = {}
-                shown: Cell | None = None
-                for row in rows:
-                    cell = row.cells[c]
-                    if cell is None or cell.cell.metric not in (*METRICS, *METRIC_ALIASES) or cell.cell.mean_of:
-                        continue
-                    for arm, answer in cell.answers.items():
-                        if answer.estimate is None or arm in answers or not answer.runs:
-                            continue
-                        shown = shown or cell.cell
-                        answers[arm] = self._baseline(cell.cell, arm, baseline, answer, notes)
-                cells.append(None if shown is None else FilledCell(_unpublished(shown), answers))
-            if any(c is not None for c in cells):
-                out.append(FilledRow(f"baseline_{baseline}", BASELINES[baseline], tuple(cells), baseline=True))
+            for n, members in enumerate(groups.values()):
+                cells = tuple(
+                    self._baseline_cell(column, baseline, notes) for column in zip(*(row.cells for row in members))
+                )
+                if any(c is not None for c in cells):
+                    of = f": {members[0].title}" if len(groups) > 1 else ""
+                    id_ = f"baseline_{baseline}" + (f"_{n}" if n else "")
+                    out.append(FilledRow(id_, BASELINES[baseline] + of, cells, baseline=True))
         return out
+
+    def _baseline_cell(self, column: Sequence[FilledCell | None], baseline: str, notes: _Notes) -> FilledCell | None:
+        answers: dict[str, Answer] = {}
+        shown: Cell | None = None
+        for filled in column:
+            if filled is None or _measured(filled) is None:
+                continue
+            for arm, answer in filled.answers.items():
+                if answer.estimate is not None and arm not in answers:
+                    shown = shown or filled.cell
+                    answers[arm] = self._baseline(filled.cell, arm, baseline, answer, notes)
+        return None if shown is None else FilledCell(_unpublished(shown), answers)
 
     def _baseline(self, cell: Cell, arm: str, baseline: str, answer: Answer, notes: _Notes) -> Answer:
         chosen, _ = self._select(cell, arm)
@@ -649,6 +660,16 @@ def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None
                     else None
                 )
     return rows, tuple(titles)
+
+
+def _measured(filled: FilledCell | None) -> tuple[Any, ...] | None:
+    """What a cell measures from predictions; None where it does not."""
+    if filled is None or filled.cell.kind != "reproducible" or filled.cell.mean_of:
+        return None
+    cell = filled.cell
+    if cell.metric not in (*METRICS, *METRIC_ALIASES):
+        return None
+    return (cell.metric, cell.averaging, cell.of, cell.part, cell.epoch)
 
 
 def _row_title(row: Row) -> str:

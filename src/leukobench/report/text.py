@@ -240,6 +240,8 @@ _TEX = {
     "×": r"$\times$",
     "·": r"$\cdot$",
     "±": r"$\pm$",
+    "[": "{[}",  # a row that begins with a bracket would be an argument of the line break before it
+    "]": "{]}",
     "–": "--",
     "—": "---",
 }
