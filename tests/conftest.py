@@ -40,7 +40,7 @@ def tiny_conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _composer(tiny_conf: Path) -> Any:
+def composer(tiny_conf: Path) -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -65,14 +65,14 @@ def _composer(tiny_conf: Path) -> Any:
 
 
 @pytest.fixture
-def make_job(_composer: Any, tmp_path: Path) -> Callable[..., Job]:
+def make_job(composer: Any, tmp_path: Path) -> Callable[..., Job]:
     """Composes a job from override strings: tiny data, a logistic regression, outputs in tmp_path."""
 
     def make(*overrides: str) -> Job:
         defaults = ["data=tiny", "epochs=3", f"settings.output={tmp_path / 'out'}"]
         defaults.append(f"settings.store=sqlite:///{tmp_path / 'out' / 'mlflow.db'}")
         keys = {o.partition("=")[0] for o in overrides}
-        return _composer.job([*(d for d in defaults if d.partition("=")[0] not in keys), *overrides])
+        return composer.job([*(d for d in defaults if d.partition("=")[0] not in keys), *overrides])
 
     return make
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -21,10 +22,11 @@ from leukobench.sweeps.console import Console
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.tracking.description import describe
 from leukobench.tracking.folder import RunFolder, read_json, write_json
-from leukobench.tracking.store import Store, SweepRun
+from leukobench.tracking.store import Store, StoreRefused, SweepRun
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
 
+OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -82,6 +84,8 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
         store = Store(settings)
         found = store.find_sweep(name)
         entries = store.entries(found) if found else {}
+    except StoreRefused:
+        raise
     except StoreError as e:
         if not (settings.output / "runs").is_dir() and not planner.get("dry_run"):
             raise
@@ -99,29 +103,40 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
     console.plan(name, plan, entries)
     if planner["dry_run"]:
         return {}
+    replaces: dict[str, str] = {}
     if planner["force"]:
+        finished = {i: e.run_id for i, e in entries.items() if e.status == "FINISHED"}
+        replaces = {p.identity: finished[p.identity] for p in plan.jobs if p.identity in finished}
         forget_results(plan, settings)
     if store is not None:
-        sweep_run = store.open_sweep(name)
-        store.write_plan(sweep_run, [record(p) for p in plan.jobs])
+        try:
+            sweep_run = store.open_sweep(name)
+            store.write_plan(sweep_run, [record(p) for p in plan.jobs])
+        except StoreError as e:
+            console.warn(f"{e}\nRunning on: results stay in {settings.output} until they can be delivered.")
+            store = None
     states: dict[str, str] = {}
+    stopped = False
     if launcher is not None and plan.trainings:
         folder = save_plan(plan, settings, name)
         launches = [[f"+planned.folder={folder}", f"+planned.index={i}"] for i in range(len(plan.stacks))]
+        for training in plan.trainings:
+            write_order(training, replaces)
         launcher.launch(launches, initial_job_idx=0)
         states = {t.id: _folder(settings, t).run().get("state", "unfinished") for t in plan.trainings}
         if store is not None and sweep_run is not None:
             for training in plan.trainings:
-                deliver(store, sweep_run, training, console)
+                deliver(store, sweep_run, training, console, replaces)
     else:
         import leukobench.training.run  # noqa: F401  # before the clock starts
 
         with console.running(plan, entries) as live, Interruption().watching() as interruption:
             for stack in plan.stacks:
-                new = execute(stack, store, sweep_run, console, live, interruption)
+                new = execute(stack, store, sweep_run, console, live, interruption, replaces)
                 states |= new
                 if interruption.requested or (planner["fail_fast"] and "failed" in new.values()):
                     break
+            stopped = interruption.requested and len(states) < len(plan.trainings)
     if store is not None and sweep_run is not None:
         facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
         try:
@@ -136,7 +151,7 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
     console.summary(name, plan, states, failures, settings)
     if failures:
         raise Outcome(f"{len(failures)} of {len(plan.trainings)} trainings failed; they run again at the next launch")
-    if any(s == "interrupted" for s in states.values()):
+    if stopped or "interrupted" in states.values():
         raise Outcome(f"interrupted; the same command goes on where it stopped: leukobench sweep {name}")
     return states
 
@@ -148,11 +163,20 @@ def execute(
     console: Console,
     live: Any = None,
     interruption: Interruption | None = None,
+    replaces: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Run what trains together and deliver it; an unreachable store costs a warning, never a result."""
+    """Run what trains together and deliver it; an unreachable store costs a warning, never a result.
+
+    Args:
+        replaces: Run ids in the store, by identity, that new results take the place of.
+    """
     from leukobench.training.run import run_training
 
     on_epoch = None if live is None else live.on_epoch
+    if store is not None and sweep_run is not None:
+        for training in trainings:
+            write_order(training, replaces)
+        on_epoch = showing(store, sweep_run, trainings, on_epoch)
     if live is not None:
         live.start(trainings[0])
     if len(trainings) == 1:
@@ -167,22 +191,68 @@ def execute(
         if live is not None:
             live.end(training, states[training.id])
         if store is not None and sweep_run is not None:
-            deliver(store, sweep_run, training, console)
+            deliver(store, sweep_run, training, console, replaces)
     return states
 
 
-def deliver(store: Store, sweep_run: SweepRun, training: Training, console: Console) -> None:
+def showing(
+    store: Store, sweep_run: SweepRun, trainings: Sequence[Training], on_epoch: OnEpoch | None, after: float = 10.0
+) -> OnEpoch:
+    """`on_epoch`, after which trainings that have taken a while are shown as running in the store."""
+    began = time.monotonic()
+    shown = False
+
+    def both(epoch: int, total: int, row: Mapping[str, float]) -> None:
+        nonlocal shown
+        if on_epoch is not None:
+            on_epoch(epoch, total, row)
+        if not shown and time.monotonic() - began > after:
+            shown = True
+            try:
+                for training in trainings:
+                    store.begin(sweep_run, _folder(training.job.settings, training), delivery_record(training))
+            except StoreError:
+                pass  # said when results are delivered
+
+    return both
+
+
+def write_order(training: Training, replaces: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Write down in a training's folder what is to be delivered of it, so that `leukobench sync` can.
+
+    Results that were asked for earlier and have not been delivered stay in the order.
+    """
+    folder = _folder(training.job.settings, training)
+    path, sweep_name = folder.path / "delivery.json", str(training.job.config["sweep"])
+    order = {"sweep": sweep_name, **delivery_record(training, replaces)}
+    before = read_json(path, {})
+    if before.get("sweep") == sweep_name:
+        known = {job["identity"] for job in order["jobs"]}
+        known |= {key for marks in read_json(folder.path / "delivered.json", {}).values() for key in marks}
+        order["jobs"] = sorted(
+            [*(job for job in before["jobs"] if job["identity"] not in known), *order["jobs"]],
+            key=lambda job: int(job["epochs"]),
+        )
+    write_json(path, order)
+    return order
+
+
+def deliver(
+    store: Store,
+    sweep_run: SweepRun,
+    training: Training,
+    console: Console,
+    replaces: Mapping[str, str] | None = None,
+) -> None:
     """Deliver one training's folder; warn where the store does not take it."""
-    folder = RunFolder.of(training.job.settings.output, training.id)
-    order = delivery_record(training)
-    write_json(folder.path / "delivery.json", {"sweep": sweep_run.name, **order})
+    folder = _folder(training.job.settings, training)
     try:
-        store.deliver(sweep_run, folder, order)
+        store.deliver(sweep_run, folder, write_order(training, replaces))
     except StoreError as e:
         console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
 
 
-def delivery_record(training: Training) -> dict[str, Any]:
+def delivery_record(training: Training, replaces: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What `Store.deliver` needs to know beside the folder."""
     job = training.job
     tags = {"leukobench.protocol": job.protocol.name, "leukobench.paper": str(job.config.get("paper") or "")}
@@ -196,6 +266,7 @@ def delivery_record(training: Training) -> dict[str, Any]:
         "training": training.id,
         "name": run_name(job, with_epochs=False) + f" · epochs {', '.join(map(str, training.epochs))}",
         "tags": tags,
+        "replaces": {i: run for i, run in (replaces or {}).items() if i in training.identities.values()},
         "jobs": [
             {
                 "identity": training.identities[e],
@@ -214,11 +285,16 @@ def _folder(settings: Settings, training: Training) -> RunFolder:
 
 
 def forget_results(plan: Plan, settings: Settings) -> None:
-    """With `--force`: remove the folders of what is run again."""
+    """With `--force`: remove what is run again from the run folders; other results of the same training stay."""
     import shutil
 
     for training in plan.trainings:
-        shutil.rmtree(_folder(settings, training).path, ignore_errors=True)
+        folder = _folder(settings, training)
+        for identity in training.identities.values():
+            shutil.rmtree(folder.result(identity), ignore_errors=True)
+        for path in folder.path.glob("[!.]*"):
+            if path.is_file():
+                path.unlink()
 
 
 def save_plan(plan: Plan, settings: Settings, name: str) -> Path:

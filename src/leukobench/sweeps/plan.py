@@ -13,7 +13,7 @@ from typing import Any
 
 from leukobench.errors import ConfigError, LeukoBenchError, MissingDataError
 from leukobench.sweeps.stacking import stacks
-from leukobench.tracking.identity import LOCATIONS
+from leukobench.tracking.identity import LOCATIONS, training_id
 from leukobench.tracking.store import Entry
 from leukobench.training.job import (
     CONTEXT_KEYS,
@@ -142,13 +142,19 @@ def make_plan(
     done = {} if force else {i: entries[i] for i in seen if i in entries and entries[i].status == "FINISHED"}
     groups: dict[str, list[PlannedJob]] = {}
     not_merged: Counter[str] = Counter()
+    apart: dict[tuple[str, str], list[PlannedJob]] = {}
     for planned in seen.values():
         if planned.identity in done:
             continue
         key = planned.training if merge else planned.identity
         groups.setdefault(key, []).append(planned)
         if merge and (reason := planned.job.depends_on_total):
-            not_merged[reason] += 1
+            p = prepare(planned.job)
+            alike = training_id(planned.job.science, None, p.fingerprint, p.split.hash)
+            apart.setdefault((alike, reason), []).append(planned)
+    for (_, reason), group in apart.items():
+        if len(group) > 1:
+            not_merged[reason] += len(group)
     trainings = early_across_the_grid(as_training(group, merge) for group in groups.values())
     together = stacks(trainings, not_merged) if stack else [[t] for t in trainings]
     trainings = [t for group in together for t in group]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,17 +64,30 @@ def escape(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+class StoreRefused(StoreError):
+    """A store that waiting does not mend: its address, its file or what was deleted in it must be seen to first."""
+
+
 class Store:
     """A connection to the MLflow store at `settings.store`.
 
     Raises:
         StoreError: The store cannot be reached or written; the message names it.
+        StoreRefused: And will not be, whatever one waits.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.uri = settings.store
         _fail_fast()
+        try:
+            self._open()
+        except StoreError as e:
+            if self.uri.startswith("sqlite:") and not re.search(r"locked|busy|full", str(e)):
+                raise StoreRefused(str(e)) from e
+            raise
+
+    def _open(self) -> None:
         with self.errors("open"):
             import logging
 
@@ -85,7 +99,7 @@ class Store:
                 if path.exists() and not os.access(path, os.W_OK):
                     raise StoreError(f"the MLflow store {self.uri} is not writable: change the file's permissions")
             elif "://" not in self.uri or self.uri.startswith("file:"):
-                raise StoreError(
+                raise StoreRefused(
                     f"MLFLOW_TRACKING_URI={self.uri}: MLflow keeps runs no longer in plain files; use an SQLite file "
                     "(sqlite:////absolute/path/mlflow.db) or a server (http://host:port)"
                 )
@@ -117,7 +131,7 @@ class Store:
             if found is not None and found.lifecycle_stage == "active":
                 return str(found.experiment_id)
             if found is not None:
-                raise StoreError(
+                raise StoreRefused(
                     f"experiment {name!r} was deleted in {self.uri}; restore it (mlflow experiments restore) or "
                     "choose another name with sweep=NAME"
                 )

@@ -1,0 +1,175 @@
+"""Planning: nothing twice, nothing that is done, trainings shared where that changes no number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from leukobench.errors import ConfigError, MissingDataError, SplitError
+from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
+from leukobench.tracking.store import Entry
+from leukobench.training.job import Job
+
+MakeJob = Callable[..., Job]
+
+
+def plan(*jobs: Job, **options: object) -> Plan:
+    return make_plan(expand(jobs), {}, **options)  # type: ignore[arg-type]
+
+
+def entry(status: str, seconds: float | None = None) -> Entry:
+    return Entry("run", status, "name", seconds)
+
+
+# --- expanding --------------------------------------------------------------------------------------------------------
+
+
+def test_all_folds_become_a_job_each(make_job: MakeJob) -> None:
+    jobs = expand([make_job("split=kfold", "split.k=4", "fold=all")])
+    assert [j.config["fold"] for j in jobs] == [0, 1, 2, 3]
+    assert len({p.identity for p in plan(make_job("split=kfold", "fold=all")).jobs}) == 5
+
+
+def test_checkpoint_epochs_are_the_same_results_as_separate_epoch_counts(make_job: MakeJob) -> None:
+    together = plan(make_job("evaluate_at=[4,2]"))
+    apart = plan(make_job("epochs=2"), make_job("epochs=4"))
+    assert [p.identity for p in together.jobs] == [p.identity for p in apart.jobs]
+    assert together.trainings[0].identities == apart.trainings[0].identities
+    assert together.trainings[0].id == apart.trainings[0].id
+
+
+@pytest.mark.parametrize("bad", ["fold=first", "fold=1.5", "evaluate_at=[0]", "evaluate_at=[a]"])
+def test_what_is_no_fold_or_epoch_is_refused(make_job: MakeJob, bad: str) -> None:
+    with pytest.raises(ConfigError, match=bad.partition("=")[0]):
+        expand([make_job(bad)])
+
+
+def test_an_image_model_on_genes_is_left_out_of_a_sweep_with_the_reason(make_job: MakeJob) -> None:
+    left_out: list[tuple[str, str]] = []
+    jobs = expand([make_job("model=plain_cnn"), make_job("model=logistic")], left_out)
+    assert [j.choices["model"] for j in jobs] == ["logistic"]
+    ((overrides, reason),) = left_out
+    assert "model=plain_cnn" in overrides
+    assert "model=plain_cnn reads image data, but data=tiny holds expression data" in reason
+
+
+def test_an_image_model_on_genes_is_refused_as_a_single_run(make_job: MakeJob) -> None:
+    with pytest.raises(ConfigError, match="reads image data, but data=tiny holds expression data; choose another"):
+        plan(make_job("model=plain_cnn"))
+    with pytest.raises(ConfigError, match="preprocess=image is for image data.*use preprocess=auto"):
+        plan(make_job("preprocess=image"))
+
+
+def test_data_that_are_not_there_are_left_out_unless_none_are(make_job: MakeJob) -> None:
+    gone = make_job("data.root=/no/such/folder")
+    left_out: list[tuple[str, str]] = []
+    assert len(expand([gone, make_job()], left_out)) == 1
+    assert "no folder /no/such/folder" in left_out[0][1]
+    with pytest.raises(MissingDataError, match="no folder /no/such/folder"):
+        expand([gone], [])
+
+
+def test_a_job_that_cannot_be_run_is_named(make_job: MakeJob) -> None:
+    with pytest.raises(SplitError, match=r"folds 0 to 4, not 9\n  \(job: .*fold=9"):
+        plan(make_job("split=kfold", "fold=9"))
+
+
+# --- dropping and merging ---------------------------------------------------------------------------------------------
+
+
+def test_finished_jobs_are_dropped_and_named_and_others_are_not(make_job: MakeJob) -> None:
+    jobs = expand([make_job(f"seed={s}") for s in range(4)])
+    identities = [p.identity for p in make_plan(jobs, {}).jobs]
+    states = ["FINISHED", "FAILED", "RUNNING"]
+    entries = {i: entry(status) for i, status in zip(identities, states)}
+    made = make_plan(jobs, entries)
+    assert list(made.done) == identities[:1]
+    assert made.done[identities[0]].run_id == "run"
+    assert [t.identities[3] for t in made.trainings] == identities[1:]
+    assert len(made.jobs) == 4
+
+
+def test_force_runs_finished_jobs_again(make_job: MakeJob) -> None:
+    jobs = expand([make_job()])
+    (planned,) = make_plan(jobs, {}).jobs
+    made = make_plan(jobs, {planned.identity: entry("FINISHED")}, force=True)
+    assert (len(made.trainings), made.done) == (1, {})
+
+
+def test_jobs_asked_for_twice_are_counted_and_run_once(make_job: MakeJob) -> None:
+    made = plan(make_job(), make_job("trainer.inference_batch=9"), make_job("evaluate_at=[3,5]"))
+    assert made.duplicates == 2
+    assert len(made.jobs) == 2
+    assert len(made.trainings) == 1
+
+
+def test_epoch_counts_share_a_training(make_job: MakeJob) -> None:
+    made = plan(*(make_job(f"epochs={e}", f"seed={s}") for e in (2, 4, 6) for s in (0, 1)))
+    assert [t.epochs for t in made.trainings] == [(2, 4, 6), (2, 4, 6)]
+    assert made.trainings[0].shared == "trajectory of 3 epoch counts"
+    assert made.trainings[0].job.epochs == 6
+    assert not made.not_merged
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [
+        ("schedule=cosine", "schedule=cosine depends on the total number of epochs"),
+        ("patience=3", "early stopping keeps the weights of the best epoch"),
+    ],
+)
+def test_epoch_counts_do_not_share_a_training_where_something_depends_on_the_total(
+    make_job: MakeJob, choice: str, reason: str
+) -> None:
+    made = plan(*(make_job(choice, f"epochs={e}") for e in (2, 4)))
+    assert [t.epochs for t in made.trainings] == [(2,), (4,)]
+    assert made.not_merged == {reason: 2}
+
+
+def test_nothing_is_said_of_merging_where_there_was_nothing_to_merge(make_job: MakeJob) -> None:
+    assert not plan(make_job("schedule=cosine", "seed=0"), make_job("schedule=cosine", "seed=1")).not_merged
+
+
+def test_merging_can_be_switched_off(make_job: MakeJob) -> None:
+    made = plan(*(make_job(f"epochs={e}") for e in (2, 4)), merge=False)
+    assert [t.epochs for t in made.trainings] == [(2,), (4,)]
+    assert len({t.id for t in made.trainings}) == 2
+
+
+def test_only_the_epochs_that_are_missing_are_planned(make_job: MakeJob) -> None:
+    jobs = expand([make_job("evaluate_at=[2,4,6]")])
+    identities = [p.identity for p in make_plan(jobs, {}).jobs]
+    made = make_plan(jobs, {identities[1]: entry("FINISHED")})
+    assert [t.epochs for t in made.trainings] == [(2, 6)]
+
+
+def test_results_arrive_early_across_the_grid(make_job: MakeJob) -> None:
+    made = plan(*(make_job(f"model={m}", f"seed={s}") for m in ("logistic", "gene_mlp") for s in (0, 1)))
+    order = [(t.job.config["seed"], t.job.choices["model"]) for t in made.trainings]
+    assert order == [(0, "logistic"), (0, "gene_mlp"), (1, "logistic"), (1, "gene_mlp")]
+
+
+def test_time_left_is_estimated_from_finished_trainings(make_job: MakeJob) -> None:
+    made = plan(make_job("seed=0"), make_job("seed=1"))
+    assert made.seconds({}) is None
+    known = {"a": entry("FINISHED", 4.0), "b": entry("FINISHED", 6.0), "c": entry("FAILED", 100.0)}
+    assert made.seconds(known) == 10.0
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_names_identity_training_and_overrides(make_job: MakeJob) -> None:
+    (planned,) = plan(make_job("seed=4")).jobs
+    body = record(planned)
+    assert body["identity"] == planned.identity
+    assert "seed=4" in body["overrides"]
+
+
+def test_a_run_s_name_holds_choices_and_no_places(make_job: MakeJob) -> None:
+    name = run_name(make_job("model=gene_mlp", "seed=4", "optimizer.lr=0.1", "planner.force=true"))
+    assert name.startswith("train · gene_mlp · adam · 3 epochs · seed 4")
+    assert "lr 0.1" in name
+    assert "/" not in name
+    assert "force" not in name
