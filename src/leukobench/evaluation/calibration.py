@@ -47,7 +47,7 @@ class OperatingPoint:
 def fit_temperature(predicted: Predicted) -> float:
     """The temperature T that minimises the log loss of softmax(log p / T) (Guo et al. 2017, section 4.2).
 
-    Above 1 the probabilities were too confident. Of predictions that are never wrong the limit is returned.
+    Above 1 the probabilities were too confident. Of predictions that are never wrong any small one does.
 
     Raises:
         LeukoBenchError: No rows.

@@ -274,10 +274,8 @@ def _calibration(frame: pd.DataFrame, positive: str | None) -> list[str]:
 
 
 def _limit(temperature: float) -> str:
-    low, high = TEMPERATURES
-    if temperature > 0.99 * high:
-        return ", the largest that is sought: on validation the probabilities say nothing"
-    return ", the smallest that is sought: on validation nothing is wrong" if temperature < 1.01 * low else ""
+    at_limit = temperature > 0.99 * TEMPERATURES[1]
+    return ", the largest that is sought: on validation the probabilities say nothing" if at_limit else ""
 
 
 def worst_subjects(frame: pd.DataFrame, part: str = "test") -> pd.DataFrame:
