@@ -57,7 +57,7 @@ def test_an_image_model_on_genes_is_left_out_of_a_sweep_with_the_reason(make_job
 def test_an_image_model_on_genes_is_refused_as_a_single_run(make_job: MakeJob) -> None:
     with pytest.raises(ConfigError, match="reads image data, but data=tiny holds expression data; choose another"):
         plan(make_job("model=plain_cnn"))
-    with pytest.raises(ConfigError, match="preprocess=image is for image data.*use preprocess=auto"):
+    with pytest.raises(ConfigError, match=r"preprocess=image is for image data.*use preprocess=auto"):
         plan(make_job("preprocess=image"))
 
 
