@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.folder import atomic
+from leukobench.tracking.kept import KeptPredictions
 from leukobench.tracking.store import PAGE, PREFIX, Store, local_path
 
 if TYPE_CHECKING:
@@ -170,10 +171,20 @@ class Results:
         Raises:
             StoreError: The run has none, or its artifacts cannot be read.
         """
+        return self._kept.read(result.run_id, self._fetch)
+
+    def _fetch(self, run_id: str) -> pa.Table:
         import pyarrow.parquet as pq
 
-        table: pa.Table = pq.read_table(self._file(self._by_id[result.run_id], "predictions.parquet"))
-        return table.to_pandas()
+        return pq.read_table(self._file(self._by_id[run_id], "predictions.parquet"))
+
+    @cached_property
+    def _kept(self) -> KeptPredictions:
+        return KeptPredictions(self.cache / "predictions")
+
+    def close(self) -> None:
+        """Keep the predictions that were read from the store, for the next reading."""
+        self._kept.flush()
 
     def artifact(self, result: Named, name: str) -> Any:
         """Content of a run's JSON artifact (`curves`, `job`, `split`, ...), None where it has none.

@@ -1,0 +1,104 @@
+"""Predictions kept between readings: many small files of a store become a few large ones in the output folder.
+
+Finished runs never change, so a copy stays right for as long as the run exists. A copy that is damaged or absent is made
+anew from the store.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leukobench.tracking.folder import atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+ROWS_A_FILE = 200_000
+ROWS_IN_MEMORY = 4_000_000
+
+
+class KeptPredictions:
+    """Predictions by run id: `read` gives a frame, from the copy where there is one, else by `fetch`.
+
+    Files `<name>.arrow` hold the rows of many runs one below the other, `<name>.json` says where each run's begin and
+    end. They are written by `flush`, which `read` calls when enough has gathered.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._where: dict[str, tuple[str, int, int]] = {}
+        self._frames: OrderedDict[str, pd.DataFrame] = OrderedDict()
+        self._new: dict[str, pa.Table] = {}
+        self._new_rows = 0
+        for path in folder.glob("*.json"):
+            with suppress(OSError, ValueError):
+                for run_id, start, stop in json.loads(path.read_text(encoding="utf-8")):
+                    self._where[run_id] = (path.stem, start, stop)
+
+    def read(self, run_id: str, fetch: Callable[[str], pa.Table]) -> pd.DataFrame:
+        """The frame of one run."""
+        if run_id in self._new:
+            return self._new[run_id].to_pandas()
+        place = self._where.get(run_id)
+        if place is not None:
+            frame = self._frame(place[0])
+            if frame is not None and len(frame) >= place[2]:
+                return frame.iloc[place[1] : place[2]].reset_index(drop=True)
+        table = fetch(run_id)
+        self._new[run_id] = table
+        self._new_rows += table.num_rows
+        if self._new_rows >= ROWS_A_FILE:
+            self.flush()
+        return table.to_pandas()
+
+    def _frame(self, name: str) -> pd.DataFrame | None:
+        import pyarrow as pa
+
+        if name in self._frames:
+            self._frames.move_to_end(name)
+            return self._frames[name]
+        try:
+            with pa.memory_map(str(self.folder / f"{name}.arrow")) as source:
+                frame = pa.ipc.open_file(source).read_all().to_pandas()
+        except (OSError, pa.ArrowInvalid):
+            return None
+        self._frames[name] = frame
+        while len(self._frames) > 1 and sum(map(len, self._frames.values())) > ROWS_IN_MEMORY:
+            self._frames.popitem(last=False)
+        return frame
+
+    def flush(self) -> None:
+        """Write what was fetched since the last time; a folder that cannot be written is done without."""
+        import pyarrow as pa
+
+        from leukobench.errors import LeukoBenchError
+
+        by_schema: dict[str, list[str]] = {}
+        for run_id, table in self._new.items():
+            by_schema.setdefault(str(table.schema.remove_metadata()), []).append(run_id)
+        with suppress(LeukoBenchError):
+            for runs in by_schema.values():
+                name = uuid.uuid4().hex
+                tables = [self._new[r].replace_schema_metadata(None) for r in runs]
+                places: list[tuple[str, int, int]] = []
+                for run_id, table in zip(runs, tables):
+                    start = places[-1][2] if places else 0
+                    places.append((run_id, start, start + table.num_rows))
+                whole: Any = pa.concat_tables(tables).combine_chunks()
+                with (
+                    atomic(self.folder / f"{name}.arrow") as temporary,
+                    pa.OSFile(str(temporary), "wb") as sink,
+                    pa.ipc.new_file(sink, whole.schema) as writer,
+                ):
+                    writer.write_table(whole)
+                with atomic(self.folder / f"{name}.json") as temporary:
+                    temporary.write_text(json.dumps(places), encoding="utf-8")
+                self._where |= {run_id: (name, start, stop) for run_id, start, stop in places}
+        self._new, self._new_rows = {}, 0
