@@ -119,6 +119,7 @@ def show_tables(
     with progress("reading") as update:
         results = Results(settings, names, refresh, update)
     filled = [(p, rebuild(p, results, list(only) or None)) for p in chosen]
+    results.close()
     if form is None and folder is None:
         from leukobench.report.terminal import show
 
@@ -325,7 +326,7 @@ def serve_ui(port: int, where: Where) -> None:
         code = server.wait()
         raise LeukoBenchError(f"the MLflow server ended by itself, status {code}; its messages stand above")
     except KeyboardInterrupt:
-        out.print("stopped")
+        out.print("stopping")
     finally:
         _stop(server)
         signal.signal(signal.SIGTERM, before)
