@@ -5,7 +5,8 @@ out-of-fold predictions before anything is measured. Its `interval` says how far
 other seeds and another test set:
 
 1. Bootstrap, crossed: each resample draws the seeds with replacement and, independently, the units of the test set with
-   replacement: subjects where every sample has one, else samples. A unit drawn twice counts twice in every seed, so what
+   replacement: subjects where every sample has one and they have several
+   samples, else samples. A unit drawn twice counts twice in every seed, so what
    seeds have in common is not counted as independent. The metric is computed for each drawn seed and averaged; the
    interval is the 2.5th to 97.5th percentile. Resamples in which a class of the test set is missing are left out where
    the metric needs all of them.
@@ -107,7 +108,8 @@ class Repeats:
 
     @cached_property
     def has_subjects(self) -> bool:
-        return all(p.subjects is not None for p in self.predicted)
+        """Whether all subjects are known and one has several samples; else samples themselves are independent."""
+        return self.subjects is not None and self.subjects < self.samples
 
     @cached_property
     def samples(self) -> int:
@@ -117,7 +119,7 @@ class Repeats:
     @cached_property
     def subjects(self) -> int | None:
         """Distinct test subjects over all seeds; None where unknown."""
-        if not self.has_subjects:
+        if any(p.subjects is None for p in self.predicted):
             return None
         return len(np.unique(np.concatenate([p.subjects for p in self.predicted if p.subjects is not None])))
 

@@ -91,7 +91,7 @@ def paired_hits(candidates: Mapping[str, Repeats]) -> tuple[dict[str, np.ndarray
     """
     tables = {name: r.mean_probabilities for name, r in candidates.items()}
     common = reduce(np.intersect1d, [t.samples for t in tables.values()])
-    by_subject = all(t.subjects is not None for t in tables.values())
+    by_subject = all(r.has_subjects for r in candidates.values())
     hits = {}
     for name, t in tables.items():
         rows = np.flatnonzero(np.isin(t.samples, common))

@@ -269,7 +269,7 @@ class _Engine:
         else:
             lines.append("Runs: none yet.")
         lines.append("Interval: 95 %, over seeds and over the test set (docs/tables.md).")
-        if any(a.verdict for a in answers):
+        if any(a.delta is not None for a in answers):
             lines.append("Verdict: the published value, within its rounding, against the interval.")
         data = sorted(
             {(r.params.get("data", "?"), r.tags.get("leukobench.fingerprint", "?")[:12]) for r in used if used}

@@ -134,13 +134,13 @@ def interval_text(estimate: Estimate, cell: Cell) -> str:
 
 
 def sizes_text(estimate: Estimate, folds: str) -> str:
-    """`3 seeds × 5 folds, 38 samples, 12 subjects`."""
+    """`3 seeds × 5 folds, 60 samples, 12 subjects`; no subjects where each has one sample."""
     parts = _many(estimate.seeds, "seed")
     if folds and folds != "1":
         parts += f" × {folds} folds"
     if estimate.samples:
         parts += f", {estimate.samples:,} samples"
-    if estimate.subjects is not None:
+    if estimate.subjects is not None and estimate.subjects != estimate.samples:
         parts += f", {_many(estimate.subjects, 'subject')}"
     return parts
 

@@ -36,13 +36,14 @@ def _show(layout: Layout, console: Console) -> None:
     grid = Table(
         title=escape(layout.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
+    widths = _least_widths(layout, console.width)
     for i, title in enumerate(layout.header):
-        grid.add_column(escape(title), overflow="fold", style="bold" if i == 0 else "")
+        grid.add_column(escape(title), overflow="fold", style="bold" if i == 0 else "", min_width=widths[i])
     for i, line in enumerate(layout.lines):
-        last = i + 1 == len(layout.lines) or bool(layout.lines[i + 1].row)
+        ends = i + 1 == len(layout.lines) or bool(layout.lines[i + 1].row)
         style = "dim" if line.kind == "published" else ""
         grid.add_row(
-            *(_styled(text) for text in layout.texts(line)), style=style, end_section=last and layout.with_sources
+            *(_styled(text) for text in layout.texts(line)), style=style, end_section=ends and layout.with_sources
         )
     console.print(grid)
     if layout.note:
@@ -62,11 +63,30 @@ def _show(layout: Layout, console: Console) -> None:
     console.print()
 
 
+def _least_widths(layout: Layout, width: int) -> list[int | None]:
+    """Widths that keep numbers (and, where there is room, their marks and verdicts) on one line.
+
+    Names and sizes are broken first; where even that does not do, everything may be broken.
+    """
+    columns = list(zip(*(layout.texts(line) for line in layout.lines)))
+    first, last = (2 if layout.with_sources else 1), len(columns) - layout.with_n
+    others = 12 * (len(columns) - (last - first)) + 2 * len(columns)
+    whole = [max((max(len(t.main + _marks(t)), len(t.detail)) for t in column), default=0) for column in columns]
+    numbers = [max((len(t.main) for t in column), default=0) for column in columns]
+    for widths in (whole, numbers):
+        if sum(widths[first:last]) + others <= width:
+            return [w if first <= i < last else None for i, w in enumerate(widths)]
+    return [None] * len(layout.header)
+
+
+def _marks(text: Text) -> str:
+    return " (" + ",".join(text.marks) + ")" if text.marks else ""
+
+
 def _styled(text: Text) -> Styled:
     colour = COLOURS[text.verdict] if text.verdict is not None else ""
-    marks = " (" + ",".join(text.marks) + ")" if text.marks else ""
     out = Styled(text.main, style="bold" if text.best else (colour if not text.detail else ""))
-    out.append(marks, style="dim")
+    out.append(_marks(text), style="dim")
     if text.detail:
         out.append("\n" + text.detail, style=colour)
     return out
