@@ -44,8 +44,6 @@ def cli(debug: bool) -> None:
     leukobench ui                    browse the runs
     leukobench tables quickstart     rebuild the table from what the runs logged
     """
-    if debug:
-        os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
 def settings_options(function: F) -> F:
@@ -60,13 +58,13 @@ def settings_options(function: F) -> F:
 
 
 def run_hydra(folder: Path, name: str, arguments: list[str]) -> None:
-    """Hand over to Hydra with a primary config; errors of LeukoBench come back as themselves."""
+    """Hand over to Hydra with a primary config; its errors and LeukoBench's come back as LeukoBench's."""
     import hydra
 
     from leukobench.sweeps import guard
 
     sys.argv = ["leukobench", *arguments]
-    with guard.collecting() as caught:
+    with guard.collecting() as caught, guard.translating():
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(guard.task)()
     caught.raise_any()
 
@@ -427,6 +425,8 @@ def export(run: str | None, name: str | None, to: Path, **where: str | None) -> 
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point. `--debug` counts wherever it stands."""
+    if "--debug" in sys.argv:
+        sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     cli()

@@ -1,15 +1,19 @@
-"""Carries errors past Hydra, which would print them with a traceback."""
+"""Carries errors past Hydra, which would print them with a traceback, and says Hydra's own in one message."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from leukobench.errors import LeukoBenchError
+from leukobench.errors import ConfigError, LeukoBenchError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +42,32 @@ def collecting() -> Iterator[Caught]:
         yield _current
     finally:
         _current = before
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Errors that Hydra and OmegaConf find in configs and overrides become ConfigErrors."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hands errors on instead of printing them and leaving
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as e:
+        raise ConfigError(one_message(e)) from e
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def one_message(error: Exception) -> str:
+    """What Hydra says of a mistaken config or override, without its search path and the config's types."""
+    text = str(error).partition("Config search path")[0]
+    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"\s+(full_key|object_type)", line)]
+    options = [line.strip() for line in lines if line.startswith("\t")]
+    said = [line.strip() for line in lines if not line.startswith("\t")]
+    ended = [line if line.endswith((".", ":", ",")) else line + "." for line in said]
+    return " ".join([*ended, ", ".join(options)]).strip() or type(error).__name__
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T | None]:

@@ -1,0 +1,201 @@
+"""The command: thin, and one clear message for whatever a user mistakes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from leukobench.cli import cli, main
+from leukobench.errors import LeukoBenchError
+from leukobench.settings import Settings
+from leukobench.sweeps.states import status
+
+Run = Callable[..., Result]
+HEAVY = ("torch", "pytorch_lightning", "mlflow", "hydra", "omegaconf", "sklearn", "pandas", "numpy", "scipy", "rich")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, local: Settings, tiny_conf: Path) -> Run:
+    """Runs `leukobench ARGUMENTS` in this process, with an empty store and `data=tiny` to choose."""
+    import leukobench.sweeps.launch as launch
+
+    monkeypatch.setattr(sys, "argv", ["leukobench"])
+    monkeypatch.setenv("LEUKOBENCH_CONF", str(tiny_conf))
+    monkeypatch.setenv("LEUKOBENCH_OUTPUT", str(local.output))
+    monkeypatch.setenv("LEUKOBENCH_DATA", str(local.data))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", local.store)
+    monkeypatch.setattr(launch, "describe", lambda *args: None)
+    return lambda *arguments: CliRunner().invoke(cli, list(arguments))
+
+
+def refused(result: Result, *said: str) -> None:
+    """One message on standard error, nothing else, exit status 1."""
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    assert "HYDRA_FULL_ERROR" not in result.stderr
+    for text in said:
+        assert text in result.stderr
+
+
+# --- thin -------------------------------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from leukobench.cli import cli\n"
+        "for arguments in (['--help'], ['train', '--help'], ['sweep', '--help'], ['tables', '--help'], ['data', '--help']):\n"
+        "    try:\n"
+        "        cli(arguments)\n"
+        "    except SystemExit as e:\n"
+        "        assert not e.code, e.code\n"
+        f"print('imported:', sorted(set(sys.modules) & set({HEAVY!r})))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported: []"
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_command_has_an_example_in_its_help(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    group = cli.commands[name]
+    if not hasattr(group, "commands"):
+        assert f"leukobench {name}" in result.output.partition("\n")[2]
+        return
+    for inner in group.commands:
+        shown = CliRunner().invoke(cli, [name, inner, "--help"])
+        assert f"leukobench {name} {inner}" in shown.output.partition("\n")[2]
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_train_runs_once_and_logs_it(command: Run, local: Settings) -> None:
+    first = command("train", "data=tiny", "epochs=1")
+    assert first.exit_code == 0, first.output
+    assert [job["state"] for job in status(local, "train")] == ["done"]
+    again = command("train", "data=tiny", "epochs=1")
+    assert again.exit_code == 0
+    assert "1 done, 0 to do" in again.stderr
+
+
+def test_train_m_is_hydra_s_multirun(command: Run, local: Settings) -> None:
+    done = command("train", "-m", "data=tiny", "epochs=1,2", "seed=range(2)", "model=logistic,plain_cnn")
+    assert done.exit_code == 0, done.output
+    jobs = status(local, "train")
+    assert len(jobs) == 4
+    assert {job["state"] for job in jobs} == {"done"}
+    assert "left out" in done.stderr
+    assert "reads image data" in done.stderr
+
+
+def test_a_sweep_file_is_run_and_its_swept_keys_can_be_replaced(command: Run, local: Settings, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "defaults: [train, {override data: tiny}, _self_]\n"
+        "sweep: mine\n"
+        "hydra: {sweeper: {params: {model: 'logistic,gene_mlp', seed: range(3), epochs: '1'}}}\n"
+    )
+    planned = command("sweep", str(tmp_path / "mine.yaml"), "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert "6 jobs asked" in planned.stderr
+    done = command("sweep", str(tmp_path / "mine.yaml"), "seed=7", "model=logistic")
+    assert done.exit_code == 0, done.output
+    (job,) = status(local, "mine")
+    assert job["state"] == "done"
+    assert "seed=7" in job["overrides"]
+    forced = command("sweep", str(tmp_path / "mine.yaml"), "seed=7", "model=logistic", "--force")
+    assert forced.exit_code == 0
+    assert "0 done, 1 to do" in forced.stderr
+    (after,) = status(local, "mine")
+    assert after["run_id"] != job["run_id"]
+
+
+def test_cfg_shows_the_config_without_running(command: Run, local: Settings) -> None:
+    shown = command("train", "--cfg", "job", "data=tiny", "seed=5")
+    assert shown.exit_code == 0
+    assert "seed: 5" in shown.output
+    assert not (local.output / "runs").exists()
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [["train"], ["train", "-m"], ["sweep", "quickstart"]])
+def test_an_unknown_override_is_one_message(command: Run, mode: list[str]) -> None:
+    refused(command(*mode, "no_such_key=1"), "Could not override 'no_such_key'", "+no_such_key=1")
+
+
+def test_an_unknown_choice_lists_those_there_are(command: Run) -> None:
+    result = command("train", "model=no_such_model")
+    refused(result, "Could not find 'model/no_such_model'", "gene_mlp, ", "logistic")
+    assert "search path" not in result.stderr.lower()
+
+
+def test_an_override_that_cannot_be_read_is_one_message(command: Run) -> None:
+    refused(command("train", "seed=[1"), "[1")
+
+
+def test_an_unknown_sweep_lists_those_there_are(command: Run) -> None:
+    refused(command("sweep", "no_such_sweep"), "no sweep 'no_such_sweep'; there are:", "quickstart")
+
+
+def test_missing_data_are_one_message_with_the_way_to_get_them(command: Run) -> None:
+    refused(command("train", "data=tiny", "data.root=/no/such/folder"), "no folder /no/such/folder", "data.root")
+    refused(command("train", "data=cnmc", "model=resnet18"), "cnmc", "data.root")
+
+
+def test_an_image_model_on_genes_is_one_message(command: Run) -> None:
+    refused(command("train", "data=tiny", "model=plain_cnn"), "model=plain_cnn reads image data", "data=tiny holds")
+
+
+def test_an_unwritable_store_is_one_message(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = f"settings.store=sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
+    refused(command("train", "data=tiny", store), "cannot open the MLflow store", "its folder can be written")
+    refused(command("train", "data=tiny", "settings.store=file:///tmp/mlruns"), "sqlite:////absolute/path")
+
+
+def test_a_failed_run_is_reported_with_its_reason(command: Run) -> None:
+    result = command("train", "data=tiny", "optimizer=lbfgs", "batch_size=8")
+    assert result.exit_code == 1
+    assert "set batch_size=null" in result.stderr
+    assert "error: 1 of 1 trainings failed" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "train", "fold=x"], ["train", "fold=x", "--debug"]])
+def test_debug_shows_the_traceback_wherever_it_stands(
+    command: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["leukobench", *arguments])
+    with pytest.raises(LeukoBenchError, match="fold=x"):
+        main()
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_status_of_an_unknown_sweep_says_how_to_launch_it(command: Run) -> None:
+    refused(command("status", "quickstart"), "no sweep 'quickstart'", "leukobench sweep quickstart")
+
+
+# --- for real ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_installed_command_refuses_with_one_line_and_status_1(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "leukobench", "train", "no_such_key=1"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LEUKOBENCH_OUTPUT": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip() == "error: Could not override 'no_such_key'. To append to your config use +no_such_key=1."
+    )
