@@ -1,0 +1,101 @@
+"""The run folder: whole or not there, whatever kills the process that writes it."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from leukobench.errors import LeukoBenchError
+from leukobench.tracking.folder import RunFolder, atomic, read_json, write_json
+
+FRAME = pd.DataFrame({"sample": ["a", "b"], "p_ALL": [0.25, 0.75]})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.of(tmp_path, "training")
+
+
+def record(epoch: int) -> dict[str, Any]:
+    return {"identity": str(epoch), "epoch": epoch}
+
+
+def write_and_raise(path: Path, error: BaseException) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def test_a_file_that_was_not_written_to_its_end_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write_and_raise(tmp_path / "x", KeyboardInterrupt())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_could_not_be_replaced_keeps_its_old_content(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("old")
+    with pytest.raises(ValueError, match="no"):
+        write_and_raise(tmp_path / "x", ValueError("no"))
+    assert (tmp_path / "x").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(LeukoBenchError, match=r"cannot write .*x: No space left.*LEUKOBENCH_OUTPUT"):
+        write_and_raise(tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
+
+
+def test_json_survives_its_file_and_a_missing_one_has_a_default(tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / "x.json", {"é": [1, None, 0.1]})
+    assert read_json(tmp_path / "a" / "x.json") == {"é": [1, None, 0.1]}
+    assert read_json(tmp_path / "none.json", {"default": 1}) == {"default": 1}
+
+
+def test_damaged_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"a": ')
+    with pytest.raises(LeukoBenchError, match=r"x\.json is damaged.*launch again"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_result_counts_once_its_record_stands(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    import leukobench.tracking.folder as module
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.write_result("5", record(5), FRAME, None)
+    assert not folder.has_result("5")
+    assert folder.results() == []
+    folder.write_result("5", record(5), FRAME, None)
+    assert folder.has_result("5")
+    pd.testing.assert_frame_equal(pd.read_parquet(folder.result("5") / "predictions.parquet"), FRAME)
+
+
+def test_results_are_listed_by_epoch(folder: RunFolder) -> None:
+    for epoch in (10, 2, 5):
+        folder.write_result(str(epoch), record(epoch), FRAME, None)
+    assert [r["epoch"] for r in folder.results()] == [2, 5, 10]
+
+
+def test_facts_are_merged_and_the_first_moment_is_kept(folder: RunFolder) -> None:
+    assert folder.run() == {}
+    first = folder.update(state="running")
+    later = folder.update(state="finished", seconds=1.5)
+    assert later == {"created": first["created"], "state": "finished", "seconds": 1.5}
+    assert json.loads((folder.path / "run.json").read_text()) == later
+
+
+def test_weights_are_kept_beside_the_predictions(folder: RunFolder) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder.write_result("1", record(1), FRAME, {"w": torch.ones(2, 3)})
+    assert torch.equal(load_file(folder.result("1") / "model.safetensors")["w"], torch.ones(2, 3))
