@@ -302,7 +302,7 @@ tables:
     )
     text = markdown(paper, tables)
     assert "Source" not in text
-    assert "2 seeds, 10 samples" in text
+    assert "n: 2 seeds, 10 samples in every number." in text
     assert "Majority class | 0.500" in text
     empty = rebuild(paper, Kept([], {}))
     assert empty[0].commands == ("leukobench train model=small epochs=5",)

@@ -54,7 +54,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Layout:
-    """A table as text. `with_sources` says whether the column that tells published from ours is needed."""
+    """A table as text.
+
+    `with_sources` says whether the column that tells published from ours is needed, `with_n` whether sizes need one:
+    where all are the same, the footer says them once.
+    """
 
     id: str
     title: str
@@ -98,6 +102,8 @@ def lay_out(table: FilledTable) -> Layout:
             Line(row.title if i == 0 else "", line.source, line.cells, line.n, line.kind)
             for i, line in enumerate(block)
         ]
+    sizes = {line.n for line in lines if line.n}
+    same = len(sizes) == 1 and ";" not in (n := next(iter(sizes)))
     return Layout(
         table.id,
         table.title,
@@ -106,10 +112,10 @@ def lay_out(table: FilledTable) -> Layout:
         table.beside,
         tuple(lines),
         with_sources,
-        any(line.n for line in lines),
+        bool(sizes) and not same,
         table.footnotes,
         table.commands,
-        table.footer,
+        ((f"n: {n} in every number.",) if same else ()) + table.footer,
     )
 
 

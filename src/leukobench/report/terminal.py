@@ -36,9 +36,9 @@ def _show(layout: Layout, console: Console) -> None:
     grid = Table(
         title=escape(layout.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    widths = _least_widths(layout, console.width)
+    widths = _widths(layout, console.width)
     for i, title in enumerate(layout.header):
-        grid.add_column(escape(title), overflow="fold", style="bold" if i == 0 else "", min_width=widths[i])
+        grid.add_column(escape(title), overflow="fold", style="bold" if i == 0 else "", width=widths[i])
     for i, line in enumerate(layout.lines):
         ends = i + 1 == len(layout.lines) or bool(layout.lines[i + 1].row)
         style = "dim" if line.kind == "published" else ""
@@ -63,19 +63,28 @@ def _show(layout: Layout, console: Console) -> None:
     console.print()
 
 
-def _least_widths(layout: Layout, width: int) -> list[int | None]:
+NARROWEST = 12
+"""Characters to which names and sizes may be broken."""
+
+
+def _widths(layout: Layout, width: int) -> list[int | None]:
     """Widths that keep numbers (and, where there is room, their marks and verdicts) on one line.
 
-    Names and sizes are broken first; where even that does not do, everything may be broken.
+    Sizes are broken first, then names; where even that does not do, rich decides.
     """
     columns = list(zip(*(layout.texts(line) for line in layout.lines)))
-    first, last = (2 if layout.with_sources else 1), len(columns) - layout.with_n
-    others = 12 * (len(columns) - (last - first)) + 2 * len(columns)
-    whole = [max((max(len(t.main + _marks(t)), len(t.detail)) for t in column), default=0) for column in columns]
-    numbers = [max((len(t.main) for t in column), default=0) for column in columns]
-    for widths in (whole, numbers):
-        if sum(widths[first:last]) + others <= width:
-            return [w if first <= i < last else None for i, w in enumerate(widths)]
+    whole = [max((max(len(t.main + _marks(t)), len(t.detail)) for t in c), default=0) for c in columns]
+    numbers = [max((len(t.main) for t in c if t.sort is not None), default=0) for c in columns]
+    words = [max((len(word) for word in title.split()), default=0) for title in layout.header]
+    whole, numbers = ([max(pair) for pair in zip(w, words)] for w in (whole, numbers))
+    names = 2 if layout.with_sources else 1
+    last = len(columns) - layout.with_n
+    for least in (whole, numbers):
+        room = width - 3 * len(columns) - sum(least[names:last])
+        if room >= NARROWEST * (names + layout.with_n):
+            sizes = min(whole[-1], max(NARROWEST, room - sum(whole[:names]))) if layout.with_n else 0
+            titles = [min(w, max(NARROWEST, (room - sizes) // names)) for w in whole[:names]]
+            return [*titles, *least[names:last], *([sizes] if layout.with_n else [])]
     return [None] * len(layout.header)
 
 
