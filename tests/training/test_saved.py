@@ -245,7 +245,7 @@ def test_a_run_is_found_by_its_id_in_the_store_also_where_its_folder_is_gone(tra
 
 
 def test_a_failed_run_has_no_result(train: Train, local: Settings) -> None:
-    done = train("+data.bad=true")
+    done = train("patience=2", "split.validation=0")
     assert done.state == "failed"
     store = Store(local)
     sweep = store.open_sweep("a sweep")

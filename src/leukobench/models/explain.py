@@ -23,6 +23,8 @@ METHODS: tuple[Method, ...] = ("grad_cam", "integrated_gradients", "occlusion")
 BLACK = 12
 """A pixel whose channels are all at or below this is taken for black background: resizing leaves no exact zeros at the
 border of a cell."""
+SOFTNESS = 10.0
+"""Divides the logits of activation maximisation: a class is certain to a network long before anything can be seen."""
 MIN_BACKGROUND = 0.05
 """Share of black pixels from which an image counts as a cell cut out on black."""
 
@@ -167,20 +169,23 @@ def activation_maximum(
     size: int,
     *,
     steps: int = 200,
-    lr: float = 6.0,
+    lr: float = 3.0,
+    roughness: float = 100.0,
     seed: int = 0,
 ) -> tuple[np.ndarray, float]:
-    """An image that a class's logit is large for, by gradient ascent on the pixels.
+    """An image that a class is probable for, by gradient ascent on the pixels.
 
     Starts from grey with a little noise; each step moves the image by a few pixels, which with a penalty on differences
-    of neighbouring pixels keeps out high frequencies (Olah et al. 2017). What it shows is what the network answers to,
-    not what a cell looks like.
+    of neighbouring pixels holds down high frequencies (Olah et al. 2017). A softened log probability is maximised, not
+    the logit, so that the penalty rules once the class is certain. What it shows is what the network answers to, not what a
+    cell looks like.
 
     Args:
         network: Network input to logits.
         inputs: Pixels of 0 to 255, shape (n, H, W, 3), to network input.
         size: Edge of the image.
         lr: Step of Adam, in grey levels.
+        roughness: Weight of the penalty, on values of 0 to 1.
 
     Returns:
         The image, uint8, shape (size, size, 3), and the class's probability for it.
@@ -189,13 +194,13 @@ def activation_maximum(
     pixels = (128 + 8 * torch.randn(1, size, size, 3, generator=generator)).requires_grad_()
     optimizer = torch.optim.Adam([pixels], lr=lr)
     reach = max(1, size // 28)
+    wanted = torch.tensor([target])
     network.eval()
     for _ in range(steps):
         dy, dx = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
         logits = network(inputs(pixels.roll((dy, dx), dims=(1, 2))))
         rough = (pixels.diff(dim=1) / 255).square().mean() + (pixels.diff(dim=2) / 255).square().mean()
-        others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
-        loss = others.logsumexp(dim=1).sum() - logits[:, target].sum() + 20 * rough
+        loss = F.cross_entropy(logits / SOFTNESS, wanted) + roughness * rough
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
