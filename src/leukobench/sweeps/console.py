@@ -47,6 +47,8 @@ class Console:
         together = [len(stack) for stack in plan.stacks if len(stack) > 1]
         if together:
             line += f", {sum(together)} of them in {len(together)} stack{'s' if len(together) > 1 else ''}"
+        if plan.trainings:
+            line += f", {plan.samples():,} samples to train on"
         estimate = plan.seconds(entries)
         if plan.trainings and estimate is not None:
             line += f", about {duration(estimate)}"

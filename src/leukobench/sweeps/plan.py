@@ -67,6 +67,10 @@ class Plan:
         known = [e.seconds for e in entries.values() if e.status == "FINISHED" and e.seconds is not None]
         return median(known) * len(self.trainings) if known else None
 
+    def samples(self) -> int:
+        """Training samples that are left to pass, each counted once an epoch."""
+        return sum(t.epochs[-1] * len(prepare(t.job).split.parts["train"]) for t in self.trainings)
+
 
 def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -> list[Job]:
     """One job a fold (`fold=all`) and one a checkpoint epoch (`evaluate_at`).
