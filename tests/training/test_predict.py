@@ -260,3 +260,25 @@ def test_inputs_of_the_other_kind_empty_and_missing_ones_are_refused(
         predict(cells, [tmp_path / "absent"])
     with pytest.raises(ConfigError, match="nothing to predict"):
         predict(cells, [])
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_table_and_its_exit_status_tells(cells: SavedModel, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from leukobench.cli import cli
+
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(png())
+    arguments = ["predict", "--run", str(cells.files.training), str(folder), "-o", str(tmp_path / "out.csv")]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    (folder / "bad.png").write_bytes(b"nothing")
+    assert CliRunner().invoke(cli, arguments).exit_code == 3, "some inputs have no prediction"
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert list(table.columns) == ["input", "sample", "predicted", *(f"p_{c}" for c in cells.classes), "error"]
+    assert table["error"].notna().tolist() == [True, False]
+    (folder / "good.png").unlink()
+    assert CliRunner().invoke(cli, arguments).exit_code == 1, "nothing can be predicted"
