@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.metrics import Metric, Predicted, class_index, count_metric, score
+from leukobench.evaluation.metrics import Metric, Predicted, class_index, classes_of, count_metric, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,19 +88,30 @@ class Repeats:
 
     @classmethod
     def of(cls, frames: Iterable[tuple[str, pd.DataFrame]], part: str | None = "test") -> Repeats:
-        """From (seed, predictions frame) pairs: frames of the same seed are its folds and are pooled."""
-        return cls.pooled((seed, Predicted.of(frame, part)) for seed, frame in frames)
+        """From (seed, predictions frame) pairs: frames of the same seed are its folds and are pooled.
 
-    @classmethod
-    def pooled(cls, pieces: Iterable[tuple[str, Predicted]]) -> Repeats:
-        """From (seed, predictions of one fold) pairs; rows are sorted, so that the order of runs never matters."""
-        by_seed: dict[str, list[Predicted]] = {}
-        for seed, predicted in pieces:
-            by_seed.setdefault(seed, []).append(predicted)
-        if not by_seed:
+        Rows are sorted, so that the order of runs never matters.
+        """
+        import pandas as pd
+
+        pairs = list(frames)
+        if not pairs:
             raise LeukoBenchError("no predictions to pool")
-        seeds = tuple(sorted(by_seed, key=natural))
-        return cls(seeds, tuple(_pool(by_seed[s]) for s in seeds))
+        classes = {classes_of(frame) for _, frame in pairs}
+        if len(classes) > 1:
+            raise LeukoBenchError(
+                f"runs of one configuration have different classes, {' and '.join(str(list(c)) for c in classes)}: "
+                "they come from different data"
+            )
+        # Thousands of small frames are converted in one go: converting each takes milliseconds.
+        whole = pd.concat([frame for _, frame in pairs], ignore_index=True)
+        names = np.repeat(np.array([seed for seed, _ in pairs], dtype=object), [len(frame) for _, frame in pairs])
+        if part is not None and "part" in whole.columns:
+            wanted = np.asarray(whole["part"] == part)
+            whole, names = whole[wanted], names[wanted]
+        predicted = Predicted.of(whole, None)
+        seeds = tuple(sorted({seed for seed, _ in pairs}, key=natural))
+        return cls(seeds, tuple(_sorted(predicted.take(np.flatnonzero(names == seed))) for seed in seeds))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -288,37 +299,23 @@ def natural(name: str) -> tuple[int, float, str]:
         return (1, 0.0, name)
 
 
-def _pool(pieces: list[Predicted]) -> Predicted:
-    classes = pieces[0].classes
-    for piece in pieces:
-        if piece.classes != classes:
-            raise LeukoBenchError(
-                f"folds of one seed have different classes: {list(classes)} and {list(piece.classes)}; "
-                "they come from different data"
-            )
-    subjects = None
-    if all(p.subjects is not None for p in pieces):
-        subjects = np.concatenate([p.subjects for p in pieces if p.subjects is not None])
-    pooled = Predicted(
-        classes,
-        np.concatenate([p.y for p in pieces]),
-        np.concatenate([p.p for p in pieces]),
-        np.concatenate([p.samples for p in pieces]),
-        subjects,
-    )
-    # By sample, then by probability where a sample was predicted more than once.
-    return pooled.take(np.lexsort([*pooled.p.T, pooled.samples]))
+def _sorted(predicted: Predicted) -> Predicted:
+    """By sample, then by probability where a sample was predicted more than once."""
+    return predicted.take(np.lexsort([*predicted.p.T, predicted.samples]))
 
 
 def _mean_by_sample(predicted: Iterable[Predicted]) -> Predicted:
-    pooled = _pool(list(predicted))
-    _, first, inverse = np.unique(pooled.samples, return_index=True, return_inverse=True)
-    sums = np.zeros((len(first), len(pooled.classes)))
-    np.add.at(sums, inverse, pooled.p)
-    subjects = None if pooled.subjects is None else pooled.subjects[first]
-    return Predicted(
-        pooled.classes, pooled.y[first], sums / np.bincount(inverse)[:, None], pooled.samples[first], subjects
-    )
+    pieces = list(predicted)
+    samples = np.concatenate([p.samples for p in pieces])
+    p = np.concatenate([piece.p for piece in pieces])
+    _, first, inverse = np.unique(samples, return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), p.shape[1]))
+    np.add.at(sums, inverse, p)
+    subjects = None
+    if all(piece.subjects is not None for piece in pieces):
+        subjects = np.concatenate([piece.subjects for piece in pieces if piece.subjects is not None])[first]
+    y = np.concatenate([piece.y for piece in pieces])[first]
+    return Predicted(pieces[0].classes, y, sums / np.bincount(inverse)[:, None], samples[first], subjects)
 
 
 def _patterns(units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
