@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from leukobench.errors import ConfigError
 from leukobench.settings import find_sweep
 from leukobench.tracking.identity import NODES
+from leukobench.tracking.views import TAG, TITLES, address, saved_views
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,13 +227,16 @@ def _sortable(column: pd.Series) -> pd.Series:
     return numbers if numbers.notna().all() else column.astype(str)
 
 
-def sweep_note(name: str, results: pd.DataFrame, table: pd.DataFrame, links: Mapping[str, str], planned: int) -> str:
+def sweep_note(
+    name: str, results: pd.DataFrame, table: pd.DataFrame, links: Mapping[str, str], shot: str, planned: int
+) -> str:
     """Note of a sweep.
 
     Args:
         results: One row a result.
         table: Its `summary`.
-        links: Text and address of pages and pictures.
+        links: Title and address of saved views.
+        shot: Address of the summary's picture.
         planned: Results that the sweep was asked for.
     """
     keys = _keys_of(table)
@@ -255,8 +259,8 @@ def sweep_note(name: str, results: pd.DataFrame, table: pd.DataFrame, links: Map
     constant = _same_in_all(results, keys)
     if constant:
         lines.append(f"- in all: {constant}")
-    if links.get("results"):
-        lines.append(f"- [all results in one flat table]({links['results']})")
+    if links:
+        lines.append("- views: " + " · ".join(f"[{text}]({link})" for text, link in links.items()))
     measured = [f"{p}_{m}" for p in ("validation", "test") for m in ("balanced_accuracy", "accuracy", "auroc")]
     measured = [m for m in measured if m in table]
     best = _best_on_validation(table)
@@ -274,8 +278,8 @@ def sweep_note(name: str, results: pd.DataFrame, table: pd.DataFrame, links: Map
     if best is not None:
         lines.append("Bold: best balanced accuracy on validation.")
     lines.append(f"Intervals from pooled predictions: `leukobench tables {name}`.")
-    if links.get("picture"):
-        lines += ["", f"![summary]({links['picture']})"]
+    if shot:
+        lines += ["", f"![summary]({shot})"]
     lines += ["", DISCLAIMER]
     text = "\n".join(lines)
     while len(text) > LONGEST_NOTE and rows_md:
@@ -377,11 +381,11 @@ def describe(store: Store, sweep: SweepRun) -> None:
         return
     table = summary(results)
     simulated = bool((results["simulated"] == "true").any())
-    links = {
-        "results": f"#/experiments/{sweep.experiment_id}/runs?searchFilter=tags.%60leukobench.kind%60+%3D+%27result%27",
-        "picture": f"get-artifact?path=summary.png&run_uuid={sweep.run_id}",
-    }
-    note = sweep_note(sweep.name, results, table, links, len(store.read_plan(sweep)))
+    shown = [m for m in ("validation_balanced_accuracy", "test_balanced_accuracy", "test_auroc") if m in table]
+    views = saved_views(_keys_of(table), shown, "curve/train_loss")
+    links = {TITLES[key.removeprefix(TAG)]: address(sweep.experiment_id, key.removeprefix(TAG)) for key in views}
+    shot = f"get-artifact?path=summary.png&run_uuid={sweep.run_id}"
+    note = sweep_note(sweep.name, results, table, links, shot, len(store.read_plan(sweep)))
     with store.errors("write"), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table.to_csv(folder / "summary.csv", index=False, float_format="%.6g")
@@ -392,4 +396,5 @@ def describe(store: Store, sweep: SweepRun) -> None:
         facts["leukobench.simulated"] = str(simulated).lower()
         tags = [RunTag(k, v) for k, v in (facts | {NOTE: note}).items()]
         store.client.log_batch(sweep.run_id, tags=tags)
-        store.client.set_experiment_tag(sweep.experiment_id, NOTE, note)
+        for key, value in (views | {NOTE: note}).items():
+            store.client.set_experiment_tag(sweep.experiment_id, key, value)

@@ -9,6 +9,7 @@
     preprocess.safetensors  how raw values become network input; genes and classes by name
     checkpoint.pt       weights, optimizer and progress of an unfinished training
     traceback.txt       of a failure
+    system_metrics.json, fit-profile.txt  where the trainer was asked for them
     results/<identity>/ result.json, predictions.parquet, model.safetensors: one a checkpoint epoch
     delivered.json      which store holds what
 ```
@@ -29,6 +30,9 @@ from leukobench.errors import LeukoBenchError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SYSTEM_METRICS = "system_metrics.json"
+"""One entry a sample: `time` in Unix milliseconds, and the values."""
 
 
 @contextmanager

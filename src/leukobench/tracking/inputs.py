@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
-LONGEST_DIGEST = 36
-PROFILE = ("samples", "subjects", "classes", "simulated", "subset", "split", "split_hash", "fold", "folds")
+DIGEST = 12
+"""Hexadecimal digits of the fingerprint that are shown; the profile holds all of them."""
+PROFILE = (
+    "fingerprint",
+    "samples",
+    "subjects",
+    "classes",
+    "simulated",
+    "subset",
+    "split",
+    "split_hash",
+    "fold",
+    "folds",
+)
 
 
 def dataset_input(data: Mapping[str, Any]) -> DatasetInput:
@@ -30,7 +42,7 @@ def dataset_input(data: Mapping[str, Any]) -> DatasetInput:
     return DatasetInput(
         dataset=Dataset(
             name=data["name"],
-            digest=str(data["fingerprint"])[:LONGEST_DIGEST],
+            digest=str(data["fingerprint"])[:DIGEST],
             source_type="code",
             source=json.dumps(source),
             profile=json.dumps(profile),

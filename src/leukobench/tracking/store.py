@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.description import NOTE, run_note
-from leukobench.tracking.folder import RunFolder, read_json, write_json
+from leukobench.tracking.folder import SYSTEM_METRICS, RunFolder, read_json, write_json
 from leukobench.tracking.inputs import dataset_input
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -289,13 +289,14 @@ class Store:
         if running:
             state = "RUNNING"
         curves, parent = folder.curves(), sweep.run_id
+        started = _milliseconds(facts.get("started"))
         trajectory = "trajectory-" + plan["training"]
         together = len(jobs) > 1 or trajectory in mine
         epochs = [job["epochs"] for job in jobs]
         with self.errors("write"):
             if together:
                 run_tags = {**tags, PREFIX + "kind": "trajectory"}
-                run = self._run(sweep, mine, trajectory, plan["name"], parent, run_tags, fresh=bool(replaced))
+                run = self._run(sweep, mine, trajectory, plan["name"], parent, run_tags, started, bool(replaced))
                 parent = run.run_id
                 params = {k: v for k, v in jobs[-1]["params"].items() if k != "epochs"}
                 note = run_note(sweep.name, params, facts, epochs=epochs)
@@ -306,7 +307,7 @@ class Store:
                     continue
                 run_tags = {**tags, PREFIX + "kind": "result", PREFIX + "identity": identity}
                 fresh = identity in replaced
-                run = self._run(sweep, mine, identity, job["name"], parent, run_tags, fresh)
+                run = self._run(sweep, mine, identity, job["name"], parent, run_tags, started, fresh)
                 status = "FINISHED" if result is not None else state
                 own = [] if together else [row for row in curves if row["epoch"] <= job["epochs"]]
                 kept = None if result is None else (folder.result(identity), result)
@@ -368,12 +369,14 @@ class Store:
         name: str,
         parent: str,
         tags: Mapping[str, str],
+        started: int,
         fresh: bool = False,
     ) -> _Target:
         """The run of this key: the one delivered to before, one that another machine created, or a new one.
 
         Args:
             mine: Run ids by key, as this folder remembers them; a deleted run is forgotten.
+            started: Unix milliseconds; a run's duration in the store is from then to its delivery.
             fresh: Not one that another delivery created: it is to be replaced.
         """
         if key in mine:
@@ -393,7 +396,7 @@ class Store:
                     self.client.set_tag(target.run_id, k, v)
         else:
             everything = {**tags, "mlflow.parentRunId": parent}
-            run = self.client.create_run(sweep.experiment_id, tags=everything, run_name=name)
+            run = self.client.create_run(sweep.experiment_id, start_time=started, tags=everything, run_name=name)
             target = _Target.of(run)
         mine[key] = target.run_id
         return target
@@ -438,6 +441,12 @@ class Store:
             ended = _milliseconds(facts.get("ended"))
             metrics.append(Metric("seconds", float(facts["seconds"]), ended, 0))
             metrics += [Metric(k, float(v), ended, 0) for k, v in (facts.get("speed") or {}).items()]
+            metrics += [
+                Metric(f"system/{k}", float(v), int(row["time"]), i)
+                for i, row in enumerate(read_json(folder.path / SYSTEM_METRICS, []))
+                for k, v in row.items()
+                if k != "time"
+            ]
         if status == "FAILED":
             tags.append(RunTag(PREFIX + "error", str(facts.get("error", ""))[:4000]))
         elif run.failed:
@@ -503,6 +512,7 @@ _ARTIFACTS = (
     "reconstruction_errors.json",
     "reconstruction.json",
     "preprocess.safetensors",
+    "fit-profile.txt",
 )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ from leukobench.training.job import (
     prepare,
     rows_of,
 )
+from leukobench.training.machine import SystemMetrics, profiler
 from leukobench.training.module import Classifier, Recipe, quiet_trainer
 from leukobench.training.randomness import seed_of
 from leukobench.training.saved import model_input, trained_weights
@@ -210,7 +212,7 @@ def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> Sta
     torch.set_num_threads(int(trainer_node.get("threads") or 1))
     classifier = work.ready()
     watcher = _Watcher(work, on_epoch, interruption)
-    trainer = trainer_of(trainer_node, work.last - classifier.progress.epoch, watcher)
+    trainer = trainer_of(trainer_node, work.last - classifier.progress.epoch, watcher, [work.folder.path])
     if trainer_node.get("channels_last"):
         classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if trainer_node.get("compile"):
@@ -225,16 +227,16 @@ def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> Sta
     return "finished"
 
 
-def trainer_of(node: Mapping[str, Any], epochs: int, watcher: Checkpoint) -> pl.Trainer:
-    """The Trainer of a config node."""
+def trainer_of(node: Mapping[str, Any], epochs: int, watcher: Checkpoint, folders: Sequence[Path]) -> pl.Trainer:
+    """The Trainer of a config node; `folders` take what it measures (a profile stands in the first)."""
     torch.set_float32_matmul_precision("high" if node.get("tf32") else "highest")
     return quiet_trainer(
         max_epochs=epochs,
         accelerator=node.get("accelerator", "auto"),
         precision=node.get("precision", "32-true"),
-        callbacks=[watcher],
+        callbacks=[watcher, *([SystemMetrics(folders)] if node.get("system_metrics") else [])],
         enable_checkpointing=True,
-        profiler=node.get("profiler"),
+        profiler=profiler(node.get("profiler"), folders[0]),
     )
 
 

@@ -102,7 +102,8 @@ def _fit_stack(
         work.folder.update(stacked=len(group), not_stacked=None)
     stack = StackedClassifier([w.classifier for w in group])
     watcher = _StackWatcher(stack, group, on_epoch, interruption)
-    run_trainer(trainer_of(node, first.last - stack.progress.epoch, watcher), stack)
+    folders = [w.folder.path for w in group]
+    run_trainer(trainer_of(node, first.last - stack.progress.epoch, watcher, folders), stack)
     for k, work in watcher.works.items():
         id = work.training.id
         if k in stack.failed:
