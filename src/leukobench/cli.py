@@ -407,21 +407,21 @@ def card(run: str | None, name: str | None, to: Path | None, **where: str | None
     write_card(run, name, to, where)
 
 
-@cli.command()
+@cli.command("export-model")
 @click.option("--run", help="Run id, or the folder of a run or result.")
 @click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
 @click.option("-o", "--to", required=True, type=click.Path(dir_okay=False, path_type=Path), help="x.onnx or x.pt2.")
 @settings_options
-def export(run: str | None, name: str | None, to: Path, **where: str | None) -> None:
+def export_model(run: str | None, name: str | None, to: Path, **where: str | None) -> None:
     """Write a model for other programs, as ONNX or torch.export, and check that it answers the same.
 
     \b
-    leukobench export --run 8f1c... -o model.onnx
-    leukobench export --model golub38-logistic -o model.pt2
+    leukobench export-model --run 8f1c... -o model.onnx
+    leukobench export-model --model golub38-logistic -o model.pt2
     """
-    from leukobench.commands_models import export_model
+    from leukobench import commands_models
 
-    export_model(run, name, to, where)
+    commands_models.export_model(run, name, to, where)
 
 
 def main() -> None:
