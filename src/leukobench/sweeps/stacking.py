@@ -58,7 +58,7 @@ def obstacle(job: Job) -> str | None:
 
 
 def _network_obstacle(job: Job) -> str | None:
-    """What of network and data the rule refuses; built without memory on torch's meta device, once a configuration."""
+    """What of network and data the rule refuses; sized without memory on torch's meta device, once a configuration."""
     import torch
 
     from leukobench.training.batching import stackable
@@ -77,7 +77,6 @@ def _network_obstacle(job: Job) -> str | None:
         try:
             with torch.device("meta"):
                 network = build(job.config["model"], (features,), len(dataset.classes))
-                loss = build(job.config["loss"], torch.ones(len(dataset.classes), device="meta"))
         except (LeukoBenchError, NotImplementedError, RuntimeError):
             _width[key] = "the network cannot be sized before it is built"
             return _width[key]
@@ -89,7 +88,8 @@ def _network_obstacle(job: Job) -> str | None:
         elif features * batch > INPUTS:
             _width[key] = f"{features * batch:,} input values a step (stacking wins up to {INPUTS:,})"
         else:
-            _width[key] = stackable(network, loss, (features,))
+            loss = build(job.config["loss"], torch.ones(len(dataset.classes)))
+            _width[key] = stackable(network.to_empty(device="cpu"), loss, (features,))
     return _width[key]
 
 

@@ -43,7 +43,7 @@ def masked(network: nn.Module) -> nn.Module:
     return out
 
 
-def stackable(network: nn.Module, loss: nn.Module, input_shape: Sequence[int], device: str = "meta") -> str | None:
+def stackable(network: nn.Module, loss: nn.Module, input_shape: Sequence[int]) -> str | None:
     """Why networks like this one cannot be trained stacked, or None.
 
     Tried on a batch of zeros: every operation must be known to `vmap`, and none may draw random numbers outside
@@ -52,12 +52,12 @@ def stackable(network: nn.Module, loss: nn.Module, input_shape: Sequence[int], d
     if any(isinstance(m, nn.modules.batchnorm._NormBase) for m in network.modules()):
         return "batch normalisation keeps statistics"
     try:
-        template, weights = masked(network).to(device).train(), loss.to(device)
-        two = {k: torch.stack([v, v]) for k, v in _tensors(template).items()}
-        x = torch.zeros(2, 4, *input_shape, device=device)
-        y = torch.zeros(2, 4, dtype=torch.int64, device=device)
+        template = masked(network).train()
+        two = {k: torch.stack([v.detach(), v.detach()]) for k, v in _tensors(template).items()}
+        x = torch.zeros(2, 4, *input_shape)
+        y = torch.zeros(2, 4, dtype=torch.int64)
         logits = vmap(lambda t, rows: functional_call(template, t, (rows,)))(two, x)
-        vmap(lambda z, labels: functional_call(weights, dict(weights.named_buffers()), (z, labels)))(logits, y)
+        vmap(lambda z, labels: functional_call(loss, dict(loss.named_buffers()), (z, labels)))(logits, y)
     except Exception as e:
         return f"it cannot be batched ({type(e).__name__}: {str(e).splitlines()[0][:120] if str(e) else ''})"
     return None

@@ -96,7 +96,10 @@ class Job:
 
     @cached_property
     def schedule(self) -> Schedule:
-        return build(self.config["schedule"])
+        key = json.dumps(self.config["schedule"], sort_keys=True)
+        if key not in _schedules:  # building takes milliseconds, and a sweep has thousands of jobs
+            _schedules[key] = build(self.config["schedule"])
+        return _schedules[key]
 
     @property
     def depends_on_total(self) -> str | None:
@@ -163,6 +166,7 @@ class Training:
         return self.jobs[self.epochs[-1]]
 
 
+_schedules: dict[str, Schedule] = {}
 _datasets: dict[str, Dataset] = {}
 _prepared: dict[str, Prepared] = {}
 
