@@ -319,10 +319,9 @@ def serve_ui(port: int, where: Where) -> None:
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         if _answers(f"http://127.0.0.1:{port}/health", server):
-            # the model-training view; MLflow opens with one for language models
-            out.print(
-                f"MLflow UI: http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)"
-            )
+            out.print(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+            for name, page in _sweep_pages(f"http://127.0.0.1:{port}"):
+                out.print(f"  {escape(name)}: {page}")
         code = server.wait()
         raise LeukoBenchError(f"the MLflow server ended by itself, status {code}; its messages stand above")
     except KeyboardInterrupt:
@@ -347,6 +346,26 @@ def _answers(url: str, server: subprocess.Popen[bytes], seconds: float = 120) ->
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     return False
+
+
+def _sweep_pages(url: str, most: int = 12) -> list[tuple[str, str]]:
+    """Names of the sweeps of a running server, the latest first, with the address of their results."""
+    import json
+    import urllib.request
+
+    from leukobench.tracking.views import RESULTS, TAG, address
+
+    body = json.dumps({"max_results": most + 1, "order_by": ["last_update_time DESC"]}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/api/2.0/mlflow/experiments/search", body, headers)
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+        experiments = json.load(answer).get("experiments", [])
+    pages = []
+    for e in experiments:
+        saved = any(tag["key"] == TAG + RESULTS for tag in e.get("tags", []))
+        if e["experiment_id"] != "0":
+            pages.append((e["name"], f"{url}/{address(e['experiment_id'], RESULTS if saved else '')}"))
+    return pages[:most]
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -247,6 +247,8 @@ def sweep_note(
         f"**Sweep `{name}`**: {done}, {len(table)} configurations, {_many(seeds, 'seed')} × {_many(folds, 'fold')}.",
         "",
     ]
+    if links:
+        lines.append("- views: " + " · ".join(f"[{text}]({link})" for text, link in links.items()))
     for data, rows in results.groupby("dataset"):
         first = rows.iloc[0]
         said = f"- data `{data}`{' (**simulated**)' if first['simulated'] == 'true' else ''}"
@@ -259,8 +261,6 @@ def sweep_note(
     constant = _same_in_all(results, keys)
     if constant:
         lines.append(f"- in all: {constant}")
-    if links:
-        lines.append("- views: " + " · ".join(f"[{text}]({link})" for text, link in links.items()))
     measured = [f"{p}_{m}" for p in ("validation", "test") for m in ("balanced_accuracy", "accuracy", "auroc")]
     measured = [m for m in measured if m in table]
     best = _best_on_validation(table)

@@ -20,7 +20,7 @@ TITLES = {
     COMPARE: "Parallel coordinates",
     CURVES: "Learning curves",
 }
-WIDE, NARROW = 420, 150
+WIDE, NARROW = 340, 150
 
 
 def saved_views(keys: Sequence[str], metrics: Sequence[str], curve: str | None = None) -> dict[str, str]:
