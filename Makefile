@@ -3,6 +3,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys;
 VENV := .venv
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
+export UV_SYSTEM_CERTS := true
 
 .PHONY: setup demo test lint format typecheck unit lock clean
 
