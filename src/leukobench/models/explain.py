@@ -168,7 +168,7 @@ def activation_maximum(
     target: int,
     size: int,
     *,
-    steps: int = 200,
+    steps: int = 120,
     lr: float = 3.0,
     roughness: float = 100.0,
     seed: int = 0,

@@ -164,7 +164,7 @@ def own_images(model: SavedModel, per_class: int, part: str = "test") -> tuple[l
     return paths, labels
 
 
-def activation_maxima(model: SavedModel, out: Path, steps: int = 200) -> dict[str, float]:
+def activation_maxima(model: SavedModel, out: Path, steps: int = 120) -> dict[str, float]:
     """Write `activation.png`, an image that each class's logit is large for; its probabilities by class."""
     _check_family(model, "image")
     size = int(model.input.size or 0)
