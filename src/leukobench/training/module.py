@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import Precision
 from torch import Tensor, nn
 
 from leukobench.errors import ConfigError, TrainingError
@@ -147,6 +148,13 @@ class Classifier(pl.LightningModule):
         waited = progress.epoch - progress.best_epoch
         return progress.epoch >= self.recipe.epochs or (patience is not None and waited >= patience)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning sets this name around every hook, and torch looks for parameters in whatever is set.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     # --- training -------------------------------------------------------------------------------------------------
 
     def order(self, epoch: int) -> Tensor:
@@ -192,6 +200,10 @@ class Classifier(pl.LightningModule):
     def training_step(self, block: list[Tensor], block_index: int) -> None:
         optimizer: Any = self.optimizers()
         recipe, progress = self.recipe, self.progress
+        # In float32 on one device Lightning's wrappers add nothing but time, a tenth of a small network's step.
+        plain = type(self.trainer.precision_plugin) is Precision and self.trainer.world_size == 1
+        if plain:
+            optimizer = optimizer.optimizer
         total = recipe.epochs * self.steps_per_epoch
         for rows in block:
             factor = recipe.schedule.factor(progress.step, total)
@@ -215,14 +227,23 @@ class Classifier(pl.LightningModule):
                 if recipe.l2:
                     loss = loss + recipe.l2 * torch.stack([p.square().sum() for p in self._regularised]).sum()
                 optimizer.zero_grad()
-                self.manual_backward(loss)
-                if recipe.gradient_clip is not None:
-                    nn.utils.clip_grad_norm_(self._trained, recipe.gradient_clip)
+                if plain:
+                    loss.backward()
+                    self._clip()
+                else:
+                    self.manual_backward(loss)
                 return loss
 
             optimizer.step(closure)
             self._running.append(counted[0])
             progress.step += 1
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self._clip()  # after a gradient scaler has scaled back
+
+    def _clip(self) -> None:
+        if self.recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._trained, self.recipe.gradient_clip)
 
     def on_train_epoch_end(self) -> None:
         progress = self.progress

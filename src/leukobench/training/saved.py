@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class ModelInput:
 
     def save(self, path: Path) -> None:
         """Write to one file without pickle: arrays, and everything else as JSON in its header."""
-        facts = {k: v for k, v in asdict(replace(self, arrays={})).items() if k != "arrays"}
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "arrays"}
         header = {METADATA: json.dumps({"format": FORMAT, **facts})}
         with atomic(path) as temporary:
             save_arrays({k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, str(temporary), header)
