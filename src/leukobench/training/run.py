@@ -155,7 +155,7 @@ class Work:
             "classes": list(dataset.classes),
             "positive": dataset.positive,
             "finished": _now(),
-            "metrics": {**final_metrics(frame, dataset.positive), **encoder_metrics(self.fitted.artifacts)},
+            "metrics": {**final_metrics(frame), **encoder_metrics(self.fitted.artifacts)},
         }
         weights = trained_weights(self.fitted.network) if self.job.config.get("save_model") else None
         self.keep_curves()
@@ -391,8 +391,16 @@ def data_facts(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def final_metrics(frame: Any, positive: str | None) -> dict[str, float]:
+def final_metrics(frame: Any) -> dict[str, float]:
     """A few metrics of each part for browsing; tables compute theirs from the predictions."""
+    import sklearn
+
+    # of arrays made here nothing needs checking again, and on few samples that takes longer than the metrics
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        return _final_metrics(frame)
+
+
+def _final_metrics(frame: Any) -> dict[str, float]:
     from leukobench.evaluation.metrics import Metric, Predicted, score
 
     out: dict[str, float] = {}
@@ -400,12 +408,16 @@ def final_metrics(frame: Any, positive: str | None) -> dict[str, float]:
         if not (frame["part"] == part).any():
             continue
         predicted = Predicted.of(frame, part)
+        # of two classes both have the same AUROC
+        auroc = Metric("auroc", "macro")
+        if len(predicted.classes) == 2:
+            auroc = Metric("auroc", "binary", positive=predicted.classes[1])
         for name, metric in (
             ("accuracy", Metric("accuracy")),
             ("balanced_accuracy", Metric("balanced_accuracy")),
             ("macro_f1", Metric("f1", "macro")),
             ("log_loss", Metric("log_loss")),
-            ("auroc", Metric("auroc", "macro")),
+            ("auroc", auroc),
         ):
             try:
                 value = float(score(predicted, metric))
