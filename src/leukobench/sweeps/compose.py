@@ -79,7 +79,8 @@ class Composer:
         return self._parsed[text]
 
     def job(self, overrides: Sequence[str]) -> Job:
-        """One job."""
+        """One job; how it is planned and launched is not among the overrides that make it."""
+        own = tuple(o for o in overrides if not o.lstrip("+~").startswith(("planner.", "hydra.", "hydra/")))
         fixed = tuple(o for o in overrides if not self._parse(o)[2])
         if fixed not in self._bases:
             config = self.compose(list(fixed))
@@ -95,7 +96,7 @@ class Composer:
         values = [self._parse(o)[:2] for o in overrides if self._parse(o)[2]]
         kind = (fixed, tuple(key for key, _ in values))
         if kind in self._templates and all(_is_plain(value) for _, value in values):
-            return Job(self._templates[kind].resolved(values), choices, tuple(overrides))
+            return Job(self._templates[kind].resolved(values), choices, own)
         if any(_missing(base, key) for key, _ in values):
             # Hydra's own composition says what is wrong, as its users know it
             config = self.compose(list(overrides))
@@ -103,11 +104,11 @@ class Composer:
             del config["hydra"]
             resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(resolved, dict)
-            return Job({str(k): v for k, v in resolved.items()}, choices, tuple(overrides))
+            return Job({str(k): v for k, v in resolved.items()}, choices, own)
         template = _Template(base, values)
         if all(_is_plain(value) for _, value in values):
             self._templates[kind] = template
-        return Job(template.resolved(values), choices, tuple(overrides))
+        return Job(template.resolved(values), choices, own)
 
     def jobs(self, values: Mapping[str, Sequence[str]]) -> Iterator[Job]:
         """All jobs of a grid, the last key varying fastest."""
