@@ -167,6 +167,7 @@ class Training:
 
 
 _schedules: dict[str, Schedule] = {}
+_splitters: dict[str, Splitter] = {}
 _datasets: dict[str, Dataset] = {}
 _prepared: dict[str, Prepared] = {}
 
@@ -180,6 +181,10 @@ class Prepared:
     fingerprint: str
     synthetic: frozenset[str] = field(default_factory=frozenset)
     scaled: bool = False
+
+    @cached_property
+    def split_hash(self) -> str:
+        return self.split.hash
 
 
 def load_dataset(job: Job) -> Dataset:
@@ -197,6 +202,7 @@ def load_dataset(job: Job) -> Dataset:
 def forget_data() -> None:
     """Empty the caches, for instance after files have changed."""
     _datasets.clear()
+    _splitters.clear()
     _prepared.clear()
     _resampled.clear()
 
@@ -222,17 +228,26 @@ def prepare(job: Job) -> Prepared:
         synthetic: frozenset[str] = frozenset()
         if before:
             dataset, synthetic = resample_before_split(job, dataset)
-        splitter = build(job.config["split"])
-        if not isinstance(splitter, Splitter):
-            raise ConfigError(f"split={job.choices.get('split')} does not name a splitter")
-        split = splitter.split(dataset, int(job.config["fold"]))
+        split = splitter(job).split(dataset, int(job.config["fold"]))
         _prepared[key] = Prepared(dataset, split, fingerprint, synthetic, before)
     return _prepared[key]
 
 
 def folds(job: Job) -> int:
     """How many folds the job's split has on its data."""
-    return build(job.config["split"]).folds(load_dataset(job))
+    return splitter(job).folds(load_dataset(job))
+
+
+def splitter(job: Job) -> Splitter:
+    """The job's splitter, from this process's cache where it is the same node."""
+    node = job.config["split"]
+    key = json.dumps(node, sort_keys=True, default=str)
+    if key not in _splitters:
+        built = build(node)
+        if not isinstance(built, Splitter):
+            raise ConfigError(f"split={job.choices.get('split')} does not name a splitter")
+        _splitters[key] = built
+    return _splitters[key]
 
 
 def check_families(job: Job) -> None:
@@ -322,14 +337,14 @@ def rows_of(prepared: Prepared) -> dict[str, np.ndarray]:
 def identity_of(job: Job) -> str:
     """Identity of the job's result; loads and splits the data."""
     p = prepare(job)
-    return identities.identity(job.science, job.epochs, p.fingerprint, p.split.hash)
+    return identities.identity(job.science, job.epochs, p.fingerprint, p.split_hash)
 
 
 def training_id_of(job: Job) -> str:
     """Identity of the training that the job's result comes from."""
     p = prepare(job)
     total = job.epochs if job.depends_on_total else None
-    return identities.training_id(job.science, total, p.fingerprint, p.split.hash)
+    return identities.training_id(job.science, total, p.fingerprint, p.split_hash)
 
 
 def prediction_frame(
