@@ -116,7 +116,9 @@ class Dataset:
     def take(self, rows: Sequence[int] | np.ndarray) -> Self:
         """The same data set with only these rows, in this order; its fingerprint follows the content."""
         samples = self.samples.iloc[list(rows)]
-        return replace(self, samples=samples, fingerprint=digest(self.fingerprint, *samples.index), **self._columns(rows))
+        return replace(
+            self, samples=samples, fingerprint=digest(self.fingerprint, *samples.index), **self._columns(rows)
+        )
 
     def _columns(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """What a subclass holds for each sample, for these rows."""
