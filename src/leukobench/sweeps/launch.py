@@ -21,6 +21,7 @@ from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.tracking.description import describe
+from leukobench.tracking.entries import entries as read_entries
 from leukobench.tracking.folder import RunFolder, read_json, write_json
 from leukobench.tracking.store import Store, StoreRefused, SweepRun
 from leukobench.training.interruption import Interruption
@@ -83,7 +84,7 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
     try:
         store = Store(settings)
         found = store.find_sweep(name)
-        entries = store.entries(found) if found else {}
+        entries = read_entries(settings, store, found) if found else {}
     except StoreRefused:
         raise
     except StoreError as e:

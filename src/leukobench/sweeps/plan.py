@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -143,7 +143,11 @@ def make_plan(
         seen.setdefault(planned.identity, planned)
         if progress is not None:
             progress(i + 1, len(jobs))
-    done = {} if force else {i: entries[i] for i in seen if i in entries and entries[i].status == "FINISHED"}
+    done = {}
+    for planned in seen.values():
+        entry = None if force else entries.get(planned.identity)
+        if entry is not None and entry.status == "FINISHED":
+            done[planned.identity] = replace(entry, name=entry.name or run_name(planned.job))
     groups: dict[str, list[PlannedJob]] = {}
     not_merged: Counter[str] = Counter()
     apart: dict[tuple[str, str], list[PlannedJob]] = {}

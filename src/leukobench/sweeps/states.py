@@ -6,6 +6,7 @@ from typing import Any
 
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
+from leukobench.tracking.entries import entries
 from leukobench.tracking.store import Store
 
 WORDS = {"FINISHED": "done", "FAILED": "failed"}
@@ -36,10 +37,10 @@ def status(settings: Settings, name: str) -> list[dict[str, Any]]:
     sweep_run = store.find_sweep(name)
     if sweep_run is None:
         raise StoreError(f"the store {settings.store} has no sweep {name!r}; launch it: leukobench sweep {name}")
-    entries = store.entries(sweep_run)
+    known = entries(settings, store, sweep_run)
     jobs = store.read_plan(sweep_run)
     for job in jobs:
-        entry = entries.get(job["identity"])
+        entry = known.get(job["identity"])
         job["state"] = "not started" if entry is None else WORDS.get(entry.status, "unfinished")
         job["training_seconds"] = None if entry is None else entry.seconds
         job["run_id"] = None if entry is None else entry.run_id

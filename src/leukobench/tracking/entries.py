@@ -1,0 +1,53 @@
+"""What a planner asks of the store: which results of a sweep are there, in which state.
+
+Finished runs never change, so they are taken from what `leukobench.tracking.reading` keeps; the others are read anew.
+"""
+
+from __future__ import annotations
+
+from leukobench.settings import Settings
+from leukobench.tracking.reading import Results, StoredResult
+from leukobench.tracking.store import PREFIX, Entry, Store, SweepRun
+
+
+def entries(settings: Settings, store: Store, sweep: SweepRun) -> dict[str, Entry]:
+    """Every result of a sweep by identity: a finished one where there is one, else the latest.
+
+    Raises:
+        StoreError
+    """
+    results = Results(settings, [sweep.name])
+    if not _there(store, results):
+        results = Results(settings, [sweep.name], refresh=True)
+    out: dict[str, Entry] = {}
+    for run in store.search(sweep.experiment_id, f"tags.`{PREFIX}kind` = 'result' and attributes.status != 'FINISHED'"):
+        tags = run.data.tags
+        identity = tags.get(PREFIX + "identity")
+        if identity is not None and identity not in out:
+            error = tags.get(PREFIX + "error")
+            out[identity] = Entry(run.info.run_id, run.info.status, run.info.run_name or "", _seconds(tags), error)
+    for result in sorted(results.results, key=lambda r: r.start_time):
+        out[result.identity] = _entry(result)
+    return out
+
+
+def _entry(result: StoredResult) -> Entry:
+    return Entry(result.run_id, "FINISHED", "", _seconds(result.tags))
+
+
+def _seconds(tags: object) -> float | None:
+    value = tags.get(PREFIX + "seconds")  # type: ignore[attr-defined]
+    return float(value) if value else None
+
+
+def _there(store: Store, results: Results) -> bool:
+    """Whether the store still is the one that was read: a database can be replaced by another at the same address."""
+    from mlflow.exceptions import MlflowException
+
+    if not results.results:
+        return True
+    latest = max(results.results, key=lambda r: r.start_time)
+    try:
+        return bool(store.client.get_run(latest.run_id).info.lifecycle_stage == "active")
+    except MlflowException:
+        return False

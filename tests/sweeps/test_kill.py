@@ -1,0 +1,162 @@
+"""Sweeps killed at random moments: the same command goes on, ends with the same numbers and counts nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from launching import start
+from leukobench.tracking.folder import read_json
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """\
+defaults:
+  - train
+  - override data: tiny
+  - override split: kfold
+  - _self_
+sweep: killed
+batch_size: 8
+trainer: {checkpoint_every: 0}
+model: {hidden: [8]}
+hydra:
+  sweeper:
+    params:
+      model: gene_mlp
+      optimizer: adam,sgd
+      optimizer.lr: 0.01
+      epochs: 3,6,%d
+      seed: range(%d)
+"""
+
+
+@dataclass
+class Place:
+    """Where a sweep runs."""
+
+    folder: Path
+    conf: Path
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    def launch(self, *arguments: str):  # type: ignore[no-untyped-def]
+        environment = {
+            "LEUKOBENCH_OUTPUT": str(self.output),
+            "LEUKOBENCH_CONF": str(self.conf),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "OMP_NUM_THREADS": "1",
+        }
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        return start(["sweep", str(self.conf / "killed.yaml"), *arguments], environment, self.folder, self.log)
+
+    def finish(self, *arguments: str) -> float:
+        """Run to the end; returns the seconds it took."""
+        began = time.monotonic()
+        process = self.launch(*arguments)
+        process.join(300)
+        assert process.exitcode == 0, self.log.read_text()[-3000:]
+        return time.monotonic() - began
+
+    def query(self, sql: str) -> list[tuple]:  # type: ignore[type-arg]
+        with sqlite3.connect(self.output / "mlflow.db") as db:
+            return db.execute(sql).fetchall()
+
+    def runs(self) -> dict[str, str]:
+        """Status by run id."""
+        return dict(self.query("select run_uuid, status from runs where lifecycle_stage = 'active'"))
+
+    def predictions(self) -> dict[str, pd.DataFrame]:
+        paths = (self.output / "runs").glob("*/results/*/result.json")
+        return {p.parent.name: pd.read_parquet(p.parent / "predictions.parquet") for p in paths}
+
+
+@pytest.fixture(scope="module", params=["alone", "stacked"])
+def conf(request: pytest.FixtureRequest, tiny_conf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    shutil.copytree(tiny_conf / "data", folder / "data")
+    seeds = 2 if request.param == "alone" else 5
+    (folder / "killed.yaml").write_text(SWEEP % (12, seeds))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(conf: Path, database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, float]:
+    """The sweep run without interruption, and how long it took."""
+    place = Place(tmp_path_factory.mktemp("whole"), conf)
+    place.output.mkdir()
+    shutil.copy(database, place.output / "mlflow.db")
+    shutil.copy(database, place.folder / "empty.db")
+    place.finish("--dry-run")  # what is imported once must not count
+    return place, place.finish()
+
+
+def hold_whole(place: Place, twin: Place) -> None:
+    """Everything is there once, with the numbers of the uninterrupted sweep."""
+    ours, theirs = place.predictions(), twin.predictions()
+    assert ours.keys() == theirs.keys()
+    stacked = {
+        p.parent.name
+        for p in (twin.output / "runs").glob("*/results/*/result.json")
+        if (read_json(p.parents[2] / "run.json").get("stacked") or 1) > 1
+    }
+    for identity, frame in ours.items():
+        if identity in stacked:  # stacks of another size round differently
+            assert list(frame["sample"]) == list(theirs[identity]["sample"])
+            assert np.abs(frame["p_ALL"] - theirs[identity]["p_ALL"]).max() < 1e-5
+        else:
+            pd.testing.assert_frame_equal(frame, theirs[identity], check_exact=True)
+    assert set(place.runs().values()) == {"FINISHED"}
+    counts = Counter(value for (value,) in place.query("select value from tags where key = 'leukobench.identity'"))
+    assert counts == dict.fromkeys(theirs, 1), "one MLflow run a result"
+    assert len(place.runs()) == len(twin.runs())
+    values = "select key, step, count(*) from metrics group by run_uuid, key, step order by 1, 2, 3"
+    assert Counter(place.query(values)) == Counter(twin.query(values)), "each value once"
+    assert not list((place.output / "runs").glob("*/checkpoint.pt"))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(
+    whole: tuple[Place, float], tmp_path: Path, seed: int
+) -> None:
+    twin, duration = whole
+    place, draw = Place(tmp_path, twin.conf), random.Random(seed)
+    if seed % 4:  # every fourth begins without a database and may be killed while it is made
+        place.output.mkdir()
+        shutil.copy(twin.folder / "empty.db", place.output / "mlflow.db")
+    known: set[str] = set()
+    stamps: dict[Path, float] = {}
+    for _ in range(3):
+        process = place.launch()
+        process.join(draw.uniform(0, duration))
+        if process.exitcode is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        if (place.output / "mlflow.db").is_file():
+            try:
+                known |= set(place.runs())
+            except sqlite3.OperationalError:
+                pass  # killed before the tables were made
+        for path in (place.output / "runs").glob("*/results/*/result.json"):
+            stamps.setdefault(path, path.stat().st_mtime)
+    place.finish()
+    assert known <= set(place.runs()), "runs that had begun were continued"
+    assert all(path.stat().st_mtime == stamp for path, stamp in stamps.items()), "finished jobs were not run again"
+    hold_whole(place, twin)
