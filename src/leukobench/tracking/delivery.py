@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leukobench.settings import Settings
+from leukobench.tracking.description import describe
 from leukobench.tracking.folder import RunFolder, read_json
 from leukobench.tracking.store import Store, SweepRun
 
@@ -32,5 +33,6 @@ def sync(settings: Settings, name: str | None = None) -> int:
         store.deliver(sweeps[sweep], RunFolder(path.parent), order)
         delivered += 1
     for sweep_run in sweeps.values():
+        describe(store, sweep_run)
         store.close_sweep(sweep_run, {})
     return delivered

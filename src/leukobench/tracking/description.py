@@ -261,7 +261,7 @@ def sweep_note(
     constant = _same_in_all(results, keys)
     if constant:
         lines.append(f"- in all: {constant}")
-    measured = [f"{p}_{m}" for p in ("validation", "test") for m in ("balanced_accuracy", "accuracy", "auroc")]
+    measured = ["validation_balanced_accuracy", "test_balanced_accuracy", "test_accuracy", "test_auroc"]
     measured = [m for m in measured if m in table]
     best = _best_on_validation(table)
     rows_md = []
@@ -277,7 +277,9 @@ def sweep_note(
     lines.append("Mean ± standard deviation over n runs (seeds and folds), each run's metric by itself.")
     if best is not None:
         lines.append("Bold: best balanced accuracy on validation.")
-    lines.append(f"Intervals from pooled predictions: `leukobench tables {name}`.")
+    lines += [
+        f"Intervals from pooled predictions: `leukobench tables {p}`." for p in sorted(set(results["paper"])) if p
+    ]
     if shot:
         lines += ["", f"![summary]({shot})"]
     lines += ["", DISCLAIMER]
@@ -362,7 +364,7 @@ def picture(table: pd.DataFrame, name: str, simulated: bool = False) -> bytes:
     spread = f"mean ± sd, n = {n[0]}" + (f" to {n[-1]}" if len(n) > 1 else "")
     figure.suptitle(f"{name}{' (simulated data)' if simulated else ''}: {spread}", fontsize=10)
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
+    figure.savefig(out, format="png", dpi=90)
     return out.getvalue()
 
 
