@@ -34,7 +34,7 @@ def _run(arguments: list[str], environment: Mapping[str, str], folder: str, log:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.stdin = open(os.devnull)
+    sys.stdin = open(os.devnull)  # noqa: SIM115 - it stays open for as long as the process
     from leukobench.cli import cli
 
     try:

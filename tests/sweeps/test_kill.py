@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,10 +151,8 @@ def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(
             os.kill(process.pid, signal.SIGKILL)
         process.join()
         if (place.output / "mlflow.db").is_file():
-            try:
+            with suppress(sqlite3.OperationalError):  # killed before the tables were made
                 known |= set(place.runs())
-            except sqlite3.OperationalError:
-                pass  # killed before the tables were made
         for path in (place.output / "runs").glob("*/results/*/result.json"):
             stamps.setdefault(path, path.stat().st_mtime)
     place.finish()
