@@ -272,8 +272,8 @@ def test_a_launcher_runs_what_was_planned_and_its_results_are_delivered(
 
         def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> None:
             for overrides in job_overrides:
-                config = OmegaConf.from_dotlist([o.lstrip("+") for o in overrides])
-                launch.task(config)
+                planned = OmegaConf.from_dotlist([o.lstrip("+") for o in overrides])
+                launch.task(OmegaConf.merge(jobs[0].config, planned))
 
     jobs = [make_job(f"seed={s}", "sweep=trial") for s in (0, 1)]
     assert set(run_jobs(jobs, [], Launcher()).values()) == {"finished"}
