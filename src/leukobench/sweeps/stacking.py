@@ -1,7 +1,7 @@
 """Which trainings are trained stacked: decided by a rule from measurements, before anything runs.
 
 Stacking saves the fixed cost of a step (about 3 ms an epoch here) and pays with memory traffic: the weights of all
-members pass through the processor's caches at every step. `benchmarks/stacked.py` measures both sides.
+members pass through the processor's caches at every step.
 """
 
 from __future__ import annotations
