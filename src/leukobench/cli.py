@@ -407,6 +407,24 @@ def card(run: str | None, name: str | None, to: Path | None, **where: str | None
     write_card(run, name, to, where)
 
 
+@cli.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--sweep", help="All results of this sweep.")
+@settings_options
+def figures(runs: tuple[str, ...], sweep: str | None, **where: str | None) -> None:
+    """Draw the pictures of finished runs into their artifacts: confusion matrix, ROC, calibration, worst mistakes.
+
+    Long trainings draw theirs by themselves, as the key `figures` of their config says.
+
+    \b
+    leukobench figures 8f1c...
+    leukobench figures --sweep quickstart
+    """
+    from leukobench.commands_models import draw_figures
+
+    draw_figures(runs, sweep, where)
+
+
 @cli.command("export-model")
 @click.option("--run", help="Run id, or the folder of a run or result.")
 @click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")

@@ -1,4 +1,4 @@
-"""What the subcommands around trained models do: predict, register, card, explain, export."""
+"""What the subcommands around trained models do: predict, register, card, figures, explain, export."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from leukobench.commands import Where, err, out, progress
-from leukobench.errors import ConfigError
+from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.settings import Settings, resolve
 
 if TYPE_CHECKING:
+    from leukobench.tracking.locate import Located
     from leukobench.training.saved import SavedModel
 
 
@@ -225,6 +226,54 @@ def write_card(run: str | None, name: str | None, to: Path | None, where: Where)
     with atomic(to) as temporary:
         temporary.write_text(card_html(card) if to.suffix in (".html", ".htm") else card, encoding="utf-8")
     err.print(f"written to {to}")
+
+
+def draw_figures(runs: Sequence[str], sweep: str | None, where: Where) -> None:
+    """Draw results' pictures: of a run in the store into its artifacts, of a folder beside its result."""
+    import tempfile
+
+    from leukobench.report.run_figures import FOLDER, write_run_figures
+    from leukobench.tracking.locate import locate_run
+    from leukobench.tracking.reading import Results
+    from leukobench.tracking.store import Store
+
+    settings = resolve(**where)
+    if bool(runs) == (sweep is not None):
+        raise ConfigError("name runs, or --sweep NAME for all of a sweep's results")
+    if sweep is not None:
+        runs = [r.run_id for r in Results(settings, [sweep]).results]
+        if not runs:
+            raise StoreError(f"the store {settings.store} has no finished result of a sweep {sweep!r}")
+    with progress("drawing") as bar:
+        for i, run in enumerate(runs):
+            located = locate_run(run, settings)
+            if located.run_id is None:
+                write_run_figures(located.result, located.training, sample_files(located))
+                out.print(f"{located.name}: {located.result / FOLDER}")
+            else:
+                store = Store(settings)
+                with tempfile.TemporaryDirectory() as scratch:
+                    write_run_figures(located.result, located.training, sample_files(located), out=Path(scratch))
+                    with store.errors("write"):
+                        store.client.log_artifacts(located.run_id, scratch, FOLDER)
+                out.print(f"{located.name}: artifacts {FOLDER}/ of run {located.run_id}")
+            if bar is not None:
+                bar("results", i + 1, len(runs))
+
+
+def sample_files(located: Located) -> dict[str, Path]:
+    """Image files of a run's own data by sample; none for other data, and where the data are no longer there."""
+    from leukobench.training.job import Job, load_dataset
+    from leukobench.training.run import sample_files as files
+
+    config = (located.json("job.json") or {}).get("config")
+    if config is None or config["model"].get("family") != "image":
+        return {}
+    try:
+        return files(load_dataset(Job(config, {})))
+    except LeukoBenchError as e:
+        err.print(f"no contact sheet for {located.name}: {escape(str(e))}")
+        return {}
 
 
 def export_model(run: str | None, name: str | None, to: Path, where: Where) -> None:

@@ -308,3 +308,39 @@ def test_ctrl_c_twice_leaves_the_run_unfinished_not_failed(train: Train, make_jo
     from leukobench.tracking.folder import RunFolder
 
     assert RunFolder.of(job.settings.output, training.id).run()["state"] == "interrupted"
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def drawn(trained: Trained, epochs: int) -> set[str]:
+    return {p.name for p in (trained.folder.result(trained.training.identities[epochs]) / "figures").glob("*.png")}
+
+
+def test_pictures_are_drawn_where_asked_for_and_change_no_identity(train: Train, tmp_path: Path) -> None:
+    plain = train(*MLP, "evaluate_at=[2,3]", output=tmp_path / "plain")
+    assert not drawn(plain, 2), "a training of less than a second is not worth it"
+    asked = train(*MLP, "evaluate_at=[2,3]", "figures=true", output=tmp_path / "asked")
+    assert {"confusion_matrix.png", "learning_curves.png"} <= drawn(asked, 2) & drawn(asked, 3)
+    assert asked.training.identities == plain.training.identities
+    assert asked.training.id == plain.training.id
+    assert "figures" not in asked.result()["params"]
+
+
+def test_pictures_are_drawn_by_themselves_where_training_took_long(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leukobench.training.run.WORTH_DRAWING", 0.0)
+    assert drawn(train(*MLP), 3)
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_result(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no font")
+
+    monkeypatch.setattr("leukobench.report.run_figures.write_run_figures", fail)
+    left = train(*MLP, "figures=true")
+    assert left.state == "finished"
+    assert left.result()["metrics"]
+    assert "no font" in left.folder.run()["figures"]
+    assert train(*MLP, "figures=often", "seed=9").error == "figures=often: true, false or auto"

@@ -1,8 +1,8 @@
 """Pictures of one result, for browsing beside its run: drawn from its predictions and curves.
 
 Confusion matrix, ROC, precision and recall, calibration, learning curves, subjects with the most errors, and for image
-data a contact sheet of samples that were called wrong. Matplotlib is imported only when something is drawn; a sweep
-does without, because drawing takes longer than training a small model.
+data a contact sheet of samples that were called wrong. Matplotlib is imported only when something is drawn. Drawing takes
+a second or two, longer than training a small model: the config key `figures` says which runs do it by themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ FOLDER = "figures"
 
 
 def write_run_figures(
-    result: Path, training: Path | None = None, paths: Mapping[str, Path] | None = None, part: str = "test"
+    result: Path,
+    training: Path | None = None,
+    paths: Mapping[str, Path] | None = None,
+    part: str = "test",
+    out: Path | None = None,
 ) -> list[Path]:
     """Draw a result's pictures into its folder's `figures`, from where they are delivered with it.
 
@@ -41,6 +45,7 @@ def write_run_figures(
         training: Folder of `run.json` and `curves.json`; two levels up by default.
         paths: File of each sample of an image data set, for the contact sheet; none without.
         part: Part that is drawn.
+        out: Another folder to write to.
 
     Returns:
         The files written, PNG.
@@ -76,7 +81,7 @@ def write_run_figures(
                 strip = 0.2 / canvas.get_figheight()
                 engine.set(rect=(0, strip, 1, 1 - strip))  # type: ignore[call-arg]
                 canvas.text(0.995, 0.005, remark, ha="right", va="bottom", fontsize=7, color="#a05000")
-            path = result / FOLDER / f"{name}.png"
+            path = (out or result / FOLDER) / f"{name}.png"
             with atomic(path) as temporary:
                 canvas.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
             written.append(path)

@@ -70,6 +70,8 @@ def run_single(config: DictConfig) -> dict[str, str]:
     choices = {k: str(v) for k, v in hydra.runtime.choices.items() if v is not None and "/" not in str(k)}
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
+    if resolved["figures"] == "auto":
+        resolved["figures"] = True
     job = Job({str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task))
     return run_jobs(expand([job]), [], None)
 

@@ -26,7 +26,18 @@ from leukobench.training.schedules import Schedule
 
 T = TypeVar("T")
 REMOVED_KEYS = ("version", "family")
-CONTEXT_KEYS = ("settings", "planner", "sweep", "paper", "hydra", "planned", "evaluate_at", "curves_on", "save_model")
+CONTEXT_KEYS = (
+    "settings",
+    "planner",
+    "sweep",
+    "paper",
+    "hydra",
+    "planned",
+    "evaluate_at",
+    "curves_on",
+    "save_model",
+    "figures",
+)
 
 
 def build(node: Mapping[str, Any], *args: Any, **keywords: Any) -> Any:

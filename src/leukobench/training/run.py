@@ -18,7 +18,7 @@ from filelock import FileLock
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
-from leukobench.data.base import ExpressionDataset, ImageDataset
+from leukobench.data.base import Dataset, ExpressionDataset, ImageDataset
 from leukobench.data.preprocess import ExpressionPreprocess, FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
 from leukobench.tracking.environment import environment
@@ -42,6 +42,8 @@ from leukobench.training.randomness import seed_of
 from leukobench.training.saved import model_input, trained_weights
 
 State = Literal["finished", "failed", "interrupted"]
+WORTH_DRAWING = 20.0
+"""Seconds of training a result from which `figures=auto` draws its pictures, which takes a second or two."""
 
 
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
@@ -185,7 +187,24 @@ class Work:
         if state == "finished":
             (self.folder.path / "traceback.txt").unlink(missing_ok=True)
             self.folder.checkpoint.unlink(missing_ok=True)
+            self.draw()
         return state
+
+    def draw(self) -> None:
+        """Draw the pictures of each result, where the config asks for them; a failure to is written down, no more."""
+        wanted = self.job.config.get("figures", False)
+        if wanted == "auto":
+            wanted = float(self.folder.run()["seconds"]) >= WORTH_DRAWING * len(self.training.identities)
+        if not wanted:
+            return
+        try:
+            from leukobench.report.run_figures import write_run_figures
+
+            paths = sample_files(self.prepared.dataset)
+            for identity in self.training.identities.values():
+                write_run_figures(self.folder.result(identity), paths=paths)
+        except Exception as e:
+            self.folder.update(figures=f"not drawn: {type(e).__name__}: {e}"[:500])
 
     def fail(self, e: Exception, share: float = 1.0) -> State:
         """Write down a failure with its traceback."""
@@ -352,6 +371,8 @@ def assemble(job: Job, prepared: Prepared) -> Assembled:
     )
     if recipe.epochs < 1:
         raise ConfigError(f"epochs={recipe.epochs}: at least one epoch is needed")
+    if config.get("figures", False) not in (True, False, "auto"):
+        raise ConfigError(f"figures={config['figures']}: true, false or auto")
     if recipe.patience is not None and recipe.patience < 1:
         raise ConfigError(f"patience={recipe.patience}: early stopping waits for one epoch or more; null trains all")
     loss = build(config["loss"], counts)
@@ -362,6 +383,11 @@ def build_network(job: Job, input_shape: tuple[int, ...], num_classes: int) -> n
     """The network, its initialisation a function of the seed alone."""
     torch.manual_seed(seed_of(int(job.config["seed"]), "initialisation"))
     return build(job.config["model"], input_shape, num_classes)
+
+
+def sample_files(dataset: Dataset) -> dict[str, Path]:
+    """File of each sample of an image data set; none of another."""
+    return dict(zip(dataset.ids, dataset.paths)) if isinstance(dataset, ImageDataset) else {}
 
 
 def data_facts(prepared: Prepared) -> dict[str, Any]:
