@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -265,7 +265,7 @@ class FixedFeed:
         self.batch = batch
         self.input_shape = tuple(batch.shape[1:])
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, batches: Sequence[Tensor] = ()) -> None:
         """Nothing to draw."""
 
     def to(self, device: torch.device) -> None:

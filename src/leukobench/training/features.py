@@ -1,12 +1,16 @@
 """The feature store: what a frozen backbone makes of each image, computed once and memory-mapped.
 
-Keyed by the images' content, the backbone with its weights, the normalisation and the precision; heads of any sweep
-then train from it.
+Keyed by the images' content, the backbone with its weights, the normalisation and the arithmetic; heads of any sweep
+then train from it. Backbones that read the same images are computed in one pass over them.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,60 +21,115 @@ from torch import Tensor, nn
 from leukobench.data.base import Dataset, digest
 from leukobench.models.weights import weights_digest
 from leukobench.tracking.folder import atomic, read_json, write_json
-from leukobench.training.feed import Feed, ImageFeed
+from leukobench.training.feed import ImageFeed
 from leukobench.training.job import Job
 from leukobench.training.module import quiet_trainer
 
-FORMAT = 1
+FORMAT = 2
+ARITHMETIC = ("precision", "tf32", "channels_last")
+"""Keys of the trainer that features depend on."""
+
+Progress = Callable[[str, int, int], None]
 
 
-def feature_key(job: Job, dataset: Dataset, network: nn.Module, feed: Feed) -> str:
-    """Digest of everything the features depend on."""
-    assert isinstance(feed, ImageFeed)
-    normalise: Any = feed.normalise
-    return digest(
-        str(FORMAT),
-        weights_digest(network),
-        json.dumps([feed.input_shape, normalise.scale.flatten().tolist(), normalise.shift.flatten().tolist()]),
-        str(job.config["trainer"].get("precision")),
-        *dataset.samples["content"],
-    )
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network, the images that it reads, and the folder of what it makes of them."""
+
+    job: Job
+    network: nn.Module
+    feed: ImageFeed
+    folder: Path
+
+    @classmethod
+    def of(cls, job: Job, dataset: Dataset, network: nn.Module, feed: ImageFeed) -> Backbone:
+        normalise: Any = feed.normalise
+        key = digest(
+            str(FORMAT),
+            weights_digest(network),
+            json.dumps([feed.input_shape, normalise.scale.flatten().tolist(), normalise.shift.flatten().tolist()]),
+            json.dumps([job.config["trainer"].get(k) for k in ARITHMETIC]),
+            *dataset.samples["content"],
+        )
+        return cls(job, network, feed, job.settings.output / "features" / key)
+
+    @property
+    def there(self) -> bool:
+        return read_json(self.folder / "features.json") is not None
+
+    def lock(self) -> FileLock:
+        """Held while the features are computed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(str(self.folder) + ".lock")
+
+    @contextmanager
+    def writing(self, n: int) -> Iterator[Callable[[np.ndarray], None]]:
+        """Take the features of `n` images batch by batch; the store is there when all have been written.
+
+        Written, not mapped: on a full disk a write fails, a mapped page kills the process.
+        """
+        shape: list[int] = []
+        with atomic(self.folder / "features.npy") as temporary, open(temporary, "wb") as f:
+
+            def write(features: np.ndarray) -> None:
+                if not shape:
+                    shape.extend((n, features.shape[1]))
+                    header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
+                    np.lib.format.write_array_header_1_0(f, header)
+                f.write(features.astype("<f4", copy=False).tobytes())
+
+            yield write
+        facts = {"model": self.job.choices.get("model"), "data": self.job.choices.get("data"), "shape": shape}
+        write_json(self.folder / "features.json", facts)
 
 
-def shared_features(job: Job, dataset: Dataset, network: nn.Module, feed: Feed) -> np.ndarray:
+def shared_features(
+    job: Job, dataset: Dataset, network: nn.Module, feed: ImageFeed, progress: Progress | None = None
+) -> np.ndarray:
     """Features of all rows, float32, shape (n, d), read-only; computed by the first that asks, also across processes."""
-    key = feature_key(job, dataset, network, feed)
-    folder = job.settings.output / "features" / key
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(folder) + ".lock"):
-        facts = read_json(folder / "features.json")
-        if facts is None:
-            features = _compute(job, network, feed, len(dataset))
-            with atomic(folder / "features.npy") as temporary, open(temporary, "wb") as f:
-                np.save(f, features)
-            write_json(
-                folder / "features.json",
-                {
-                    "model": job.choices.get("model"),
-                    "data": job.choices.get("data"),
-                    "shape": list(features.shape),
-                },
-            )
-        return np.load(folder / "features.npy", mmap_mode="c")
+    backbone = Backbone.of(job, dataset, network, feed)
+    with backbone.lock():
+        if not backbone.there:
+            compute([backbone], progress)
+        return np.load(backbone.folder / "features.npy", mmap_mode="c")
 
 
-def _compute(job: Job, network: nn.Module, feed: Feed, n: int) -> np.ndarray:
-    node = job.config["trainer"]
+def compute_together(backbones: Sequence[Backbone], progress: Progress | None = None) -> None:
+    """Compute what is missing of several backbones that read the same images, in one pass over these."""
+    ordered = sorted({b.folder: b for b in backbones}.values(), key=lambda b: b.folder)  # two launches never deadlock
+    with ExitStack() as locks:
+        for backbone in ordered:
+            locks.enter_context(backbone.lock())
+        missing = [b for b in ordered if not b.there]
+        if missing:
+            compute(missing, progress)
+
+
+def compute(backbones: Sequence[Backbone], progress: Progress | None = None) -> None:
+    """Push each image through each backbone once, in inference mode, and write what comes out."""
+    node, feed = backbones[0].job.config["trainer"], backbones[0].feed
+    torch.set_float32_matmul_precision("high" if node.get("tf32") else "highest")
     trainer = quiet_trainer(accelerator=node.get("accelerator", "auto"), precision=node.get("precision", "32-true"))
-    device = trainer.strategy.root_device
+    device, layout = trainer.strategy.root_device, torch.contiguous_format
+    if node.get("channels_last"):
+        layout = torch.channels_last
     feed.to(device)
-    was_training = network.training
-    network = network.to(device).eval()
-    frozen_features: Any = network.frozen_features
-    batch = int(node.get("inference_batch", 256)) if device.type == "cuda" else 32
-    out: list[Tensor] = []
-    with torch.inference_mode(), trainer.precision_plugin.forward_context():
-        for rows in torch.arange(n).split(batch):
-            out.append(frozen_features(feed.plain_batch(rows)).float().cpu())
-    network.to("cpu").train(was_training)  # the head is trained next
-    return torch.cat(out).numpy()
+    n = len(feed.images)
+    batches = list(torch.arange(n).split(int(node.get("inference_batch", 256)) if device.type == "cuda" else 32))
+    feed.expect(batches)
+    training = [b.network.training for b in backbones]
+    with ExitStack() as files, torch.inference_mode(), trainer.precision_plugin.forward_context():
+        write = [files.enter_context(b.writing(n)) for b in backbones]
+        networks: list[Any] = [
+            b.network.to(device=device, memory_format=layout).eval()  # type: ignore[call-overload]
+            for b in backbones
+        ]
+        for rows in batches:
+            images = feed.gather(rows)
+            for backbone, network, keep in zip(backbones, networks, write, strict=True):
+                made: Tensor = network.frozen_features(backbone.feed.normalise(images))
+                keep(made.float().cpu().numpy())
+            if progress is not None:
+                progress("features", int(rows[-1]) + 1, n)
+    for backbone, was_training in zip(backbones, training, strict=True):  # their heads are trained next
+        backbone.network.to(device="cpu", memory_format=torch.contiguous_format).train(was_training)  # type: ignore[call-overload]

@@ -98,6 +98,7 @@ class Blocks:
         order = module.order(module.progress.epoch)
         size = module.recipe.batch_size or len(order)
         batches = list(order.split(size))
+        module.feed.start_epoch(module.progress.epoch, batches)
         for i in range(0, len(batches), STEPS_PER_BLOCK):
             yield batches[i : i + STEPS_PER_BLOCK]
 
@@ -194,7 +195,6 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.clock.start(self.y.device)
-        self.feed.start_epoch(self.progress.epoch)
         self._running = []
 
     def training_step(self, block: list[Tensor], block_index: int) -> None:
