@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from leukobench.training.ahead import features_ahead
+from leukobench.training.job import Job
 from trained import Trained
 
+WAYS = ("alone", "together")
 Train = Callable[..., Trained]
 
 
@@ -31,9 +34,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def head(train: Train, images: Path) -> Train:
-    """Trains the head of a randomly initialised ResNet-18, with dropout."""
-    overrides = (
+def overrides(images: Path) -> tuple[str, ...]:
+    """The head of a randomly initialised ResNet-18, with dropout."""
+    return (
         "data=image_folder",
         f"data.root={images}",
         "preprocess=image",
@@ -45,7 +48,17 @@ def head(train: Train, images: Path) -> Train:
         "batch_size=8",
         "epochs=2",
     )
+
+
+@pytest.fixture
+def head(train: Train, overrides: tuple[str, ...]) -> Train:
     return lambda *more, **options: train(*overrides, *more, **options)
+
+
+@pytest.fixture
+def head_jobs(make_job: Callable[..., Job], overrides: tuple[str, ...]) -> Callable[..., list[Job]]:
+    """Jobs that have not run, one for each group of further overrides."""
+    return lambda output, *groups: [make_job(*overrides, *more, f"settings.output={output}") for more in groups]
 
 
 def test_stored_features_give_the_numbers_of_computing_them_at_every_step(head: Train, tmp_path: Path) -> None:
@@ -73,3 +86,40 @@ def test_a_result_keeps_the_same_weights_with_and_without_stored_features(head: 
         names.append(set(load_file(done.folder.result(done.training.identities[2]) / "model.safetensors")))
     assert names[0] == names[1]
     assert names[0]
+
+
+def test_backbones_of_one_pass_over_the_images_give_what_each_gives_alone(
+    head: Train, head_jobs: Callable[..., list[Job]], tmp_path: Path
+) -> None:
+    other = ("model=timm", "model.name=resnet10t", "model.pretrained=false", "model.hidden=8")
+    alone = [head(*more, output=tmp_path / "alone") for more in ((), other)]
+    jobs = head_jobs(tmp_path / "together", (), other)
+    said: list[tuple[int, int]] = []
+    assert features_ahead(jobs, lambda _, done, n: said.append((done, n))) == 2
+    assert said[-1] == (20, 20)
+    assert features_ahead(jobs) == 0, "nothing is left to compute"
+    stores = [sorted(p.relative_to(tmp_path / d) for p in (tmp_path / d).rglob("features.npy")) for d in WAYS]
+    assert len(stores[0]) == 2
+    assert stores[0] == stores[1]
+    for name in stores[0]:
+        one, two = (np.load(tmp_path / way / name) for way in WAYS)
+        np.testing.assert_array_equal(one, two)
+    together = [head(*more, output=tmp_path / "together") for more in ((), other)]
+    assert [t.curves for t in together] == [a.curves for a in alone]
+
+
+def test_one_backbone_is_left_to_the_training_that_asks_for_it(
+    head_jobs: Callable[..., list[Job]], tmp_path: Path
+) -> None:
+    jobs = head_jobs(tmp_path, ("model.hidden=4",), ("model.dropout=0.1",))
+    assert features_ahead(jobs) == 0
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_backbone_that_cannot_be_built_is_left_to_its_own_training(
+    head_jobs: Callable[..., list[Job]], tmp_path: Path
+) -> None:
+    weights = f"model.weights={tmp_path / 'absent.safetensors'}"
+    good = [("model=timm", f"model.name={n}", "model.pretrained=false") for n in ("resnet10t", "resnet14t")]
+    bad = ("model=timm", "model.name=resnet26", "model.pretrained=true", weights)
+    assert features_ahead(head_jobs(tmp_path, *good, bad)) == 2

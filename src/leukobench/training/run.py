@@ -23,7 +23,7 @@ from leukobench.data.preprocess import ExpressionPreprocess, FittedExpression, I
 from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
 from leukobench.tracking.environment import environment
 from leukobench.tracking.folder import RunFolder, atomic, write_json
-from leukobench.training.feed import ArrayFeed, Feed
+from leukobench.training.feed import ArrayFeed, Feed, ImageFeed
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import (
     Job,
@@ -349,9 +349,10 @@ def assemble(job: Job, prepared: Prepared) -> Assembled:
         feed, fitted = image_feed(job, dataset, preprocess, network)
     counts = torch.bincount(torch.as_tensor(y[rows["train"]]), minlength=num_classes)
     trained: nn.Module = network
-    if getattr(network, "frozen", False) and not feed.augmented and job.config["planner"].get("features", True):
+    if takes_features(job, network, feed):
         from leukobench.training.features import shared_features
 
+        assert isinstance(feed, ImageFeed)
         feed = ArrayFeed(shared_features(job, dataset, network, feed))
         assert isinstance(network.head, nn.Module)
         trained = network.head
@@ -383,6 +384,12 @@ def build_network(job: Job, input_shape: tuple[int, ...], num_classes: int) -> n
     """The network, its initialisation a function of the seed alone."""
     torch.manual_seed(seed_of(int(job.config["seed"]), "initialisation"))
     return build(job.config["model"], input_shape, num_classes)
+
+
+def takes_features(job: Job, network: nn.Module, feed: Feed) -> bool:
+    """Whether only a head is trained, on what its frozen backbone makes of each image once."""
+    frozen = bool(getattr(network, "frozen", False))
+    return frozen and not feed.augmented and bool(job.config["planner"].get("features", True))
 
 
 def sample_files(dataset: Dataset) -> dict[str, Path]:

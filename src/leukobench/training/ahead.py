@@ -1,0 +1,65 @@
+"""What a sweep computes before its first training: frozen backbones that read the same images, in one pass over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import torch
+
+from leukobench.data.base import ImageDataset
+from leukobench.data.preprocess import ImagePreprocess
+from leukobench.errors import LeukoBenchError
+from leukobench.training.features import ARITHMETIC, Backbone, Progress, compute_together
+from leukobench.training.images import image_feed
+from leukobench.training.job import Job, build_preprocess, prepare
+from leukobench.training.run import build_network, takes_features
+
+
+def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int:
+    """Compute the features that these jobs will ask for, where more than one backbone reads the same images.
+
+    A single backbone is left to the first training that asks for it. So is what fails here: the training fails by
+    itself then, with its traceback, and the others go on.
+
+    Returns:
+        How many backbones were pushed through together with others.
+    """
+    distinct: dict[str, Job] = {}
+    for job in jobs:
+        if job.config["model"].get("finetune") == "head":
+            nodes = {k: job.config[k] for k in ("model", "data", "preprocess", "augment")}
+            arithmetic = [job.config["trainer"].get(k) for k in ("accelerator", *ARITHMETIC)]
+            distinct.setdefault(json.dumps([nodes, arithmetic], sort_keys=True, default=str), job)
+    alike: dict[str, list[Job]] = {}
+    for job in distinct.values():
+        arithmetic = [job.config["trainer"].get(k) for k in ("accelerator", *ARITHMETIC)]
+        images = [job.config["data"], job.config["preprocess"].get("size"), arithmetic]
+        alike.setdefault(json.dumps(images, sort_keys=True, default=str), []).append(job)
+    together = 0
+    for group in alike.values():
+        if len(group) > 1:
+            backbones = [b for b in map(_backbone, group) if b is not None]
+            missing = {b.folder: b for b in backbones if not b.there}
+            if len(missing) > 1:
+                torch.set_num_threads(int(group[0].config["trainer"].get("threads") or 1))
+                try:
+                    compute_together(list(missing.values()), progress)
+                except torch.cuda.OutOfMemoryError:
+                    continue  # one by one they may fit
+                together += len(missing)
+    return together
+
+
+def _backbone(job: Job) -> Backbone | None:
+    """The job's frozen backbone; None where it has none, or where it cannot be built."""
+    try:
+        prepared = prepare(job)
+        preprocess = build_preprocess(job, prepared.dataset.family)
+        if not isinstance(prepared.dataset, ImageDataset) or not isinstance(preprocess, ImagePreprocess):
+            return None
+        network = build_network(job, (3, preprocess.size, preprocess.size), len(prepared.dataset.classes))
+        feed, _ = image_feed(job, prepared.dataset, preprocess, network)
+    except LeukoBenchError:
+        return None
+    return Backbone.of(job, prepared.dataset, network, feed) if takes_features(job, network, feed) else None
