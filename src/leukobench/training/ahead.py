@@ -39,7 +39,7 @@ def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int
     together = 0
     for group in alike.values():
         if len(group) > 1:
-            backbones = [b for b in map(_backbone, group) if b is not None]
+            backbones = [b for job in group if (b := _backbone(job, progress)) is not None]
             missing = {b.folder: b for b in backbones if not b.there}
             if len(missing) > 1:
                 torch.set_num_threads(int(group[0].config["trainer"].get("threads") or 1))
@@ -51,7 +51,7 @@ def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int
     return together
 
 
-def _backbone(job: Job) -> Backbone | None:
+def _backbone(job: Job, progress: Progress | None) -> Backbone | None:
     """The job's frozen backbone; None where it has none, or where it cannot be built."""
     try:
         prepared = prepare(job)
@@ -59,7 +59,7 @@ def _backbone(job: Job) -> Backbone | None:
         if not isinstance(prepared.dataset, ImageDataset) or not isinstance(preprocess, ImagePreprocess):
             return None
         network = build_network(job, (3, preprocess.size, preprocess.size), len(prepared.dataset.classes))
-        feed, _ = image_feed(job, prepared.dataset, preprocess, network)
+        feed, _ = image_feed(job, prepared.dataset, preprocess, network, progress)
     except LeukoBenchError:
         return None
     return Backbone.of(job, prepared.dataset, network, feed) if takes_features(job, network, feed) else None

@@ -28,7 +28,11 @@ def image_store(job: Job, dataset: ImageDataset, size: int, progress: Progress |
 
 
 def image_feed(
-    job: Job, dataset: ImageDataset, preprocess: ImagePreprocess, network: nn.Module
+    job: Job,
+    dataset: ImageDataset,
+    preprocess: ImagePreprocess,
+    network: nn.Module,
+    progress: Progress | None = None,
 ) -> tuple[ImageFeed, ImagePreprocess]:
     """The feed, and the preprocessing with its normalisation resolved.
 
@@ -36,7 +40,7 @@ def image_feed(
         ConfigError: The normalisation asked for is not the one that the pretrained weights were trained with.
     """
     resolved = ImagePreprocess(preprocess.size, resolve_normalisation(preprocess.normalise, network))  # type: ignore[arg-type]
-    store = image_store(job, dataset, preprocess.size)
+    store = image_store(job, dataset, preprocess.size, progress)
     augment: Any = build(job.config["augment"])
     if not isinstance(augment, Augment):
         raise ConfigError(f"augment={job.choices.get('augment')} does not name an augmentation")

@@ -136,6 +136,7 @@ class Classifier(pl.LightningModule):
         self.clock = Clock()
         self.restored_optimizer: dict[str, Any] | None = None
         self.best_weights: dict[str, Tensor] | None = None
+        self.on_block: Callable[[str, int, int], None] | None = None
         self._running: list[Tensor] = []
         n = len(self.parts["train"])
         self.steps_per_epoch = math.ceil(n / (recipe.batch_size or n))
@@ -237,6 +238,9 @@ class Classifier(pl.LightningModule):
             optimizer.step(closure)
             self._running.append(counted[0])
             progress.step += 1
+        if self.on_block is not None and self.steps_per_epoch > STEPS_PER_BLOCK:
+            done = min((block_index + 1) * STEPS_PER_BLOCK, self.steps_per_epoch)
+            self.on_block(f"epoch {progress.epoch + 1}, steps", done, self.steps_per_epoch)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         self._clip()  # after a gradient scaler has scaled back

@@ -48,6 +48,8 @@ WORTH_DRAWING = 20.0
 
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 """Called after each epoch with epoch, total and that epoch's curve values."""
+OnStage = Callable[[str, int, int], None]
+"""Called within long stages (decoding, features, an epoch) with the stage's name, what is done of it and its total."""
 
 
 def run_training(
@@ -55,13 +57,14 @@ def run_training(
     *,
     on_epoch: OnEpoch | None = None,
     interruption: Interruption | None = None,
+    on_stage: OnStage | None = None,
 ) -> State:
     """Train, or go on from the folder's checkpoint, until every result asked for stands in the run folder.
 
     A failure is written to the folder (`traceback.txt`, state `failed`) and reported by the return value; only an
     interrupt by the user and errors of LeukoBench itself in writing the folder are raised.
     """
-    work = Work(training)
+    work = Work(training, on_stage)
     with work.lock():
         if not work.begin():
             return "finished"
@@ -82,8 +85,8 @@ def attempt(work: Work, on_epoch: OnEpoch | None, interruption: Interruption, sh
 class Work:
     """One training at work: what its folder misses, its classifier, and how results and its end are written there."""
 
-    def __init__(self, training: Training) -> None:
-        self.training, self.job = training, training.job
+    def __init__(self, training: Training, on_stage: OnStage | None = None) -> None:
+        self.training, self.job, self.on_stage = training, training.job, on_stage
         self.folder = RunFolder.of(self.job.settings.output, training.id)
         self.wanted: set[int] = set()
 
@@ -123,8 +126,9 @@ class Work:
         prepared.split.write(folder.path / "split.json")
         data = data_facts(prepared)
         folder.update(data=data, leaks=list(job.protocol.leaks))
-        self.fitted = fitted = assemble(job, prepared)
+        self.fitted = fitted = assemble(job, prepared, self.on_stage)
         self.classifier = classifier = fitted.classifier
+        classifier.on_block = self.on_stage
         if job.config.get("save_model"):
             reads = model_input(job, prepared, fitted.preprocess, fitted.network, data)
             reads.save(folder.path / "preprocess.safetensors")
@@ -307,7 +311,7 @@ class Assembled:
     artifacts: dict[str, Any]
 
 
-def assemble(job: Job, prepared: Prepared) -> Assembled:
+def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> Assembled:
     """Fit the preprocessing, build network, loss and feed."""
     dataset, protocol = prepared.dataset, job.protocol
     seed = int(job.config["seed"])
@@ -346,14 +350,14 @@ def assemble(job: Job, prepared: Prepared) -> Assembled:
 
         size = preprocess.size
         network = build_network(job, (3, size, size), num_classes)
-        feed, fitted = image_feed(job, dataset, preprocess, network)
+        feed, fitted = image_feed(job, dataset, preprocess, network, on_stage)
     counts = torch.bincount(torch.as_tensor(y[rows["train"]]), minlength=num_classes)
     trained: nn.Module = network
     if takes_features(job, network, feed):
         from leukobench.training.features import shared_features
 
         assert isinstance(feed, ImageFeed)
-        feed = ArrayFeed(shared_features(job, dataset, network, feed))
+        feed = ArrayFeed(shared_features(job, dataset, network, feed, on_stage))
         assert isinstance(network.head, nn.Module)
         trained = network.head
     config = job.config
