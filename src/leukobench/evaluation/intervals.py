@@ -165,7 +165,7 @@ class Repeats:
         proportion = is_proportion(metric)
         if proportion and len(self.seeds) == 1 and not self.has_subjects and self.samples == len(self.predicted[0]):
             return (*self._clopper_pearson(metric), "clopper-pearson")
-        draws = self._count_draws(metric) if metric.of_counts else self._probability_draws(metric)
+        draws = weighted(self.resampled(metric), self._seed_draws)
         draws = draws[np.isfinite(draws)]
         if len(draws) < PROBABILITY_RESAMPLES // 4:
             return None, None, "none"
@@ -223,31 +223,43 @@ class Repeats:
         draws = rng.multinomial(n, sizes / n, size=RESAMPLES).astype(np.float64)
         return (draws @ patterns).reshape(RESAMPLES, seeds, k, k)
 
-    def _count_draws(self, metric: Metric) -> np.ndarray:
+    def resampled(self, metric: Metric) -> np.ndarray:
+        """The metric of each seed on resampled test sets, the same ones for all seeds, shape (resamples, seeds).
+
+        NaN where a resample lacks a class that the metric needs.
+        """
+        return self._count_values(metric) if metric.of_counts else self._probability_values(metric)
+
+    def _count_values(self, metric: Metric) -> np.ndarray:
         confusions = self._resampled_confusions(metric)
         values = np.array(count_metric(confusions, metric, self.classes))
         if metric.name not in ("accuracy", "error_rate"):
             needed = np.sum([p.confusion().sum(axis=1) for p in self.predicted], axis=0) > 0
             support = confusions.sum(axis=(1, 3))
             values[(support[:, needed] == 0).any(axis=1)] = np.nan
-        return (values * self._seed_draws).sum(axis=1)
+        return values
 
-    def _probability_draws(self, metric: Metric) -> np.ndarray:
+    def _probability_values(self, metric: Metric) -> np.ndarray:
         rng = np.random.default_rng([SEED, 3])
         n = max(int(u.max()) for u in self._units if len(u)) + 1
         by_pairs = metric.name == "auroc" and n <= MOST_PAIRED_UNITS
         resamples = RESAMPLES if by_pairs and n <= FEW_UNITS else PROBABILITY_RESAMPLES
-        share = self._seed_draws[:resamples]
         weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-        values = np.full(share.shape, np.nan)
+        values = np.full((resamples, len(self.seeds)), np.nan)
         for s, (predicted, units) in enumerate(zip(self.predicted, self._units)):
             if by_pairs:
                 values[:, s] = _auroc_of_resamples(predicted, units, weights, metric)
                 continue
             w = weights[:, units]
-            for b in np.flatnonzero(share[:, s]):
+            for b in range(resamples):
                 values[b, s] = score(predicted.take(np.repeat(np.arange(len(units)), w[b])), metric)
-        return np.where(share > 0, values * share, 0.0).sum(axis=1)
+        return values
+
+
+def weighted(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Means over the seeds as drawn: `values` (resamples, seeds) by how often each was drawn, NaN of undrawn ones aside."""
+    share = share[: len(values)]
+    return np.where(share > 0, values * share, 0.0).sum(axis=1)
 
 
 def is_proportion(metric: Metric) -> bool:
