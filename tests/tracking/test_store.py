@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from launching import start
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
@@ -374,6 +375,22 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database, whatever its name says" * 100)
     with pytest.raises(StoreError, match="cannot open the MLflow store sqlite"):
         Store(settings(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}"))
+
+
+@pytest.mark.slow
+def test_processes_that_are_killed_while_they_make_a_database_leave_none_or_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    arguments = ["status", "nothing", "--store", f"sqlite:///{path}", "--output", str(tmp_path / "out")]
+    for delay in (0.2, 0.5, 0.8, 1.2):
+        process = start(arguments, {}, tmp_path, tmp_path / "log")
+        process.join(delay)
+        process.kill()
+        process.join()
+    several = [start(arguments, {}, tmp_path, tmp_path / "log") for _ in range(3)]
+    for process in several:
+        process.join(60)
+    assert (tmp_path / "log").read_text().count("has no sweep 'nothing'") >= 3, "each could open it"
+    assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".new")] == []
 
 
 def test_a_store_that_fails_while_it_is_written_to_costs_no_result(

@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
@@ -98,6 +102,8 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.exists() and not os.access(path, os.W_OK):
                     raise StoreError(f"the MLflow store {self.uri} is not writable: change the file's permissions")
+                if not path.exists():
+                    create_database(path)
             elif "://" not in self.uri or self.uri.startswith("file:"):
                 raise StoreRefused(
                     f"MLFLOW_TRACKING_URI={self.uri}: MLflow keeps runs no longer in plain files; use an SQLite file "
@@ -496,6 +502,25 @@ class _Target:
             int(tags.get(PREFIX + "epochs", 0)),
             PREFIX + "error" in tags,
         )
+
+
+def create_database(path: Path) -> None:
+    """Make an SQLite store whole or not at all, whoever else is at it: MLflow cannot open one that it half made."""
+    from mlflow import MlflowClient
+
+    with FileLock(str(path.with_name(f".{path.name}.lock"))):
+        if path.exists():
+            return
+        folder = path.with_name(f".{path.name}.new")
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed here
+        folder.mkdir()
+        try:
+            MlflowClient(tracking_uri=f"sqlite:///{folder / 'made.db'}").search_experiments(max_results=1)
+            with closing(sqlite3.connect(folder / "made.db")) as made:
+                made.execute("VACUUM INTO ?", [str(folder / "whole.db")])  # a file that no connection is open to
+            os.replace(folder / "whole.db", path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _milliseconds(moment: str | None) -> int:
