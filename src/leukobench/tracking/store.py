@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from filelock import FileLock
 
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
+from leukobench.tracking.claims import Claims
 from leukobench.tracking.description import NOTE, run_note
 from leukobench.tracking.folder import SYSTEM_METRICS, RunFolder, read_json, write_json
 from leukobench.tracking.inputs import dataset_input
@@ -114,6 +116,11 @@ class Store:
             self.client: MlflowClient = MlflowClient(tracking_uri=self.uri)
             self.client.search_experiments(max_results=1)
 
+    @cached_property
+    def claims(self) -> Claims:
+        """What this process holds, so that no other launch is at it."""
+        return Claims(self)
+
     @contextmanager
     def errors(self, verb: str) -> Iterator[None]:
         try:
@@ -158,24 +165,23 @@ class Store:
 
     def open_sweep(self, name: str, description: str = "") -> SweepRun:
         """The sweep's experiment and parent run, created at the first call."""
+        found = self.find_sweep(name)
+        if found is None:
+            with self.claims.holding(f"sweep {name}"):
+                found = self.find_sweep(name) or self._create_sweep(name, description)
+        with self.errors("write"):
+            self.client.update_run(found.run_id, status="RUNNING")
+        return found
+
+    def _create_sweep(self, name: str, description: str) -> SweepRun:
         experiment_id = self.experiment(name)
         assert experiment_id is not None
+        tags = {PREFIX + "kind": "sweep", PREFIX + "sweep": name, "mlflow.runName": f"sweep {name}"}
+        if description:
+            tags["mlflow.note.content"] = description
         with self.errors("write"):
-            found = self.client.search_runs(
-                [experiment_id],
-                f"tags.`{PREFIX}kind` = 'sweep'",
-                max_results=10,
-                order_by=["attributes.start_time ASC"],
-            )
-            if found:
-                run_id = found[0].info.run_id
-                self.client.update_run(run_id, status="RUNNING")
-            else:
-                tags = {PREFIX + "kind": "sweep", PREFIX + "sweep": name, "mlflow.runName": f"sweep {name}"}
-                if description:
-                    tags["mlflow.note.content"] = description
-                run_id = self.client.create_run(experiment_id, tags=tags, run_name=f"sweep {name}").info.run_id
-        return SweepRun(name, experiment_id, run_id)
+            run = self.client.create_run(experiment_id, tags=tags, run_name=f"sweep {name}")
+        return SweepRun(name, experiment_id, run.info.run_id)
 
     def find_sweep(self, name: str) -> SweepRun | None:
         """The sweep's parent run, if the store has one."""
@@ -202,12 +208,13 @@ class Store:
 
     def write_plan(self, sweep: SweepRun, jobs: Iterable[Mapping[str, Any]]) -> None:
         """Add jobs to the plan that is kept with the parent run; a job planned before is replaced."""
-        merged = {job["identity"]: dict(job) for job in self.read_plan(sweep)}
-        merged |= {job["identity"]: dict(job) for job in jobs}
-        with self.errors("write"), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / PLAN
-            path.write_text(json.dumps(list(merged.values())), encoding="utf-8")
-            self.client.log_artifact(sweep.run_id, str(path))
+        with self.claims.holding(f"plan {sweep.run_id}"):
+            merged = {job["identity"]: dict(job) for job in self.read_plan(sweep)}
+            merged |= {job["identity"]: dict(job) for job in jobs}
+            with self.errors("write"), tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / PLAN
+                path.write_text(json.dumps(list(merged.values())), encoding="utf-8")
+                self.client.log_artifact(sweep.run_id, str(path))
 
     def _read_json_artifact(self, run_id: str, name: str, default: Any) -> Any:
         with self.errors("read"):
@@ -259,6 +266,16 @@ class Store:
             token = page.token
             if not token:
                 return
+
+    def finished(self, sweep: SweepRun, training: str) -> dict[str, str]:
+        """Run ids of a training's finished results by identity."""
+        condition = (
+            f"tags.`{PREFIX}training` = {escape(training)} and tags.`{PREFIX}kind` = 'result' "
+            "and attributes.status = 'FINISHED'"
+        )
+        return {
+            run.data.tags[PREFIX + "identity"]: run.info.run_id for run in self.search(sweep.experiment_id, condition)
+        }
 
     # --- delivery -------------------------------------------------------------------------------------------------
 
