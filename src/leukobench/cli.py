@@ -295,6 +295,37 @@ def sync(name: str | None, **where: str | None) -> None:
     sync_folders(name, where)
 
 
+@cli.command("export")
+@click.argument("sweep")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@settings_options
+def export_sweep(sweep: str, file: Path, **where: str | None) -> None:
+    """Write a sweep's finished runs, with their artifacts, to one file, to be imported into another store.
+
+    \b
+    leukobench export quickstart quickstart.zip
+    leukobench export fata fata.zip --store http://server:5000
+    """
+    from leukobench import commands_store
+
+    commands_store.export_sweep(sweep, file, where)
+
+
+@cli.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@settings_options
+def import_sweep(file: Path, **where: str | None) -> None:
+    """Bring an exported sweep into the store. Results that it has stay as they are; importing twice adds nothing.
+
+    \b
+    leukobench import quickstart.zip
+    leukobench import fata.zip --store http://server:5000
+    """
+    from leukobench import commands_store
+
+    commands_store.import_sweep(file, where)
+
+
 @cli.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--run", help="Run id, or the folder of a run or result.")

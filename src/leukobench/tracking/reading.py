@@ -31,6 +31,10 @@ FORMAT = 1
 MARGIN = 600_000
 """Milliseconds before the latest end seen from which runs are asked for again: clocks differ, deliveries come late."""
 
+IMPORTED = PREFIX + "imported"
+"""Tag of an experiment: changes when runs were brought in from another store, whose ends may lie before the latest end
+seen; tag of such a run: the id it had there."""
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -82,6 +86,7 @@ class Results:
             experiments = client.search_experiments(max_results=1000)
         wanted = None if names is None else set(names)
         self.experiments = {e.experiment_id: e.name for e in experiments if wanted is None or e.name in wanted}
+        self._imported = {e.experiment_id: str(e.tags.get(IMPORTED, "")) for e in experiments}
         self.results: list[StoredResult] = []
         for experiment_id in sorted(self.experiments):
             self.results += self._read(experiment_id, refresh, progress)
@@ -95,7 +100,7 @@ class Results:
         if not refresh and path.is_file():
             try:
                 kept = json.loads(path.read_text(encoding="utf-8"))
-                if kept["format"] == FORMAT:
+                if kept["format"] == FORMAT and kept.get("imported", "") == self._imported[experiment_id]:
                     known, watermark = kept["results"], kept["watermark"]
             except (json.JSONDecodeError, KeyError):
                 pass
@@ -116,7 +121,8 @@ class Results:
             for run in self._pages(experiment_id, f"tags.`{PREFIX}kind` = 'result'", None, ViewType.DELETED_ONLY):
                 changed |= known.pop(run.info.run_id, None) is not None
         if changed:
-            body = json.dumps({"format": FORMAT, "watermark": watermark, "results": known})
+            kept = {"format": FORMAT, "watermark": watermark, "imported": self._imported[experiment_id]}
+            body = json.dumps({**kept, "results": known})
             with atomic(path) as temporary:
                 temporary.write_text(body, encoding="utf-8")
         return [StoredResult(run_id=i, experiment_id=experiment_id, **r) for i, r in known.items()]
