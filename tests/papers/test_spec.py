@@ -105,6 +105,28 @@ class TestCells:
         assert cell.mean_of == ("table1/5/rmsprop", "table1/20/rmsprop")
         assert cell.runs == ()
 
+    def test_a_chosen_cell_names_all_its_configurations(self, tmp_path: Path) -> None:
+        among = "{id: 20, choose: {metric: auroc, among: {epochs: [5, 20], model: [a, b]}},"
+        cell = load(tmp_path, SMALL.replace("{id: 20,", among)).cell("table1/20/adam")
+        assert cell.choose is not None
+        assert cell.choose.candidates[:3] == [
+            ("epochs=5", "model=a"),
+            ("epochs=5", "model=b"),
+            ("epochs=20", "model=a"),
+        ]
+        assert cell.overrides("paper") == ("model=a,b", "optimizer=adam", "protocol=paper", "epochs=5,20")
+
+    def test_a_difference_names_the_two_cells_it_subtracts_and_no_run(self, tmp_path: Path) -> None:
+        text = SMALL.replace(
+            "{id: rmsprop, overrides: [optimizer=rmsprop]}",
+            "{id: rmsprop}\n      - {id: d, difference: [adam, rmsprop]}",
+        )
+        paper = load(tmp_path, text.replace('[0.80, "83,30%"]', '[0.80, "83,30%", ~]'))
+        cell = paper.cell("table1/20/d")
+        assert cell.difference == ("table1/20/adam", "table1/20/rmsprop")
+        assert cell.runs == ()
+        assert paper.cell("table1/mean/d").difference is None
+
     def test_an_impossible_arm_says_why(self, tmp_path: Path) -> None:
         cell = load(tmp_path, SMALL).cell("table1/5/adam")
         assert cell.arms["never"].reason == "no subject ids"
@@ -161,6 +183,13 @@ class TestErrors:
             ("key: small", "key: big", 1, "the file is named 'small.yaml'"),
             ("source: invented", "source: invented\nsource: found", 6, "given twice"),
             ("tables:", "tables: [", 11, "not valid YAML"),
+            ("{id: 20,", "{id: 20, difference: [5, 6],", 21, "no row '6' to subtract"),
+            ("{id: 20,", "{id: 20, difference: [5, mean],", 21, "must be filled by runs"),
+            ("{id: 20,", "{id: 20, choose: {among: {epochs: [5]}},", 21, "nothing to choose"),
+            ("{id: 20,", "{id: 20, choose: {metric: loss, among: {epochs: [5, 6]}},", 21, "chosen by 'loss'"),
+            ("{id: 20,", "{id: 20, choose: {among: {epoch: [5, 6]}},", 21, "neither a config group"),
+            ("{id: 20,", "{id: 20, choose: {among: {protocol: [a, b]}},", 21, "which the arm 'paper' fixes"),
+            ("    place: Table 1", "    difference: [paper, official]", 13, "not among the paper's arms"),
         ],
     )
     def test_an_error_names_file_line_and_key(
@@ -209,7 +238,7 @@ class TestFivePapers:
     def test_a_reproducible_cell_names_runs_under_every_arm_that_is_possible(self, papers: dict[str, Paper]) -> None:
         for paper in papers.values():
             for cell in paper.cells():
-                if cell.kind == "reproducible" and not cell.mean_of:
+                if cell.has_runs:
                     assert cell.arms
                     for name, arm in cell.arms.items():
                         if arm.possible:

@@ -87,7 +87,7 @@ def test_a_cell_that_is_not_run_gives_the_command_that_fills_it(path):
             for c in row.cells:
                 for arm, answer in (c.answers if c is not None else {}).items():
                     assert answer.verdict in (Verdict.NOT_RUN, Verdict.IMPOSSIBLE)
-                    if answer.verdict is Verdict.NOT_RUN and not c.cell.mean_of:
+                    if answer.verdict is Verdict.NOT_RUN and c.cell.has_runs:
                         expected = c.cell.overrides(arm) if arm else c.cell.runs
                         start = f"leukobench sweep {paper.sweep}" if paper.sweep else "leukobench train"
                         assert answer.command == " ".join((start, *expected))
@@ -163,11 +163,28 @@ tables:
     assert "Majority class: AUROC | 0.500" in text
 
 
-def test_other_data_is_not_comparable():
-    params = {"data": "elsewhere", "model": "small", "optimizer": "adam", "protocol": "paper", "seed": "0", "fold": "0"}
-    answer = cell(rebuild(golden_paper(), results((params, frame()))), "table1", "small", 0).answers["paper"]
+def test_runs_on_other_data_than_the_papers_never_fill_a_cell(golden):
+    control = {**golden_results().results[0].params, "data": "elsewhere", "seed": "77"}
+    kept = golden_results()
+    runs = [*kept.results, KeptResult("control", "control", control, {"leukobench.sweep": "golden"}, 99.0)]
+    assert rebuild(golden_paper(), Kept(runs, {**kept.frames, "control": frame()}, store="store.db")) == golden
+    alone = rebuild(golden_paper(), results((control, frame())))
+    assert cell(alone, "table1", "small", 0).answers["paper"].verdict is Verdict.NOT_RUN
+
+
+def test_data_that_only_an_arm_names_fill_its_cells_and_are_not_comparable():
+    paper = golden_paper()
+    elsewhere = replace_arm(paper, "paper", ("data=elsewhere", "protocol=paper"))
+    answer = cell(rebuild(elsewhere, results((BASE | {"data": "elsewhere"}, frame()))), "table1", "small", 0).answers[
+        "paper"
+    ]
     assert answer.verdict is Verdict.NOT_COMPARABLE
     assert "elsewhere" in answer.reason
+
+
+def replace_arm(paper, name, overrides):
+    arm = paper.arms[name].model_copy(update={"overrides": overrides})
+    return paper.model_copy(update={"arms": {**paper.arms, name: arm}})
 
 
 BASE = {"data": "cells", "model": "small", "optimizer": "adam", "protocol": "paper", "seed": "0", "fold": "0"}
@@ -325,3 +342,147 @@ def test_thousands_of_runs_take_little_time_once_their_statistics_are_kept(tmp_p
     started = time.perf_counter()
     rebuild(paper, kept)
     assert time.perf_counter() - started < 1.5
+
+
+CHOSEN = """
+key: best
+version: 1
+title: Best
+citation: our own
+source: own
+data: [cells]
+arms:
+  paper: {label: Paper's protocol, overrides: [protocol=paper]}
+  leak_free: {label: Leak-free, overrides: [protocol=leak_free], leak_free: true}
+tables:
+  - id: best
+    title: Best
+    metric: accuracy
+    difference: [paper, leak_free]
+    baselines: [majority]
+    columns: [{id: training, title: Training, part: train}, {id: test, title: Test}]
+    rows: [{id: best, choose: {among: {model: [a, b], epochs: [5, 9]}}, cells: [~, 90%]}]
+"""
+SKILLS = {("a", "5"): 0.3, ("a", "9"): 2.0, ("b", "5"): 1.0, ("b", "9"): 0.5}
+
+
+def parted(seed: int, validation: float, test: float, n: int = 120):
+    """Predictions whose skill differs between the validation and the test part."""
+    whole = [frame(seed, n, skill) for skill in (0.5, validation, test)]
+    out = whole[0].copy()
+    out["part"] = ["train", "validation", "test"] * (n // 3)
+    p = [c for c in out.columns if c.startswith("p_")]
+    for part, source in zip(("train", "validation", "test"), whole):
+        rows = out["part"] == part
+        out.loc[rows, p] = source.loc[rows, p]
+    return out
+
+
+def chosen_runs(validation=SKILLS, seeds=(0, 1), choose_on=("test", "validation")):
+    """Every configuration: `a` with 9 epochs is best on validation, and, reversed, worst on test."""
+    return [
+        (
+            BASE | {"model": m, "epochs": e, "seed": str(s), "protocol": protocol, "protocol.choose_on": part},
+            parted(s, skill, 2.3 - skill),
+        )
+        for protocol, part in zip(("paper", "leak_free"), choose_on)
+        for (m, e), skill in validation.items()
+        for s in seeds
+    ]
+
+
+@pytest.fixture
+def best(tmp_path):
+    (tmp_path / "best.yaml").write_text(CHOSEN, encoding="utf-8")
+    return load_paper(tmp_path / "best.yaml")
+
+
+def test_the_configuration_is_chosen_on_the_part_that_the_protocol_names(best):
+    kept = results(*chosen_runs())
+    tables = rebuild(best, kept)
+    by_id = {r.run_id: r for r in kept.results}
+    paper, leak_free = (cell(tables, "best", "best", 1).answers[arm] for arm in ("paper", "leak_free"))
+    assert {(by_id[r].params["model"], by_id[r].params["epochs"]) for r in leak_free.runs} == {("a", "9")}
+    assert leak_free.chosen.endswith(
+        "accuracy on its validation part, among 4 configurations: model=a epochs=9 (2 of 2)"
+    )
+    assert "on its test part" in paper.chosen
+    assert paper.estimate.mean > leak_free.estimate.mean
+    best_on_test = [
+        max(
+            compute(kept.frames[r.run_id], "accuracy")
+            for r in kept.results
+            if r.params["protocol"] == "paper" and r.params["seed"] == seed
+        )
+        for seed in "01"
+    ]
+    assert paper.estimate.values == tuple(best_on_test)
+    assert paper.verdict is not Verdict.NOT_COMPARABLE
+    assert any(text == leak_free.chosen for _, text in tables[0].footnotes)
+
+
+def test_each_seed_has_its_own_choice_and_of_equals_the_first_is_taken(best):
+    runs = [(p, parted(int(p["seed"]), 1.0 + (p["model"] == "ab"[int(p["seed"])]), 1.0)) for p, _ in chosen_runs()]
+    answer = cell(rebuild(best, results(*runs)), "best", "best", 1).answers["leak_free"]
+    assert "model=a epochs=5 (1 of 2); model=b epochs=5 (1 of 2)" in answer.chosen
+
+
+def test_the_training_column_shows_the_configuration_that_the_test_column_shows(best):
+    tables = rebuild(best, results(*chosen_runs()))
+    training, test = (cell(tables, "best", "best", c).answers["leak_free"] for c in (0, 1))
+    assert training.runs == test.runs
+
+
+def test_a_choice_among_what_is_run_so_far_says_so_and_how_to_run_the_rest(best):
+    some = [(p, f) for p, f in chosen_runs() if p["model"] == "a"]
+    tables = rebuild(best, results(*some))
+    answer = cell(tables, "best", "best", 1).answers["leak_free"]
+    assert answer.verdict is Verdict.NOT_COMPARABLE
+    assert "only 2 of 4 configurations" in answer.reason
+    assert answer.command in tables[0].commands
+    assert "model=a,b" in answer.command
+
+
+def test_only_seeds_that_every_configuration_was_run_with_are_chosen_for(best):
+    runs = chosen_runs(seeds=(0, 1, 2))
+    without = [(p, f) for p, f in runs if not (p["seed"] == "2" and p["model"] == "b")]
+    assert cell(rebuild(best, results(*without)), "best", "best", 1).answers["paper"].estimate.seeds == 2
+
+
+def test_runs_without_a_validation_part_cannot_be_chosen_on_it(best):
+    runs = [(p, f[f["part"] != "validation"]) for p, f in chosen_runs()]
+    answer = cell(rebuild(best, results(*runs)), "best", "best", 1).answers["leak_free"]
+    assert answer.verdict is Verdict.NOT_COMPARABLE
+    assert "no validation part" in answer.reason
+
+
+def test_the_difference_between_arms_is_shown_below_them(best):
+    tables = rebuild(best, results(*chosen_runs()))
+    filled = cell(tables, "best", "best", 1)
+    answers = filled.answers
+    assert filled.difference.estimate.mean == pytest.approx(
+        answers["paper"].estimate.mean - answers["leak_free"].estimate.mean
+    )
+    assert "| Paper's protocol − Leak-free |" in markdown(best, tables)
+    assert "difference_mean" in csv_text(tables).splitlines()[0]
+
+
+def test_a_column_can_be_the_difference_of_two_others(tmp_path):
+    text = CHOSEN.replace("    difference: [paper, leak_free]\n", "").replace(
+        "{id: training, title: Training, part: train}, {id: test, title: Test}",
+        "{id: a, overrides: [model=a]}, {id: b, overrides: [model=b]}, {id: d, title: a minus b, difference: [a, b]}",
+    )
+    text = text.replace(
+        "{id: best, choose: {among: {model: [a, b], epochs: [5, 9]}}, cells: [~, 90%]}",
+        "{id: best, overrides: [epochs=9]}",
+    )
+    (tmp_path / "best.yaml").write_text(text, encoding="utf-8")
+    paper = load_paper(tmp_path / "best.yaml")
+    tables = rebuild(paper, results(*chosen_runs()))
+    a, b, d = (cell(tables, "best", "best", c).answers["leak_free"] for c in range(3))
+    assert d.estimate.mean == pytest.approx(a.estimate.mean - b.estimate.mean)
+    assert d.estimate.low < d.estimate.mean < d.estimate.high
+    assert cell(tables, "best", "baseline_majority", 2) is None
+    assert f"{d.estimate.mean:+.3f} [" in markdown(paper, tables)
+    some = rebuild(paper, results(*[(p, f) for p, f in chosen_runs() if p["model"] == "a"]))
+    assert cell(some, "best", "best", 2).answers["leak_free"].verdict is Verdict.NOT_RUN

@@ -48,6 +48,10 @@ class Memory:
         kept = self._keep("estimate", runs, facts, lambda: asdict(compute()))
         return Estimate(**{**kept, "values": tuple(kept["values"])})
 
+    def value(self, run: str, facts: Sequence[Any], compute: Callable[[], float]) -> float:
+        """A single number from a run's predictions, computed once."""
+        return float(self._keep("value", run, facts, compute))
+
     def comparison(
         self, candidates: Sequence[str], facts: Sequence[Any], compute: Callable[[], Comparison | None]
     ) -> Comparison | None:

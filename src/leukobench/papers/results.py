@@ -145,6 +145,11 @@ class Index:
         return self._by_key[key]
 
 
+def configuration(result: Result) -> tuple[tuple[str, str], ...]:
+    """What the runs of one configuration have in common: every param but those of `REPEATED`."""
+    return tuple(sorted((k, v) for k, v in result.params.items() if k not in REPEATED))
+
+
 def one_configuration(results: Sequence[Result], sweep: str | None) -> tuple[list[Result], int]:
     """The results of one configuration: equal in every param but those of `REPEATED`.
 
@@ -156,8 +161,7 @@ def one_configuration(results: Sequence[Result], sweep: str | None) -> tuple[lis
     """
     groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for result in results:
-        rest = tuple(sorted((k, v) for k, v in result.params.items() if k not in REPEATED))
-        groups.setdefault(rest, []).append(result)
+        groups.setdefault(configuration(result), []).append(result)
     if not groups:
         return [], 0
 

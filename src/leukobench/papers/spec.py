@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -74,6 +75,8 @@ METRICS: dict[str, str] = {
     "reconstruction_error_mean": "mean over samples of the mean squared reconstruction error",
 }
 """Metrics that a reproducible cell may have; cited and descriptive cells may name any quantity."""
+CHOOSABLE = ("accuracy", "error_rate", "balanced_accuracy", "sensitivity", "specificity", "f1", "auroc", "log_loss")
+"""Metrics by which a configuration may be chosen."""
 
 GROUPS = (
     "data",
@@ -153,6 +156,44 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Choice(_Strict):
+    """A configuration that is chosen by its result, as a paper picks its best epoch, instead of being named.
+
+    For each seed and fold the best of all combinations is taken, by `metric` on the part that the runs' protocol chooses
+    on (`choose_on`): under the papers' protocols the test part, as they did, in leak-free runs the validation part.
+
+    Attributes:
+        metric: What decides.
+        averaging: As for cells.
+        among: The values to choose from, by config key (`{epochs: [10, 20], model: [vgg16, resnet50]}`).
+    """
+
+    metric: str = "accuracy"
+    averaging: Averaging | None = None
+    among: dict[str, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _can_choose(self) -> Choice:
+        if self.metric not in CHOOSABLE:
+            raise ValueError(f"nothing can be chosen by {self.metric!r}, only by {', '.join(CHOOSABLE)}")
+        for key, values in self.among.items():
+            for value in values:
+                _check_override(f"{key}={value}")
+        if len(self.candidates) < 2:
+            raise ValueError("`among` leaves one configuration: nothing to choose")
+        return self
+
+    @property
+    def candidates(self) -> list[tuple[str, ...]]:
+        """Override strings of each configuration, in the order of the file, the last key running fastest."""
+        return [tuple(f"{k}={v}" for k, v in zip(self.among, values)) for values in product(*self.among.values())]
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Override strings that stand for all configurations together: `epochs=10,20`."""
+        return tuple(f"{key}={','.join(values)}" for key, values in self.among.items())
+
+
 class Facets(_Strict):
     """What may be said of cells at any level: table, row, column or single cell. None = what the level above says.
 
@@ -170,6 +211,7 @@ class Facets(_Strict):
         place: Where in the source (`Table 3`, `2.1`).
         arms: Arms that apply; None = all of the paper.
         overrides: Config choices of the runs that fill the cell.
+        choose: The configuration is chosen among several by its result; its keys need no overrides.
     """
 
     metric: str | None = None
@@ -184,6 +226,7 @@ class Facets(_Strict):
     place: Text | None = None
     arms: tuple[str, ...] | None = None
     overrides: Overrides = ()
+    choose: Choice | None = None
 
 
 class Published(Facets):
@@ -235,11 +278,16 @@ Entries = Annotated[
 
 
 class Column(Facets):
-    """A column; `title` defaults to the id."""
+    """A column; `title` defaults to the id.
+
+    Attributes:
+        difference: Ids of two columns: the cells are those of the first minus those of the second, and need no runs.
+    """
 
     id: Identifier
     title: Text | None = None
     note: Text | None = None
+    difference: tuple[Text, Text] | None = None
 
 
 class Row(Facets):
@@ -248,6 +296,7 @@ class Row(Facets):
     Attributes:
         keys: Facts about the row that belong into the key of its cells (`{study: "[9]", images: 260}`).
         mean_of: Ids of rows of the same table: the row's cells are the means of theirs, and no run fills them.
+        difference: Ids of two rows, as for columns.
         cells: A list in the order of the columns, or a mapping from column id for sparse rows.
     """
 
@@ -256,6 +305,7 @@ class Row(Facets):
     note: Text | None = None
     keys: dict[str, Text] = {}
     mean_of: tuple[Text, ...] = ()
+    difference: tuple[Text, Text] | None = None
     cells: Entries = ()
 
 
@@ -267,6 +317,7 @@ class Table(Facets):
         baselines: Shown beside the models.
         compare: What is compared with paired tests on the same samples.
         beside: Metrics that an honest reader wants beside the published ones.
+        difference: Two arms: each cell also shows the first minus the second.
     """
 
     id: Identifier
@@ -278,6 +329,7 @@ class Table(Facets):
     baselines: tuple[Baseline, ...] = ()
     compare: Literal["rows", "columns", "none"] = "none"
     beside: tuple[str, ...] = ()
+    difference: tuple[str, str] | None = None
 
 
 class Series(_Strict):
@@ -343,8 +395,9 @@ class AuditCheck(BaseModel):
 class Cell:
     """A cell with everything that the levels above it say. See `Facets` and `Published` for the fields.
 
-    `ref` is `TABLE/ROW/COLUMN`. `mean_of` holds the refs of the cells that this one averages. `value` is None where nothing is published or it is no single number; `is_published`
-    tells the two apart. `runs` are the overrides without an arm's.
+    `ref` is `TABLE/ROW/COLUMN`. `mean_of` holds the refs of the cells that this one averages, `difference` those of the
+    two that it subtracts. `value` is None where nothing is published or it is no single number; `is_published` tells the
+    two apart. `runs` are the overrides without an arm's; those of a `choose` stand for all its configurations.
     """
 
     paper: str
@@ -370,6 +423,8 @@ class Cell:
     relation: Relation
     note: str | None
     mean_of: tuple[str, ...]
+    difference: tuple[str, str] | None
+    choose: Choice | None
     runs: tuple[str, ...]
     arms: Mapping[str, Arm]
 
@@ -380,6 +435,11 @@ class Cell:
     @property
     def is_published(self) -> bool:
         return self.printed is not None or self.words is not None
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether runs of its own fill it: it is to be reproduced, and not computed from other cells."""
+        return self.kind == "reproducible" and not self.mean_of and self.difference is None
 
     @property
     def step(self) -> float:
@@ -483,6 +543,9 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
             percent = printed is not None and printed.rstrip().endswith("%")
             decimals = said("decimals")
             arms = said("arms", tuple(paper.arms))
+            choose: Choice | None = said("choose")
+            difference = _difference(table, row, column)
+            overrides = [*(level.overrides for level in levels), choose.overrides if choose else ()]
             yield Cell(
                 paper=paper.key,
                 table=table.id,
@@ -507,9 +570,21 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 relation=entry.relation if entry else "=",
                 note=(entry.note if entry else None) or row.note or column.note,
                 mean_of=tuple(f"{table.id}/{other}/{column.id}" for other in row.mean_of),
-                runs=() if row.mean_of else merge_overrides(*(level.overrides for level in levels)),
+                difference=difference,
+                choose=choose,
+                runs=() if row.mean_of or difference else merge_overrides(*overrides),
                 arms={a: paper.arms[a] for a in arms},
             )
+
+
+def _difference(table: Table, row: Row, column: Column) -> tuple[str, str] | None:
+    if row.difference is not None:
+        first, second = row.difference
+        return f"{table.id}/{first}/{column.id}", f"{table.id}/{second}/{column.id}"
+    if column.difference is not None and not row.mean_of:
+        first, second = column.difference
+        return f"{table.id}/{row.id}/{first}", f"{table.id}/{row.id}/{second}"
+    return None
 
 
 def load_paper(path: str | Path) -> Paper:
@@ -623,10 +698,10 @@ def _check(paper: Paper) -> None:
                 fail((*at, i, "id"), f"{word} id {thing.id!r} is given twice")
             seen.add(thing.id)
 
-    def arms_exist(names: Sequence[str] | None, at: tuple[str | int, ...]) -> None:
+    def arms_exist(names: Sequence[str] | None, at: tuple[str | int, ...], key: str = "arms") -> None:
         for name in names or ():
             if name not in paper.arms:
-                fail((*at, "arms"), f"arm {name!r} is not among the paper's arms {list(paper.arms)}")
+                fail((*at, key), f"arm {name!r} is not among the paper's arms {list(paper.arms)}")
 
     if paper.path is not None and paper.path.stem != paper.key:
         fail(("key",), f"the key is {paper.key!r}, but the file is named {paper.path.name!r}")
@@ -639,6 +714,7 @@ def _check(paper: Paper) -> None:
         unique(table.columns, (*at, "columns"), "column")
         unique(table.rows, (*at, "rows"), "row")
         arms_exist(table.arms, at)
+        arms_exist(table.difference, at, "difference")
         for metric in table.beside:
             if metric not in METRICS:
                 fail((*at, "beside"), f"{metric!r} is none of the metrics {', '.join(METRICS)}")
@@ -658,15 +734,43 @@ def _check(paper: Paper) -> None:
                 fail((*here, "cells"), f"{len(row.cells)} cells for the {len(columns)} columns {columns}")
             for entry in row.cells.values() if isinstance(row.cells, dict) else row.cells:
                 arms_exist(entry.arms if entry else None, (*here, "cells"))
+        differences: list[tuple[str, list[tuple[str, tuple[str, str] | None]]]] = [
+            ("column", [(x.id, x.difference) for x in table.columns]),
+            ("row", [(x.id, x.difference) for x in table.rows]),
+        ]
+        for word, said in differences:
+            for i, (_, pair) in enumerate(said):
+                for other in pair or ():
+                    if other not in {name for name, its_own in said if its_own is None}:
+                        fail((*at, f"{word}s", i, "difference"), f"there is no {word} {other!r} to subtract")
     for t, table in enumerate(paper.tables):
         for cell in paper.cells(table.id):
+            r = next(i for i, row in enumerate(table.rows) if row.id == cell.row)
+            if cell.kind == "reproducible" and cell.difference is not None:
+                first, second = (paper.cell(ref) for ref in cell.difference)
+                if not (first.has_runs and second.has_runs and _measure(first) == _measure(second)):
+                    fail(
+                        ("tables", t, "rows", r),
+                        f"cell {cell.ref} subtracts {second.ref} from {first.ref}: both must be filled by runs and "
+                        "have the same metric, averaging, class and part",
+                    )
+            if cell.choose is not None:
+                for name, arm in cell.arms.items():
+                    for key in {o.partition("=")[0] for o in arm.overrides} & set(cell.choose.among):
+                        fail(
+                            ("tables", t, "rows", r),
+                            f"cell {cell.ref} chooses among values of {key!r}, which the arm {name!r} fixes",
+                        )
             if cell.kind == "reproducible" and cell.metric not in METRICS:
-                r = next(i for i, row in enumerate(table.rows) if row.id == cell.row)
                 fail(
                     ("tables", t, "rows", r),
                     f"cell {cell.ref} is to be reproduced by runs, but its metric {cell.metric!r} is none of "
                     f"{', '.join(METRICS)}; name one, or give it kind cited or descriptive",
                 )
+
+
+def _measure(cell: Cell) -> tuple[str | None, ...]:
+    return (cell.metric, cell.averaging, cell.of, cell.part, str(cell.epoch))
 
 
 FIGURE_TYPES: tuple[str, ...] = get_args(FigureType)

@@ -19,13 +19,15 @@ import numpy as np
 from leukobench import __version__
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation import baselines
+from leukobench.evaluation.difference import difference
 from leukobench.evaluation.intervals import METHOD_VERSION, Estimate, Repeats, natural
 from leukobench.evaluation.metrics import ALIASES as METRIC_ALIASES
-from leukobench.evaluation.metrics import DEFAULT_POSITIVE, LOWER_IS_BETTER, METRICS, Metric
+from leukobench.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.memory import Memory
-from leukobench.papers.results import Index, Result, ResultSet, one_configuration
-from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, merge_overrides, printed_decimals
+from leukobench.papers.results import Result, ResultSet, configuration
+from leukobench.papers.selection import Selection, Selector, metric_of
+from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, printed_decimals
 
 ReadArtifact = Callable[[Result, str], Any]
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
@@ -76,8 +78,9 @@ class Answer:
         subset: Sample and subject counts of the subset of the data that its runs used; empty for the whole.
         marks: Letters of the table's footnotes.
         best: The best of its comparison, and told apart from all others.
-        command: The command that fills the cell, where no run does.
+        command: The command that fills the cell, where no run does or some of its configurations are not run.
         runs: Ids of the runs that fill it.
+        chosen: Where its configuration was chosen by its result: how often which one, by what.
     """
 
     verdict: Verdict | None
@@ -91,15 +94,22 @@ class Answer:
     best: bool = False
     command: str = ""
     runs: tuple[str, ...] = ()
+    chosen: str = ""
 
 
 @dataclass(frozen=True)
 class FilledCell:
-    """A cell of the paper's file with one answer an arm; none for cited and descriptive cells. Marks are of its note."""
+    """A cell of the paper's file with one answer an arm; none for cited and descriptive cells.
+
+    Attributes:
+        marks: Of the cell's note.
+        difference: Between two arms, where the table asks for it and both are filled.
+    """
 
     cell: Cell
     answers: Mapping[str, Answer]
     marks: tuple[str, ...] = ()
+    difference: Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,7 @@ class FilledTable:
         columns: Titles, those of metrics shown beside the published ones last.
         beside: How many columns are shown beside.
         arms: Headings by arm.
+        difference: Heading of the differences between two arms; empty where the table asks for none.
         footnotes: (letter, text).
         commands: The commands that fill the cells that are not run, each once.
         footer: Which runs count, data, versions.
@@ -136,6 +147,7 @@ class FilledTable:
     footnotes: tuple[tuple[str, str], ...]
     commands: tuple[str, ...]
     footer: tuple[str, ...]
+    difference: str = ""
 
 
 def judge(cell: Cell, estimate: Estimate, not_comparable: bool) -> Verdict | None:
@@ -208,9 +220,8 @@ class _Engine:
         self.paper = paper
         self.results = results
         self.memory = memory
-        self.index = Index(results.results)
+        self.select = Selector(paper, results, memory)
         self._repeats: dict[tuple[Any, ...], Repeats] = {}
-        self._selected: dict[tuple[str, ...], tuple[list[Result], int]] = {}
 
     # --- one table ------------------------------------------------------------------------------------------------
 
@@ -229,6 +240,8 @@ class _Engine:
                 for c in cells
             ]
             filled += [None if c is None else FilledCell(c, self._answers(c, notes, used)) for c in more]
+            if table.difference is not None:
+                filled = [self._between_arms(c, table.difference) for c in filled]
             rows.append(FilledRow(row.id, _row_title(row), tuple(filled)))
         rows = [_with_means(row, rows) for row in rows]
         if table.compare != "none":
@@ -248,6 +261,7 @@ class _Engine:
             footnotes=tuple((letter(i), text) for i, text in enumerate(notes.texts)),
             commands=tuple(dict.fromkeys(a.command for a in answers if a.command)),
             footer=self._footer(list(used.values()), answers) if arms else (),
+            difference=" − ".join(self.paper.arms[a].label for a in table.difference or ()),
         )
 
     def _arms(self, cells: Iterable[Cell]) -> dict[str, Arm]:
@@ -261,10 +275,10 @@ class _Engine:
         lines = []
         if used:
             seeds = sorted({r.params.get("seed", "?") for r in used}, key=natural)
-            configurations = len({a.runs for a in answers if a.runs})
+            n = len({configuration(r) for r in used})
             lines.append(
-                f"Runs: {len(used)} ({configurations} configurations; seeds {', '.join(seeds)}); the latest finished "
-                "run of each identity, folds of a seed pooled."
+                f"Runs: {len(used)} ({n} configuration{'s' if n > 1 else ''}; seeds {', '.join(seeds)}); the latest "
+                "finished run of each identity, folds of a seed pooled."
             )
         else:
             lines.append("Runs: none yet.")
@@ -289,25 +303,81 @@ class _Engine:
     def _answers(self, cell: Cell, notes: _Notes, used: dict[str, Result]) -> dict[str, Answer]:
         if cell.kind != "reproducible":
             return {}
+        arms = tuple(cell.arms) or ("",)
         if cell.mean_of:
-            return {key: Answer(Verdict.NOT_RUN) for key in cell.arms}
-        if not cell.arms:
-            return {"": self._answer(cell, "", notes, used)}
-        return {key: self._answer(cell, key, notes, used) for key in cell.arms}
+            return {key: Answer(Verdict.NOT_RUN) for key in arms}
+        return {key: self._answer(cell, key, notes, used) for key in arms}
 
     def _answer(self, cell: Cell, arm: str, notes: _Notes, used: dict[str, Result]) -> Answer:
         choice = cell.arms.get(arm, SINGLE_ARM)
         if not choice.possible:
             reason = choice.reason or ""
             return Answer(Verdict.IMPOSSIBLE, reason, marks=(notes.mark(f"{choice.label}: {reason}"),))
-        chosen, passed_over = self._select(cell, arm)
-        if not chosen:
-            return Answer(Verdict.NOT_RUN, command=self._command(cell, arm))
-        marks = []
         try:
-            estimate = self._estimate(chosen, cell)
+            if cell.difference is not None:
+                return self._subtracted(cell, arm, notes, used)
+            selection = self.select.cell(cell, arm)
+            if not selection.runs:
+                return Answer(Verdict.NOT_RUN, command=self.select.command(cell.runs, arm))
+            estimate = self._estimate(selection.runs, cell)
         except LeukoBenchError as error:
             return Answer(Verdict.NOT_COMPARABLE, str(error), marks=(notes.mark(str(error)),))
+        return self._filled(cell, estimate, selection, arm, notes, used)
+
+    def _subtracted(self, cell: Cell, arm: str, notes: _Notes, used: dict[str, Result]) -> Answer:
+        """A cell that is the difference of two others."""
+        assert cell.difference is not None
+        a, b = (self.paper.cell(ref) for ref in cell.difference)
+        first, second = self.select.cell(a, arm), self.select.cell(b, arm)
+        if not (first.runs and second.runs):
+            return Answer(Verdict.NOT_RUN, "one of the cells it subtracts is not run")
+        both = Selection((*first.runs, *second.runs))
+        return self._filled(cell, self._difference(a, first, b, second), both, arm, notes, used)
+
+    def _between_arms(self, filled: FilledCell | None, arms: tuple[str, str]) -> FilledCell | None:
+        """The cell with the difference between two arms, where runs fill both."""
+        if filled is None or _measured(filled) is None or any(arm not in filled.answers for arm in arms):
+            return filled
+        cell = filled.cell
+        if any(filled.answers[arm].estimate is None for arm in arms):
+            return filled
+        first, second = (self.select.cell(cell, arm) for arm in arms)
+        try:
+            estimate = self._difference(cell, first, cell, second)
+        except LeukoBenchError:  # other classes in the two arms: each stands for itself
+            return filled
+        answers = [filled.answers[arm] for arm in arms]
+        answer = Answer(
+            None,
+            estimate=estimate,
+            folds=_folds(first.runs),
+            simulated=any(a.simulated for a in answers),
+            subset="; ".join(dict.fromkeys(a.subset for a in answers if a.subset)),
+            runs=tuple(sorted({run for a in answers for run in a.runs})),
+        )
+        return replace(filled, difference=answer)
+
+    def _difference(self, a: Cell, first: Selection, b: Cell, second: Selection) -> Estimate:
+        facts = ["difference", a.metric, a.averaging, a.of, a.part, a.epoch]
+
+        def compute() -> Estimate:
+            repeats = self._pooled(first.runs, a)
+            metric = metric_of(a.metric or "accuracy", a.averaging, a.of, repeats.classes)
+            return difference(repeats, self._pooled(second.runs, b), metric)
+
+        return self.memory.estimate(f"{_ids(first.runs)} - {_ids(second.runs)}", facts, compute)
+
+    def _filled(
+        self,
+        cell: Cell,
+        estimate: Estimate,
+        selection: Selection,
+        arm: str,
+        notes: _Notes,
+        used: dict[str, Result],
+    ) -> Answer:
+        chosen = selection.runs
+        marks = []
         used |= {r.run_id: r for r in chosen}
         simulated = any(r.tags.get("leukobench.simulated") == "true" for r in chosen)
         subsets = sorted({s for r in chosen if (s := r.tags.get("leukobench.subset", ""))})
@@ -315,6 +385,11 @@ class _Engine:
             {d for r in chosen if self.paper.data and (d := r.params.get("data", "")) not in self.paper.data}
         )
         reasons = []
+        if selection.chosen:
+            marks.append(notes.mark(selection.chosen))
+        if selection.missing:
+            reasons.append(f"only {selection.missing} are run")
+            marks.append(notes.mark(reasons[-1]))
         if simulated:
             reasons.append("simulated data")
             counts = f"{estimate.samples} test samples" + (
@@ -327,11 +402,11 @@ class _Engine:
         if other:
             reasons.append(f"other data ({', '.join(other)})")
             marks.append(notes.mark(f"other data than the paper's: {', '.join(other)}"))
-        if passed_over:
+        if selection.passed_over:
             marks.append(
                 notes.mark(
-                    f"{passed_over} other configuration{'s' if passed_over > 1 else ''} in the store also fit this "
-                    "cell; the newest of the paper's own sweep is shown"
+                    f"{selection.passed_over} other configuration{'s' if selection.passed_over > 1 else ''} in the "
+                    "store also fit this cell; the newest of the paper's own sweep is shown"
                 )
             )
         values = cell.numbers or (() if cell.value is None else (cell.value,))
@@ -345,36 +420,12 @@ class _Engine:
             simulated,
             "; ".join(subsets),
             tuple(marks),
+            command=self.select.command(cell.runs, arm) if selection.missing else "",
             runs=tuple(sorted(r.run_id for r in chosen)),
+            chosen=selection.chosen,
         )
 
-    def _select(self, cell: Cell, arm: str) -> tuple[list[Result], int]:
-        """The runs of one configuration that fill a cell under an arm, and how many configurations were passed over.
-
-        Runs that a narrower arm of the paper selects are that arm's (`protocol=leak_free split=official` is
-        narrower than `protocol=leak_free`).
-        """
-        wanted = cell.overrides(arm) if cell.arms else cell.runs
-        narrower = [
-            overrides
-            for other, choice in self.paper.arms.items()
-            if other != arm
-            and choice.possible
-            and set(overrides := merge_overrides(cell.runs, choice.overrides)) > set(wanted)
-        ]
-        key = (*wanted, *(o for overrides in narrower for o in ("|", *overrides)))
-        if key not in self._selected:
-            taken = {r.identity for overrides in narrower for r in self.index.select(overrides)}
-            fitting = [r for r in self.index.select(wanted) if r.identity not in taken]
-            self._selected[key] = one_configuration(fitting, self.paper.sweep)
-        return self._selected[key]
-
-    def _command(self, cell: Cell, arm: str) -> str:
-        wanted = cell.overrides(arm) if cell.arms else cell.runs
-        base = f"leukobench sweep {self.paper.sweep}" if self.paper.sweep else "leukobench train"
-        return " ".join((base, *wanted))
-
-    def _estimate(self, chosen: list[Result], cell: Cell) -> Estimate:
+    def _estimate(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         name = METRIC_ALIASES.get(cell.metric or "", cell.metric or "")
         facts = [name, cell.averaging, cell.of, cell.part, cell.epoch]
 
@@ -384,7 +435,7 @@ class _Engine:
             if name not in METRICS:
                 return self._logged(chosen, cell)
             repeats = self._pooled(chosen, cell)
-            return repeats.estimate(_metric(cell, repeats.classes))
+            return repeats.estimate(metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes))
 
         return self.memory.estimate(_ids(chosen), facts, compute)
 
@@ -405,7 +456,7 @@ class _Engine:
             self._repeats[key] = repeats
         return self._repeats[key]
 
-    def _sizes(self, chosen: list[Result], cell: Cell) -> Estimate:
+    def _sizes(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         """Numbers of samples, a run each: folds are not pooled, since a size is that of one split."""
         values = []
         samples: set[str] = set()
@@ -420,7 +471,7 @@ class _Engine:
         seeds = len({r.params.get("seed", "0") for r in chosen})
         return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "samples", seeds, len(samples), None)
 
-    def _logged(self, chosen: list[Result], cell: Cell) -> Estimate:
+    def _logged(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         """Mean over runs of what each of them kept; only for what predictions cannot tell."""
         read = getattr(self.results, "artifact", None)
         values = [kept_value(r, cell.metric or "", cell.part, cell.epoch, read) for r in chosen]
@@ -492,8 +543,7 @@ class _Engine:
             repeats = {}
             for name, cell in cells.items():
                 assert cell is not None
-                chosen, _ = self._select(cell.cell, arm)
-                repeats[name] = self._pooled(chosen, cell.cell)
+                repeats[name] = self._pooled(self.select.cell(cell.cell, arm).runs, cell.cell)
             return compare(repeats, best)
 
         found = self.memory.comparison(sorted(candidates), [best, first.cell.part, first.cell.epoch], compute)
@@ -548,13 +598,15 @@ class _Engine:
         return None if shown is None else FilledCell(_unpublished(shown), answers)
 
     def _baseline(self, cell: Cell, arm: str, baseline: str, answer: Answer, notes: _Notes) -> Answer:
-        chosen, _ = self._select(cell, arm)
+        chosen = self.select.cell(cell, arm).runs
         facts = [baseline, cell.metric, cell.averaging, cell.of, cell.part, cell.epoch]
 
         def compute() -> Estimate:
             repeats = self._pooled(chosen, cell, baseline)
             # Without an interval: a baseline does not depend on seeds, and its test set is the one of the rows above.
-            return repeats.estimate(_metric(cell, repeats.classes), with_interval=False)
+            return repeats.estimate(
+                metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes), with_interval=False
+            )
 
         try:
             estimate = self.memory.estimate(_ids(chosen), facts, compute)
@@ -609,21 +661,6 @@ def reconstruction_errors(kept: Any) -> list[float]:
     return [] if kept is None else [float(kept)]
 
 
-def _metric(cell: Cell, classes: tuple[str, ...]) -> Metric:
-    """The metric of a cell: of class `of` against the rest, else of the positive class of two, else the macro average."""
-    averaging: Any = cell.averaging
-    positive = cell.of or (DEFAULT_POSITIVE if DEFAULT_POSITIVE in classes else None)
-    if cell.of is not None and averaging is None:
-        averaging = "binary"
-    if averaging is None:
-        averaging = "binary" if len(classes) == 2 and positive is not None else "macro"
-    if averaging == "binary" and positive is None:
-        raise LeukoBenchError(
-            f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class by `of`"
-        )
-    return Metric(cell.metric or "accuracy", averaging, positive)
-
-
 def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None]], tuple[str, ...]]:
     """Cells of the metrics that are shown beside the published ones, a list a row, and the titles of their columns.
 
@@ -633,8 +670,8 @@ def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None
     groups: dict[tuple[Any, ...], list[int]] = {}
     for c in range(len(table.columns)):
         column = [row[c] for row in grid]
-        if any(cell.kind == "reproducible" for cell in column):
-            groups.setdefault(tuple((cell.runs, cell.mean_of != ()) for cell in column), []).append(c)
+        if any(cell.has_runs for cell in column):
+            groups.setdefault(tuple((cell.runs, cell.has_runs) for cell in column), []).append(c)
     titles: list[str] = []
     rows: list[list[Cell | None]] = [[] for _ in grid]
     for members in groups.values():
@@ -644,7 +681,6 @@ def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None
             titles.append(title if len(groups) == 1 else f"{first.title or first.id}: {title}")
             for row, out in zip(grid, rows):
                 cell = row[members[0]]
-                shown = cell.kind == "reproducible" and not cell.mean_of
                 out.append(
                     replace(
                         _unpublished(cell),
@@ -656,7 +692,7 @@ def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None
                         of=None,
                         unit="fraction" if cell.unit in ("count", "number") else cell.unit,
                     )
-                    if shown
+                    if cell.has_runs
                     else None
                 )
     return rows, tuple(titles)
@@ -664,7 +700,7 @@ def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None
 
 def _measured(filled: FilledCell | None) -> tuple[Any, ...] | None:
     """What a cell measures from predictions; None where it does not."""
-    if filled is None or filled.cell.kind != "reproducible" or filled.cell.mean_of:
+    if filled is None or not filled.cell.has_runs:
         return None
     cell = filled.cell
     if cell.metric not in (*METRICS, *METRIC_ALIASES):

@@ -17,7 +17,8 @@ import numpy as np
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.intervals import Repeats
 from leukobench.evaluation.metrics import Metric, Predicted
-from leukobench.papers.results import Index, Result, ResultSet, one_configuration
+from leukobench.papers.results import Result, ResultSet, one_configuration
+from leukobench.papers.selection import Selector
 from leukobench.papers.spec import Arm, Figure, Paper, Series, merge_overrides
 from leukobench.papers.tables import Answer, FilledTable, Verdict, autoencoder_losses, reconstruction_errors
 
@@ -121,39 +122,30 @@ def data_uri(svg: str) -> str:
 
 def draw(paper: Paper, results: ResultSet, figures: Sequence[str] | None = None) -> list[Picture]:
     """Draw a paper's figures, all or those named (`figure7` or `7`)."""
-    index = Index(results.results)
+    select = Selector(paper, results)
     wanted = list(paper.figures) if not figures else [paper.figure(f) for f in figures]
-    return [_picture(paper, figure, results, index) for figure in wanted]
+    return [_picture(figure, select) for figure in wanted]
 
 
-def _picture(paper: Paper, figure: Figure, results: ResultSet, index: Index) -> Picture:
+def _picture(figure: Figure, select: Selector) -> Picture:
+    paper = select.paper
     arms: Mapping[str, Arm] = {k: paper.arms[k] for k in figure.arms or paper.arms} or {"": Arm(label="Runs")}
     series = figure.series or (Series(label=""),)
     panels, notes, commands = [], [], []
-    # Where the x axis is the number of epochs, runs of every number belong to one line.
     for key, arm in arms.items():
         if not arm.possible:
             notes.append(f"{arm.label}: no leak-free protocol possible, {arm.reason}")
             continue
         for one in series:
-            wanted = merge_overrides(figure.overrides, one.overrides, arm.overrides)
-            narrower = {
-                r.identity
-                for other in paper.arms.values()
-                if other.possible
-                and set(o := merge_overrides(figure.overrides, one.overrides, other.overrides)) > set(wanted)
-                for r in index.select(o)
-            }
-            fitting = [r for r in index.select(wanted) if r.identity not in narrower]
-            if figure.type == "test_accuracy_by_epoch":
-                chosen = _every_epoch(fitting, paper.sweep)
+            own = merge_overrides(figure.overrides, one.overrides)
+            if figure.type == "test_accuracy_by_epoch":  # runs of every number of epochs belong to one line
+                chosen = _every_epoch(select.fitting(own, key), paper.sweep)
             else:
-                chosen, _ = one_configuration(fitting, paper.sweep)
-            panels.append(_Panel(key, arm.label, one.label, one.of, wanted, chosen))
+                chosen = list(select.one(own, key).runs)
+            panels.append(_Panel(key, arm.label, one.label, one.of, select.wanted(own, key), chosen))
             if not chosen:
-                base = f"leukobench sweep {paper.sweep}" if paper.sweep else "leukobench train"
-                commands.append(" ".join((base, *wanted)))
-    drawing = _Drawing(paper, figure, results, panels)
+                commands.append(select.command(own, key))
+    drawing = _Drawing(paper, figure, select.results, panels)
     used = [r for p in drawing.filled for r in p.chosen]
     if any(r.tags.get("leukobench.simulated") == "true" for r in used):
         notes.append("made from simulated data, not a measurement of patients")
@@ -280,7 +272,8 @@ def _published_by_epoch(d: _Drawing, panel: _Panel) -> dict[int, float]:
     own = set(panel.overrides) - set(arm.overrides if arm else ())
     found = {}
     for cell in d.paper.published():
-        if cell.metric != "accuracy" or cell.part != "test" or cell.value is None or not own <= set(cell.runs):
+        named = cell.choose is None and own <= set(cell.runs)
+        if cell.metric != "accuracy" or cell.part != "test" or cell.value is None or not named:
             continue
         epochs = [o.partition("=")[2] for o in cell.runs if o.startswith("epochs=")]
         if epochs:

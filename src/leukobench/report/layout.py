@@ -98,6 +98,9 @@ def lay_out(table: FilledTable) -> Layout:
             if any(c is not None and arm in c.answers for c in row.cells):
                 texts = tuple(_answered(c, arm, style, numbers) for c, style in zip(row.cells, styles))
                 block.append(Line("", label, texts, _sizes(row, arm), "baseline" if row.baseline else "arm"))
+        if any(c is not None and c.difference is not None for c in row.cells):
+            texts = tuple(_difference(c, style) for c, style in zip(row.cells, styles))
+            block.append(Line("", table.difference, texts, "", "arm"))
         lines += [
             Line(row.title if i == 0 else "", line.source, line.cells, line.n, line.kind)
             for i, line in enumerate(block)
@@ -130,13 +133,13 @@ def number(value: float, cell: Cell, signed: bool = False) -> str:
     return f"{rounded:+,f}" if signed else f"{rounded:,f}"
 
 
-def interval_text(estimate: Estimate, cell: Cell) -> str:
-    """`0.763 [0.741, 0.785]`, percentages with their sign once."""
+def interval_text(estimate: Estimate, cell: Cell, signed: bool = False) -> str:
+    """`0.763 [0.741, 0.785]`, percentages with their sign once; `+0.119 [+0.036, +0.220]` for a difference."""
     sign = " %" if cell.unit == "percent" else ""
-    text = number(estimate.mean, cell)
+    text = number(estimate.mean, cell, signed)
     if estimate.low is None or estimate.high is None:
         return text + sign
-    return f"{text} [{number(estimate.low, cell)}, {number(estimate.high, cell)}]{sign}"
+    return f"{text} [{number(estimate.low, cell, signed)}, {number(estimate.high, cell, signed)}]{sign}"
 
 
 def sizes_text(estimate: Estimate, folds: str) -> str:
@@ -197,18 +200,25 @@ def _answered(filled: FilledCell | None, arm: str, style: Cell | None, numbers: 
     if filled is None or answer is None:
         return Text("")
     cell = _styled(filled.cell, style)
+    marks = (*answer.marks, *((numbers[answer.command],) if answer.command in numbers else ()))
     if answer.estimate is None:
-        marks = (*answer.marks, *((numbers[answer.command],) if answer.command in numbers else ()))
         return Text(str(answer.verdict) if answer.verdict else NOTHING, marks=marks, verdict=answer.verdict)
     return Text(
-        interval_text(answer.estimate, cell),
+        interval_text(answer.estimate, cell, signed=cell.difference is not None),
         _detail(answer, cell),
-        answer.marks,
+        marks,
         answer.best,
         answer.verdict,
         answer.estimate.mean,
         sizes_text(answer.estimate, answer.folds),
     )
+
+
+def _difference(filled: FilledCell | None, style: Cell | None) -> Text:
+    answer = filled.difference if filled is not None else None
+    if filled is None or answer is None or answer.estimate is None:
+        return Text("")
+    return Text(interval_text(answer.estimate, _styled(filled.cell, style), signed=True))
 
 
 def _detail(answer: Answer, cell: Cell) -> str:
@@ -222,7 +232,7 @@ def _sizes(row: FilledRow, arm: str) -> str:
     found: dict[str, bool] = {}
     for cell in row.cells:
         answer = cell.answers.get(arm) if cell is not None else None
-        if cell is not None and answer is not None and answer.estimate is not None and not cell.cell.mean_of:
+        if cell is not None and answer is not None and answer.estimate is not None and cell.cell.has_runs:
             found.setdefault(sizes_text(answer.estimate, answer.folds), cell.cell.metric in SIZE_METRICS)
     # A column that itself counts samples says nothing of the others' test sets.
     return "; ".join(text for text, is_size in found.items() if not is_size or len(found) == 1)

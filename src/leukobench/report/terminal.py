@@ -51,7 +51,7 @@ def _show(layout: Layout, console: Console) -> None:
     for letter, text in layout.footnotes:
         console.print(f"  ({letter}) {text}", markup=False, highlight=False)
     if layout.commands:
-        console.print("  Cells that are not run are filled by:", highlight=False)
+        console.print("  What is not run is filled by:", highlight=False)
         for i, command in enumerate(layout.commands[:MOST_COMMANDS], 1):
             console.print(f"  [{i}] {command}", markup=False, highlight=False, soft_wrap=True)
         if len(layout.commands) > MOST_COMMANDS:

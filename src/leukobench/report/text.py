@@ -34,7 +34,7 @@ def _markdown_table(layout: Layout) -> list[str]:
     if layout.footnotes:
         out.append("")
     if layout.commands:
-        out += ["Cells that are not run are filled by:", ""]
+        out += ["What is not run is filled by:", ""]
         out += [f"{i}. `{command}`" for i, command in enumerate(layout.commands, 1)]
         out.append("")
     if layout.footer:
@@ -89,17 +89,21 @@ CSV_ARM = (
     "marks",
     "command",
     "runs",
+    "chosen",
 )
+CSV_DIFFERENCE = ("mean", "low", "high")
 
 
 def csv_text(tables: Sequence[FilledTable]) -> str:
     """One row a cell: the published value and, for each arm, mean, interval, sizes, verdict and command.
 
-    Columns of arms are named `<arm>_mean` and so on (`mean` where a table has one nameless arm). Values are fractions,
-    unrounded.
+    Columns of arms are named `<arm>_mean` and so on (`mean` where a table has one nameless arm), those of the difference
+    between two arms `difference_mean`, `difference_low` and `difference_high`. Values are fractions, unrounded.
     """
     arms = list(dict.fromkeys(arm for table in tables for arm in table.arms))
     names = [f"{arm}_{name}" if arm else name for arm in arms for name in CSV_ARM]
+    if any(table.difference for table in tables):
+        names += [f"difference_{name}" for name in CSV_DIFFERENCE]
     out = io.StringIO()
     writer = csv.DictWriter(out, [*CSV_CELL, *names], lineterminator="\n")
     writer.writeheader()
@@ -145,8 +149,11 @@ def csv_text(tables: Sequence[FilledTable]) -> str:
                         "marks": " ".join(a.marks),
                         "command": a.command,
                         "runs": " ".join(a.runs),
+                        "chosen": a.chosen,
                     }
                     record |= {f"{arm}_{name}" if arm else name: value for name, value in values.items()}
+                if filled.difference is not None and (e := filled.difference.estimate) is not None:
+                    record |= {f"difference_{name}": _plain(getattr(e, name)) for name in CSV_DIFFERENCE}
                 writer.writerow(record)
     return out.getvalue()
 
@@ -196,7 +203,7 @@ def _latex_table(layout: Layout) -> list[str]:
     if layout.note:
         notes.insert(0, _tex(layout.note))
     if layout.commands:
-        notes.append("Cells that are not run are filled by:")
+        notes.append("What is not run is filled by:")
         notes += [
             rf"\textsuperscript{{{i}}} \texttt{{{_tex(command)}}}" for i, command in enumerate(layout.commands, 1)
         ]
@@ -243,6 +250,7 @@ _TEX = {
     "[": "{[}",  # a row that begins with a bracket would be an argument of the line break before it
     "]": "{]}",
     "–": "--",
+    "−": r"$-$",
     "—": "---",
 }
 

@@ -1,0 +1,158 @@
+"""Which runs fill a cell or a figure of a paper.
+
+A cell names its runs by override strings, an arm adds its own. Only runs on the paper's data sets count, or on those that
+the overrides themselves name; a run that a narrower arm of the paper selects is that arm's; and what fills a cell is of
+one configuration. The exception is a cell with `choose`: each seed and fold then has the configuration that was best on
+the part that its protocol chooses on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from leukobench.errors import LeukoBenchError
+from leukobench.evaluation.metrics import DEFAULT_POSITIVE, LOWER_IS_BETTER, Metric, Predicted, score
+from leukobench.papers.memory import Memory
+from leukobench.papers.results import Index, Result, ResultSet, one_configuration
+from leukobench.papers.spec import Arm, Averaging, Cell, Choice, Paper, merge_overrides
+
+MOST_NAMED = 4
+"""Chosen configurations that a footnote names."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs that fill a cell under an arm.
+
+    Attributes:
+        runs: One a seed and fold; empty where the cell is not run.
+        passed_over: Configurations of the store that fit as well.
+        chosen: Of a cell with `choose`: how often which configuration was chosen, by what, among how many.
+        missing: Of a cell with `choose`: which of its configurations are not run; empty where all are.
+    """
+
+    runs: tuple[Result, ...] = ()
+    passed_over: int = 0
+    chosen: str = ""
+    missing: str = ""
+
+
+class Selector:
+    """Selects a paper's runs among the results of a store."""
+
+    def __init__(self, paper: Paper, results: ResultSet, memory: Memory | None = None) -> None:
+        self.paper = paper
+        self.results = results
+        self.memory = memory or Memory()
+        self.index = Index(results.results)
+        self._known: dict[tuple[str, ...], Selection] = {}
+
+    def wanted(self, own: Sequence[str], arm: str) -> tuple[str, ...]:
+        """Override strings of runs under an arm; `arm` is empty for a paper without arms."""
+        return merge_overrides(own, self._arms[arm].overrides) if arm else tuple(own)
+
+    def command(self, own: Sequence[str], arm: str) -> str:
+        """The command that makes these runs."""
+        base = f"leukobench sweep {self.paper.sweep}" if self.paper.sweep else "leukobench train"
+        return " ".join((base, *self.wanted(own, arm)))
+
+    def fitting(self, own: Sequence[str], arm: str) -> list[Result]:
+        """Every result that agrees with the overrides, of any configuration."""
+        wanted = self.wanted(own, arm)
+        found = self.index.select(wanted)
+        if self.paper.data and not any(o.startswith("data=") for o in wanted):
+            found = [r for r in found if r.params.get("data") in self.paper.data]
+        narrower = [
+            overrides
+            for other, choice in self._arms.items()
+            if arm and other != arm and choice.possible and set(overrides := self.wanted(own, other)) > set(wanted)
+        ]
+        taken = {r.identity for overrides in narrower for r in self.index.select(overrides)}
+        return [r for r in found if r.identity not in taken]
+
+    def one(self, own: Sequence[str], arm: str) -> Selection:
+        """The runs of one configuration."""
+        runs, passed_over = one_configuration(self.fitting(own, arm), self.paper.sweep)
+        return Selection(tuple(runs), passed_over)
+
+    def cell(self, cell: Cell, arm: str) -> Selection:
+        """The runs that fill a cell.
+
+        Raises:
+            LeukoBenchError: A configuration is to be chosen on a part that the runs do not have.
+        """
+        key = (arm, *cell.runs, "" if cell.choose is None else f"{cell.choose.metric} {cell.choose.averaging}")
+        if key not in self._known:
+            self._known[key] = self.one(cell.runs, arm) if cell.choose is None else self._choose(cell, arm, cell.choose)
+        return self._known[key]
+
+    @property
+    def _arms(self) -> Mapping[str, Arm]:
+        return self.paper.arms
+
+    def _choose(self, cell: Cell, arm: str, choice: Choice) -> Selection:
+        """The best configuration of each seed and fold that all configurations were run with; of equals the first."""
+        found = {c: self.one(merge_overrides(cell.runs, c), arm) for c in choice.candidates}
+        there = {c: {_repeat(r): r for r in s.runs} for c, s in found.items() if s.runs}
+        repeats = set.intersection(*(set(runs) for runs in there.values())) if there else set()
+        if not repeats:
+            return Selection()
+        parts = {r.params.get("protocol.choose_on", "validation") for runs in there.values() for r in runs.values()}
+        if len(parts) > 1:
+            raise LeukoBenchError(f"some of the runs to choose among choose on {' and others on '.join(sorted(parts))}")
+        part = parts.pop()
+        sign = -1.0 if choice.metric in LOWER_IS_BETTER else 1.0
+        chosen: list[Result] = []
+        times: Counter[tuple[str, ...]] = Counter()
+        for repeat in sorted(repeats):
+            scores = {c: sign * self._score(runs[repeat], choice, part) for c, runs in there.items()}
+            scores = {c: -math.inf if math.isnan(x) else x for c, x in scores.items()}
+            best = max(scores, key=lambda c: scores[c])  # of equals the first, in the order of the paper's file
+            chosen.append(there[best][repeat])
+            times[best] += 1
+        return Selection(
+            tuple(chosen),
+            sum(s.passed_over for s in found.values()),
+            f"chosen for each seed{' and fold' if len({f for _, f in repeats}) > 1 else ''} by "
+            f"{choice.metric.replace('_', ' ')} on its {part} part, among {len(there)} configurations: {_named(times)}",
+            f"{len(there)} of {len(found)} configurations to choose among" if len(there) < len(found) else "",
+        )
+
+    def _score(self, result: Result, choice: Choice, part: str) -> float:
+        def compute() -> float:
+            predicted = Predicted.of(self.results.predictions(result), part)
+            if not len(predicted):
+                raise LeukoBenchError(
+                    f"nothing to choose on: the runs have no {part} part (split.{part}=0.2 sets one aside)"
+                    if part == "validation"
+                    else f"nothing to choose on: the runs have no {part} part"
+                )
+            return score(predicted, metric_of(choice.metric, choice.averaging, None, predicted.classes))
+
+        return self.memory.value(result.run_id, [choice.metric, choice.averaging, part], compute)
+
+
+def metric_of(name: str, averaging: Averaging | None, of: str | None, classes: tuple[str, ...]) -> Metric:
+    """A metric as cells name it: of class `of` against the rest, else of the positive class of two, else macro."""
+    positive = of or (DEFAULT_POSITIVE if DEFAULT_POSITIVE in classes else None)
+    if averaging is None:
+        averaging = "binary" if of is not None or (len(classes) == 2 and positive is not None) else "macro"
+    if averaging == "binary" and positive is None:
+        raise LeukoBenchError(
+            f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class by `of`"
+        )
+    return Metric(name, averaging, positive)
+
+
+def _repeat(result: Result) -> tuple[str, str]:
+    return result.params.get("seed", "0"), result.params.get("fold", "0")
+
+
+def _named(times: Counter[tuple[str, ...]]) -> str:
+    total = sum(times.values())
+    named = [f"{' '.join(c)} ({n} of {total})" for c, n in times.most_common(MOST_NAMED)]
+    rest = len(times) - len(named)
+    return "; ".join(named) + (f"; {rest} more" if rest else "")
