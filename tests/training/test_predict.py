@@ -191,6 +191,18 @@ def test_a_frame_is_predicted_as_its_file(genes: SavedModel, table: pd.DataFrame
         predict_frame(genes, table.drop(columns=genes.genes[0]))
 
 
+def test_text_in_a_gene_s_column_of_a_frame_costs_its_row_and_a_column_twice_is_refused(
+    genes: SavedModel, table: pd.DataFrame
+) -> None:
+    gene = genes.genes[0]
+    mixed = table.assign(**{gene: ["high", *table[gene].astype(str)[1:]]})
+    found = predict_frame(genes, mixed)
+    assert found["error"].iloc[0] == f"1 values are missing or infinite, the first of gene {gene}"
+    assert (found["error"].iloc[1:] == "").all()
+    with pytest.raises(FaultyDataError, match=f"more than one column '{gene}'"):
+        predict_frame(genes, pd.concat([table, table[[gene]]], axis=1))
+
+
 # --- images -----------------------------------------------------------------------------------------------------------
 
 

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukobench.errors import ConfigError, StoreError
+from leukobench.errors import ConfigError, FaultyDataError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
 from leukobench.tracking.store import Store, local_path
 from leukobench.training.job import Job, load_dataset
-from leukobench.training.register import best_of, register
+from leukobench.training.register import best_of, register, write_model
 from leukobench.training.saved import load_registered, load_result
 from trained import Trained
 
@@ -93,6 +93,26 @@ def test_a_registered_model_predicts_alike_in_a_process_that_knows_nothing(
     found = pd.read_csv(tmp_path / "out.csv")
     assert found[["p_AML", "p_ALL"]].to_numpy() == pytest.approx(expected, abs=1e-5)
     assert list(found["predicted"]) == [model.classes[i] for i in expected.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("most", [200, 5])
+def test_whole_numbers_are_taken_and_missing_genes_named_with_and_without_columns_in_the_signature(
+    train: Train, local: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
+
+    monkeypatch.setattr("leukobench.training.register.MANY_GENES", most)
+    model = load_result(train().folder.path, local)
+    loaded = mlflow.pyfunc.load_model(str(write_model(model, tmp_path / "model")))
+    inputs = loaded.metadata.signature.inputs
+    assert (inputs is None) == (most < len(model.genes))
+    values = load_dataset(Job(dict(model.config), {})).values.round()  # type: ignore[attr-defined]
+    frame = pd.DataFrame(values, columns=model.genes).astype("int64")
+    found = loaded.predict(frame[frame.columns[::-1]])
+    assert found[["p_AML", "p_ALL"]].to_numpy() == pytest.approx(model.predict(values), abs=1e-5)
+    with pytest.raises((FaultyDataError, MlflowException), match=r"missing.*g3"):
+        loaded.predict(frame.drop(columns="g3"))
 
 
 def test_registering_again_makes_another_version(sweep: list[Trained], local: Settings) -> None:

@@ -149,7 +149,14 @@ def predict_frame(model: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
             raise FaultyDataError(
                 _missing_genes(Path("the table"), list(map(str, table.columns)), model.genes, missing)
             )
-        values = np.ascontiguousarray(table[list(model.genes)].to_numpy(np.float32))
+        chosen = table[list(model.genes)]
+        if chosen.shape[1] != len(model.genes):
+            twice = next(g for g in model.genes if (table.columns == g).sum() > 1)
+            raise FaultyDataError(f"the table has more than one column {twice!r}; keep the one that was measured")
+        text = chosen.select_dtypes(exclude="number").columns
+        if len(text):
+            chosen = chosen.assign(**{g: pd.to_numeric(chosen[g], errors="coerce") for g in text})
+        values = np.ascontiguousarray(chosen.to_numpy(np.float32))
         faults = model.input.faults(values)
         good = [i for i, f in enumerate(faults) if f is None]
         frame = _frame(model, [("", str(i), f or "") for i, f in enumerate(faults)], model.predict(values[good]))

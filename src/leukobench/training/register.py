@@ -29,8 +29,9 @@ from leukobench.training.saved import SavedModel, write_bundle
 LOWER_IS_BETTER = ("log_loss", "loss", "brier", "ece")
 CODE = Path(__file__).with_name("registered_model.py")
 """What MLflow copies beside the model and runs on loading."""
-MANY_GENES = 10_000
-"""Above this many genes the signature names no columns, which MLflow would check one by one; the model checks them."""
+MANY_GENES = 200
+"""Above this many genes the signature names no columns: MLflow looks at them one by one, which for 7,129 genes takes two
+seconds a prediction, and prints all of them in its errors. The model knows its genes and checks them itself."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
             signature=signature(model, example),
             input_example=example,
             pip_requirements=_requirements(model),
-            metadata={"classes": list(model.classes), "clinical_use": False},
+            metadata={"classes": list(model.classes), "reads": model.describe()["reads"], "clinical_use": False},
         )
     return folder
 
@@ -229,6 +230,7 @@ def signature(model: SavedModel, example: pd.DataFrame) -> Any:
     """Columns and types in and out; genes by name, up to `MANY_GENES` of them."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
 
     out = Schema(
         [
@@ -241,7 +243,8 @@ def signature(model: SavedModel, example: pd.DataFrame) -> Any:
         return ModelSignature(Schema([ColSpec(DataType.string, "image")]), out)
     if len(model.genes) > MANY_GENES:
         return ModelSignature(None, out)
-    return ModelSignature(Schema([ColSpec(DataType.double, g) for g in example.columns]), out)
+    # of a column of doubles MLflow refuses whole numbers, and intensities are measured as such
+    return ModelSignature(Schema([ColSpec(AnyType(), g) for g in example.columns]), out)
 
 
 def _requirements(model: SavedModel) -> Sequence[str]:
