@@ -537,7 +537,7 @@ class _Engine:
             estimate = answers[place][arm].estimate
             assert estimate is not None
             means[name] = sign * estimate.mean
-        best = max(sorted(means), key=lambda name: means[name])
+        best = max(means, key=lambda name: means[name])  # of equal ones the first, whatever its runs are called
 
         def compute() -> Any:
             repeats = {}
