@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import stat
 import tempfile
@@ -50,6 +51,10 @@ from leukobench.tracking.store import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# of a server, MLflow would announce every run and file
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 FORMAT = 1
 """Raised when an older LeukoBench could not read the archive."""
