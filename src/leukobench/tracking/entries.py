@@ -17,8 +17,6 @@ def entries(settings: Settings, store: Store, sweep: SweepRun) -> dict[str, Entr
         StoreError
     """
     results = Results(settings, [sweep.name])
-    if not _there(store, results):
-        results = Results(settings, [sweep.name], refresh=True)
     out: dict[str, Entry] = {}
     for run in store.search(sweep.experiment_id, f"tags.`{PREFIX}kind` = 'result' and attributes.status != 'FINISHED'"):
         tags = run.data.tags
@@ -38,16 +36,3 @@ def _entry(result: StoredResult) -> Entry:
 def _seconds(tags: object) -> float | None:
     value = tags.get(PREFIX + "seconds")  # type: ignore[attr-defined]
     return float(value) if value else None
-
-
-def _there(store: Store, results: Results) -> bool:
-    """Whether the store still is the one that was read: a database can be replaced by another at the same address."""
-    from mlflow.exceptions import MlflowException
-
-    if not results.results:
-        return True
-    latest = max(results.results, key=lambda r: r.start_time)
-    try:
-        return bool(store.client.get_run(latest.run_id).info.lifecycle_stage == "active")
-    except MlflowException:
-        return False

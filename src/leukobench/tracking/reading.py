@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from leukobench.data.base import Dataset
 
-FORMAT = 1
+FORMAT = 2
 MARGIN = 600_000
 """Milliseconds before the latest end seen from which runs are asked for again: clocks differ, deliveries come late."""
 
@@ -86,7 +86,8 @@ class Results:
             experiments = client.search_experiments(max_results=1000)
         wanted = None if names is None else set(names)
         self.experiments = {e.experiment_id: e.name for e in experiments if wanted is None or e.name in wanted}
-        self._imported = {e.experiment_id: str(e.tags.get(IMPORTED, "")) for e in experiments}
+        # An address and an id do not make an experiment: a database can be made anew at the same place.
+        self._state = {e.experiment_id: f"{e.creation_time} {e.tags.get(IMPORTED, '')}" for e in experiments}
         self.results: list[StoredResult] = []
         for experiment_id in sorted(self.experiments):
             self.results += self._read(experiment_id, refresh, progress)
@@ -100,7 +101,7 @@ class Results:
         if not refresh and path.is_file():
             try:
                 kept = json.loads(path.read_text(encoding="utf-8"))
-                if kept["format"] == FORMAT and kept.get("imported", "") == self._imported[experiment_id]:
+                if kept["format"] == FORMAT and kept["experiment"] == self._state[experiment_id]:
                     known, watermark = kept["results"], kept["watermark"]
             except (json.JSONDecodeError, KeyError):
                 pass
@@ -120,12 +121,24 @@ class Results:
 
             for run in self._pages(experiment_id, f"tags.`{PREFIX}kind` = 'result'", None, ViewType.DELETED_ONLY):
                 changed |= known.pop(run.info.run_id, None) is not None
+            if known and not self._holds(max(known, key=lambda run_id: known[run_id]["start_time"])):
+                return self._read(experiment_id, True, progress)
         if changed:
-            kept = {"format": FORMAT, "watermark": watermark, "imported": self._imported[experiment_id]}
+            kept = {"format": FORMAT, "watermark": watermark, "experiment": self._state[experiment_id]}
             body = json.dumps({**kept, "results": known})
             with atomic(path) as temporary:
                 temporary.write_text(body, encoding="utf-8")
         return [StoredResult(run_id=i, experiment_id=experiment_id, **r) for i, r in known.items()]
+
+    def _holds(self, run_id: str) -> bool:
+        """Whether the store has this run: it has not where an older copy of the database was put back."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._connection.client.get_run(run_id)
+        except MlflowException:
+            return False
+        return True
 
     def _pages(self, experiment_id: str, condition: str, progress: Progress | None, view: Any = None) -> Iterable[Any]:
         from mlflow.entities import ViewType
