@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,10 +85,14 @@ def seed_device(seed: int, device: torch.device) -> None:
 
 
 class Blocks:
-    """Blocks of row numbers of one epoch; the order is a function of seed and epoch."""
+    """Blocks of row numbers of one epoch; the order is a function of seed and epoch.
 
-    def __init__(self, module: Classifier) -> None:
-        self.module = module
+    Args:
+        announce: Told an epoch and its batches before the first of them is handed out.
+    """
+
+    def __init__(self, module: Classifier, announce: Callable[[int, Sequence[Tensor]], None] | None = None) -> None:
+        self.module, self.announce = module, announce
 
     def __len__(self) -> int:
         return math.ceil(self.module.steps_per_epoch / STEPS_PER_BLOCK)
@@ -98,7 +102,8 @@ class Blocks:
         order = module.order(module.progress.epoch)
         size = module.recipe.batch_size or len(order)
         batches = list(order.split(size))
-        module.feed.start_epoch(module.progress.epoch, batches)
+        if self.announce is not None:
+            self.announce(module.progress.epoch, batches)
         for i in range(0, len(batches), STEPS_PER_BLOCK):
             yield batches[i : i + STEPS_PER_BLOCK]
 
@@ -169,7 +174,7 @@ class Classifier(pl.LightningModule):
         return rows[torch.randperm(len(rows), generator=g)]
 
     def train_dataloader(self) -> Blocks:
-        return Blocks(self)
+        return Blocks(self, self.feed.start_epoch)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = self.recipe.optimizer(self._trained)
