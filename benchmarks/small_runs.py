@@ -44,7 +44,7 @@ from leukobench.models.gene import mlp
 from leukobench.settings import Settings, conf_dir
 from leukobench.sweeps.compose import Composer
 from leukobench.sweeps.console import Console
-from leukobench.sweeps.launch import execute
+from leukobench.sweeps.launch import Outlet, execute
 from leukobench.sweeps.plan import make_plan
 from leukobench.tracking.store import Store
 from leukobench.training.job import Job, Training, prepare, rows_of
@@ -145,6 +145,7 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
     store = Store(settings)
     sweep, plain = store.open_sweep("small runs"), store.client.create_experiment("bare")
     console = Console(quiet=True)
+    delivered, kept = Outlet(store, sweep, console, {}), Outlet(None, None, console, {})
     torch.set_num_threads(1)
     out: dict[str, dict[str, dict[str, float]]] = {}
     for width, overrides in WIDTHS.items():
@@ -165,7 +166,7 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
             delivering = seed % 2 == 0
 
             def run(training: Training = training, delivering: bool = delivering) -> None:
-                states = execute([training], store if delivering else None, sweep if delivering else None, console)
+                states = execute([training], delivered if delivering else kept)
                 assert set(states.values()) == {"finished"}, states
 
             def loop(

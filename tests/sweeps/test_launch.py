@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
-from leukobench.errors import StoreError
+from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
-from leukobench.sweeps.launch import Outcome, load_planned, run_jobs, save_plan
-from leukobench.sweeps.plan import expand, make_plan
+from leukobench.sweeps.launch import Outcome, launch_with, run_jobs, workers_of
+from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
+from leukobench.sweeps.workers import gpu_of
 from leukobench.tracking.delivery import sync
 from leukobench.tracking.store import Store
 from leukobench.training.interruption import Interruption
@@ -42,7 +45,7 @@ def run(make_job: Callable[..., Job], local: Settings) -> Run:
             choices = [override] if single else [f"{key}={v}" for v in values.split(",")]
             grid = [[*job, choice] for job in grid for choice in choices]
         jobs = [make_job(*job, "sweep=trial", "planner.stack=false") for job in grid]
-        return run_jobs(expand(jobs), [], None)
+        return run_jobs(expand(jobs), [])
 
     return go
 
@@ -68,6 +71,12 @@ def count(settings: Settings) -> int:
     sweep = store.find_sweep("trial")
     assert sweep is not None
     return len(list(store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def break_predictions(patch: pytest.MonkeyPatch, when: Callable[[Any], bool]) -> None:
@@ -217,7 +226,7 @@ def test_a_sweep_goes_on_where_its_store_cannot_be_opened(
     run("seed=0")
     away = make_job("seed=1", "settings.store=http://127.0.0.1:9", "sweep=trial")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert list(run_jobs([away], [], None).values()) == ["finished"]
+    assert list(run_jobs([away], []).values()) == ["finished"]
 
 
 @pytest.mark.parametrize("store", ["file:///tmp/mlruns", "sqlite:////dev/null/mlflow.db"])
@@ -226,7 +235,7 @@ def test_a_store_that_can_never_work_stops_a_sweep_before_it_trains(
 ) -> None:
     run("seed=0")
     with pytest.raises(StoreError, match=r"store|MLFLOW_TRACKING_URI"):
-        run_jobs([make_job("seed=1", f"settings.store={store}")], [], None)
+        run_jobs([make_job("seed=1", f"settings.store={store}")], [])
     assert len(list((local.output / "runs").iterdir())) == 1
 
 
@@ -252,32 +261,127 @@ def test_a_training_that_takes_long_is_shown_as_running(
     assert count(local) == 1
 
 
-def test_a_saved_plan_gives_back_its_trainings(make_job: Callable[..., Job], local: Settings) -> None:
-    jobs = expand([make_job("evaluate_at=[1,2]"), make_job("seed=1")])
-    plan = make_plan(jobs, {})
-    folder = save_plan(plan, local, "trial")
-    for i, training in enumerate(plan.trainings):
-        (again,) = load_planned(folder, i)
-        assert (again.id, again.identities, again.epochs) == (training.id, training.identities, training.epochs)
-        assert again.job.config == training.job.config
+class Launcher:
+    """Runs jobs one after the other, from override strings as Hydra's launchers do."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config, self.launches = config, 0
+
+    def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> None:
+        self.launches += 1
+        for overrides in job_overrides:
+            planned = OmegaConf.from_dotlist([o.lstrip("+").replace("'", "") for o in overrides])
+            launch.task(OmegaConf.merge(self.config, planned))
 
 
-def test_a_launcher_runs_what_was_planned_and_its_results_are_delivered(
-    make_job: Callable[..., Job], local: Settings
+def test_a_launcher_runs_what_was_planned_and_results_are_delivered_while_workers_run(
+    make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omegaconf import OmegaConf
+    jobs = [make_job(f"seed={s}", "sweep=trial", "planner.stack=false") for s in range(4)]
+    before: list[int] = []
+    whole = launch.train_together
 
-    class Launcher:
-        """Runs jobs as Hydra's launchers do: from override strings."""
+    def train_and_look(*args: Any, **options: Any) -> dict[str, str]:
+        wait_for(lambda: states(local).get("done", 0) >= len(before))
+        before.append(states(local).get("done", 0))
+        return whole(*args, **options)
 
-        def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> None:
-            for overrides in job_overrides:
-                planned = OmegaConf.from_dotlist([o.lstrip("+") for o in overrides])
-                launch.task(OmegaConf.merge(jobs[0].config, planned))
+    monkeypatch.setattr(launch, "train_together", train_and_look)
+    ended = run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)), workers=2)
+    assert list(ended.values()) == ["finished"] * 4
+    assert states(local) == {"done": 4}
+    assert before == [0, 1, 2, 3]
+    assert list((local.output / "plans").iterdir()) == [], "nothing is left behind"
 
-    jobs = [make_job(f"seed={s}", "sweep=trial") for s in (0, 1)]
-    assert set(run_jobs(jobs, [], Launcher()).values()) == {"finished"}
-    assert states(local) == {"done": 2}
+
+def test_a_worker_that_dies_costs_the_training_it_was_at(
+    make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job(f"seed={s}", "sweep=trial", "planner.stack=false") for s in range(4)]
+    launcher = Launcher(jobs[0].config)
+    whole, begun = launch.train_together, []
+
+    def killed(trainings: list[Any], **options: Any) -> dict[str, str]:
+        begun.append(trainings)
+        if len(begun) == 2:
+            raise MemoryError("killed")
+        return whole(trainings, **options)
+
+    monkeypatch.setattr(launch, "train_together", killed)
+    with pytest.raises(Outcome, match="1 of 4 trainings failed"):
+        run_jobs(jobs, [], launch_with(launcher))
+    assert states(local) == {"done": 3, "failed": 1}
+    assert launcher.launches == 2, "the others went on with new workers"
+    (failed,) = [job for job in status(local, "trial") if job["state"] == "failed"]
+    assert "the worker that trained it ended (MemoryError: killed)" in failed["error"]
+    assert len(run_jobs(jobs, [])) == 1
+
+
+def test_workers_that_cannot_start_are_reported_and_nothing_is_lost(
+    make_job: Callable[..., Job], local: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(folder: Path, count: int) -> None:
+        raise OSError("no cluster here")
+
+    with pytest.raises(Outcome, match="the same command goes on"):
+        run_jobs([make_job("sweep=trial")], [], broken)
+    assert "no cluster here" in capsys.readouterr().err
+    assert states(local) == {"not started": 1}
+
+
+def test_fail_fast_stops_workers_too(
+    make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job(f"seed={s}", "sweep=trial", "planner.stack=false", "planner.fail_fast=true") for s in range(9)]
+    break_predictions(monkeypatch, lambda config: config["seed"] == 0)
+    with pytest.raises(Outcome, match="1 of 9 trainings failed"):
+        run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)))
+    assert states(local)["not started"] >= 6
+
+
+def test_a_stop_reaches_workers_and_the_next_launch_goes_on(
+    make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job(f"seed={s}", "sweep=trial", "epochs=4", "planner.stack=false") for s in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Interruption, "requested", True, raising=False)
+        patch.setattr(Interruption, "__init__", lambda self: None)
+        with pytest.raises(Outcome, match="interrupted; the same command goes on"):
+            run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)))
+    assert len(run_jobs(jobs, [])) == 3
+    assert states(local) == {"done": 3}
+
+
+@pytest.mark.parametrize(
+    ("worker", "visible", "count", "expected"),
+    [
+        (0, None, 0, None),
+        (3, None, 1, None),
+        (0, "2", 1, None),
+        (0, None, 2, "0"),
+        (1, None, 2, "1"),
+        (2, None, 2, "0"),
+        (1, "4,6,7", 3, "6"),
+        (3, "GPU-a, GPU-b", 2, "GPU-b"),
+    ],
+)
+def test_workers_share_out_the_gpus_of_a_machine(
+    worker: int, visible: str | None, count: int, expected: str | None
+) -> None:
+    assert gpu_of(worker, visible, count) == expected
+
+
+def test_planner_workers_is_how_many_a_launcher_is_asked_for() -> None:
+    def asked(workers: int | None, **launcher: Any) -> tuple[int, Any]:
+        config = OmegaConf.create({"planner": {"workers": workers}, "hydra": {"launcher": launcher}})
+        return workers_of(config), config.hydra.launcher.get("n_jobs")
+
+    assert asked(3, n_jobs=-1) == (3, 3)
+    assert asked(None, n_jobs=2) == (2, 2)
+    assert asked(None, array_parallelism=16) == (16, None)
+    assert asked(None)[0] >= 1
+    with pytest.raises(ConfigError, match="at least one worker"):
+        asked(0)
 
 
 def test_identities_do_not_depend_on_how_a_sweep_was_written(make_job: Callable[..., Job], tmp_path: Path) -> None:

@@ -19,7 +19,18 @@ class PlannedSweeperConf:
     params: dict[str, str] | None = field(default=None)
 
 
+@dataclass
+class RayLauncherConf:
+    """Config of `hydra/launcher=ray`."""
+
+    _target_: str = "hydra_plugins.leukobench.ray_launcher.RayLauncher"
+    address: str | None = None
+    num_cpus: int = 1
+    num_gpus: float = 0
+
+
 ConfigStore.instance().store(group="hydra/sweeper", name="planned", node=PlannedSweeperConf, provider="leukobench")
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="leukobench")
 
 
 def _settings() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,9 @@ class Console:
         else:
             yield Live(self.rich, total, None)
 
+    def elsewhere(self, count: int) -> None:
+        self.rich.print(f"  {count} trainings were finished by another launch meanwhile")
+
     def _progress(self) -> Progress:
         return Progress(
             TextColumn("{task.description}"),
@@ -111,6 +114,7 @@ class Live:
         self.done = 0
         self.began = time.monotonic()
         self.said = self.began
+        self.said_waiting = False
         self.bar: Any = None if progress is None else progress.add_task("trainings", total=total, note="")
         self.inner: Any = None if progress is None else progress.add_task("epochs", total=1, note="")
 
@@ -123,6 +127,20 @@ class Live:
         if self.progress is not None:
             note = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in row.items() if k.endswith("accuracy"))
             self.progress.update(self.inner, completed=epoch, total=total, note=note)
+
+    def at_work(self, trainings: Sequence[tuple[Training, int]]) -> None:
+        """Show what several workers are at, with the epoch each has reached."""
+        if self.progress is not None:
+            total = sum(t.epochs[-1] for t, _ in trainings)
+            reached = sum(epoch for _, epoch in trainings)
+            self.progress.update(self.bar, note=f"{len(trainings)} at work")
+            self.progress.update(self.inner, completed=reached, total=max(total, 1), note="")
+
+    def waiting(self, count: int) -> None:
+        """Say once that all that is left is being trained by another launch."""
+        if not self.said_waiting:
+            self.said_waiting = True
+            self.rich.print(f"  waiting for {count} trainings that another launch on this store is at")
 
     def end(self, training: Training, state: str) -> None:
         self.done += 1

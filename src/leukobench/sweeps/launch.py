@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
-from leukobench.sweeps.console import Console
+from leukobench.sweeps.console import Console, Live
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
+from leukobench.sweeps.queue import Queue
+from leukobench.sweeps.workers import Workers, work
 from leukobench.tracking.description import describe
 from leukobench.tracking.entries import entries as read_entries
 from leukobench.tracking.folder import RunFolder, read_json, write_json
@@ -28,6 +30,7 @@ from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
 
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
+Launch = Callable[[Path, int], Any]
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -56,10 +59,11 @@ def sweep(
     jobs = expand(composer.jobs(values), left_out)
     if not jobs:
         raise LeukoBenchError("no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3]))
-    launcher = None
-    if launcher_target != IN_PROCESS:
-        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
-    return run_jobs(jobs, left_out, launcher)
+    if launcher_target == IN_PROCESS:
+        return run_jobs(jobs, left_out)
+    workers = workers_of(config)
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    return run_jobs(jobs, left_out, launch_with(launcher), workers)
 
 
 def run_single(config: DictConfig) -> dict[str, str]:
@@ -73,11 +77,18 @@ def run_single(config: DictConfig) -> dict[str, str]:
     if resolved["figures"] == "auto":
         resolved["figures"] = True
     job = Job({str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task))
-    return run_jobs(expand([job]), [], None)
+    return run_jobs(expand([job]), [])
 
 
-def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any | None) -> dict[str, str]:
-    """Plan jobs against the store, print the plan, run what is left, deliver, print the summary."""
+def run_jobs(
+    jobs: Sequence[Job], left_out: list[tuple[str, str]], launch: Launch | None = None, workers: int = 1
+) -> dict[str, str]:
+    """Plan jobs against the store, print the plan, run what is left, deliver, print the summary.
+
+    Args:
+        launch: Starts workers on a folder and returns when they have ended; None runs everything in this process.
+        workers: How many.
+    """
     first = jobs[0]
     settings, planner = first.settings, first.config["planner"]
     name = str(first.config["sweep"])
@@ -118,34 +129,27 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
         except StoreError as e:
             console.warn(f"{e}\nRunning on: results stay in {settings.output} until they can be delivered.")
             store = None
+    queue = Queue(plan.stacks, store, sweep_run, replaces.values())
+    outlet = Outlet(store, sweep_run, console, replaces)
     states: dict[str, str] = {}
     stopped = False
-    if launcher is not None and plan.trainings:
-        folder = save_plan(plan, settings, name)
-        launches = [[f"+planned.folder={folder}", f"+planned.index={i}"] for i in range(len(plan.stacks))]
-        for training in plan.trainings:
-            write_order(training, replaces)
-        launcher.launch(launches, initial_job_idx=0)
-        states = {t.id: _folder(settings, t).run().get("state", "unfinished") for t in plan.trainings}
-        if store is not None and sweep_run is not None:
-            for training in plan.trainings:
-                deliver(store, sweep_run, training, console, replaces)
-    else:
-        import leukobench.training.run  # noqa: F401  # before the clock starts
-
+    if plan.trainings:
         with console.running(plan, entries) as live, Interruption().watching() as interruption:
-            for stack in plan.stacks:
-                new = execute(stack, store, sweep_run, console, live, interruption, replaces)
-                states |= new
-                if interruption.requested or (planner["fail_fast"] and "failed" in new.values()):
-                    break
-            stopped = interruption.requested and len(states) < len(plan.trainings)
+            if launch is None:
+                run_here(queue, outlet, live, interruption, states, bool(planner["fail_fast"]))
+            else:
+                run_workers(queue, outlet, live, interruption, states, bool(planner["fail_fast"]), launch, workers)
+            stopped = interruption.requested and bool(queue.waiting)
+    states |= dict.fromkeys(queue.elsewhere, "finished")
+    if queue.elsewhere:
+        console.elsewhere(len(queue.elsewhere))
     if store is not None and sweep_run is not None:
         facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
         try:
             if plan.trainings:
                 describe(store, sweep_run)
             store.close_sweep(sweep_run, facts)
+            store.claims.tidy()
         except StoreError as e:
             console.warn(str(e))
     failures = {
@@ -154,53 +158,145 @@ def run_jobs(jobs: Sequence[Job], left_out: list[tuple[str, str]], launcher: Any
     console.summary(name, plan, states, failures, settings)
     if failures:
         raise Outcome(f"{len(failures)} of {len(plan.trainings)} trainings failed; they run again at the next launch")
-    if stopped or "interrupted" in states.values():
+    if stopped or len(states) < len(plan.trainings) or "interrupted" in states.values():
         raise Outcome(f"interrupted; the same command goes on where it stopped: leukobench sweep {name}")
     return states
 
 
-def execute(
-    trainings: Sequence[Training],
-    store: Store | None,
-    sweep_run: SweepRun | None,
-    console: Console,
-    live: Any = None,
-    interruption: Interruption | None = None,
-    replaces: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """Run what trains together and deliver it; an unreachable store costs a warning, never a result.
+@dataclass(frozen=True)
+class Outlet:
+    """Where results go: a sweep in the store, or nowhere but their run folders while the store is out of reach.
 
-    Args:
+    Attributes:
         replaces: Run ids in the store, by identity, that new results take the place of.
     """
-    from leukobench.training.run import run_training
 
-    on_epoch = None if live is None else live.on_epoch
-    if store is not None and sweep_run is not None:
+    store: Store | None
+    sweep: SweepRun | None
+    console: Console
+    replaces: Mapping[str, str]
+
+    def order(self, trainings: Sequence[Training]) -> None:
+        """Write down in the run folders what is to be delivered."""
         for training in trainings:
-            write_order(training, replaces)
-        on_epoch = showing(store, sweep_run, trainings, on_epoch)
-    if live is not None:
-        live.start(trainings[0])
-    if len(trainings) == 1:
-        states: dict[str, str] = {
-            trainings[0].id: run_training(trainings[0], on_epoch=on_epoch, interruption=interruption)
-        }
-    else:
-        from leukobench.training.stacked import run_stack
+            write_order(training, self.replaces)
 
-        states = dict(run_stack(trainings, on_epoch=on_epoch, interruption=interruption))
-    for training in trainings:
-        if live is not None:
-            live.end(training, states[training.id])
-        if store is not None and sweep_run is not None:
-            deliver(store, sweep_run, training, console, replaces)
+    def begin(self, trainings: Sequence[Training]) -> None:
+        """Show trainings as running."""
+        if self.store is None or self.sweep is None:
+            return
+        try:
+            for training in trainings:
+                self.store.begin(self.sweep, _folder(training.job.settings, training), delivery_record(training))
+        except StoreError:
+            pass  # said when results are delivered
+
+    def deliver(self, trainings: Sequence[Training]) -> None:
+        """Bring what the run folders hold to the store; where it does not take it, the folders keep it."""
+        if self.store is None or self.sweep is None:
+            return
+        for training in trainings:
+            folder = _folder(training.job.settings, training)
+            try:
+                self.store.deliver(self.sweep, folder, write_order(training, self.replaces))
+            except StoreError as e:
+                self.console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
+
+
+def run_here(
+    queue: Queue,
+    outlet: Outlet,
+    live: Live,
+    interruption: Interruption,
+    states: dict[str, str],
+    fail_fast: bool,
+) -> None:
+    """Run what a queue holds in this process; `states` takes the state of each training by id."""
+    import leukobench.training.run  # noqa: F401  # before the clock starts
+
+    while queue.waiting:
+        stack = queue.take()
+        if not stack:
+            if interruption.requested or not queue.waiting:
+                return
+            live.waiting(len(queue.waiting))
+            time.sleep(0.2)
+            continue
+        live.start(stack[0])
+        try:
+            new = execute(stack, outlet, live.on_epoch, interruption)
+        finally:
+            queue.release(stack)
+        states |= new
+        for training in stack:
+            live.end(training, new[training.id])
+        if interruption.requested or (fail_fast and "failed" in new.values()):
+            return
+
+
+def run_workers(
+    queue: Queue,
+    outlet: Outlet,
+    live: Live,
+    interruption: Interruption,
+    states: dict[str, str],
+    fail_fast: bool,
+    launch: Launch,
+    count: int,
+) -> None:
+    """Run what a queue holds in at most `count` processes that a launcher starts; otherwise as `run_here`."""
+
+    def ended(trainings: Sequence[Training], new: Mapping[str, str]) -> None:
+        outlet.deliver(trainings)
+        queue.release(trainings)
+        states.update(new)
+        for training in trainings:
+            live.end(training, new[training.id])
+
+    first = queue.waiting[0][0].job
+    folder = first.settings.output / "plans" / f"{first.config['sweep']}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    workers = Workers(
+        folder,
+        queue,
+        min(count, len(queue.waiting)),
+        launch,
+        given=outlet.order,
+        begun=outlet.begin,
+        progress=live.at_work,
+        ended=ended,
+    )
+    workers.run(interruption, fail_fast)
+    if workers.reason and queue.waiting:
+        outlet.console.warn(f"the workers ended before all was done: {workers.reason}")
+
+
+def execute(
+    trainings: Sequence[Training],
+    outlet: Outlet,
+    on_epoch: OnEpoch | None = None,
+    interruption: Interruption | None = None,
+) -> dict[str, str]:
+    """Run what trains together and deliver it; an unreachable store costs a warning, never a result."""
+    outlet.order(trainings)
+    states = train_together(trainings, on_epoch=showing(outlet, trainings, on_epoch), interruption=interruption)
+    outlet.deliver(trainings)
     return states
 
 
-def showing(
-    store: Store, sweep_run: SweepRun, trainings: Sequence[Training], on_epoch: OnEpoch | None, after: float = 10.0
-) -> OnEpoch:
+def train_together(
+    trainings: Sequence[Training], *, on_epoch: OnEpoch | None = None, interruption: Interruption | None = None
+) -> dict[str, str]:
+    """Train one training, or several as a stack; state of each by id."""
+    from leukobench.training.run import run_training
+
+    if len(trainings) == 1:
+        return {trainings[0].id: run_training(trainings[0], on_epoch=on_epoch, interruption=interruption)}
+    from leukobench.training.stacked import run_stack
+
+    return dict(run_stack(trainings, on_epoch=on_epoch, interruption=interruption))
+
+
+def showing(outlet: Outlet, trainings: Sequence[Training], on_epoch: OnEpoch | None, after: float = 10.0) -> OnEpoch:
     """`on_epoch`, after which trainings that have taken a while are shown as running in the store."""
     began = time.monotonic()
     shown = False
@@ -211,11 +307,7 @@ def showing(
             on_epoch(epoch, total, row)
         if not shown and time.monotonic() - began > after:
             shown = True
-            try:
-                for training in trainings:
-                    store.begin(sweep_run, _folder(training.job.settings, training), delivery_record(training))
-            except StoreError:
-                pass  # said when results are delivered
+            outlet.begin(trainings)
 
     return both
 
@@ -238,21 +330,6 @@ def write_order(training: Training, replaces: Mapping[str, str] | None = None) -
         )
     write_json(path, order)
     return order
-
-
-def deliver(
-    store: Store,
-    sweep_run: SweepRun,
-    training: Training,
-    console: Console,
-    replaces: Mapping[str, str] | None = None,
-) -> None:
-    """Deliver one training's folder; warn where the store does not take it."""
-    folder = _folder(training.job.settings, training)
-    try:
-        store.deliver(sweep_run, folder, write_order(training, replaces))
-    except StoreError as e:
-        console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
 
 
 def delivery_record(training: Training, replaces: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -300,40 +377,43 @@ def forget_results(plan: Plan, settings: Settings) -> None:
                 path.unlink()
 
 
-def save_plan(plan: Plan, settings: Settings, name: str) -> Path:
-    """Save all composed trainings, from which launched processes run: an edit of a config file reaches none of them."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S") + f"-{os.getpid()}"
-    folder = settings.output / "plans" / f"{name}-{stamp}"
-    for i, stack in enumerate(plan.stacks):
-        body = [
-            {
-                "id": training.id,
-                "shared": training.shared,
-                "identities": training.identities,
-                "jobs": {e: asdict(j) for e, j in training.jobs.items()},
-            }
-            for training in stack
-        ]
-        write_json(folder / f"{i:05d}.json", body)
-    return folder
-
-
-def load_planned(folder: str | Path, index: int) -> list[Training]:
-    """What trains together, from a saved plan."""
-    body = read_json(Path(folder) / f"{index:05d}.json")
-    if body is None:
-        raise LeukoBenchError(f"no training {index} in the saved plan {folder}")
-    out = []
-    for saved in body:
-        jobs = {int(e): Job(j["config"], j["choices"], tuple(j["overrides"])) for e, j in saved["jobs"].items()}
-        identities = {int(e): i for e, i in saved["identities"].items()}
-        out.append(Training(saved["id"], jobs, identities, saved["shared"]))
-    return out
-
-
 def task(config: DictConfig) -> Any:
-    """Hydra's task function: a training of a saved plan, or one run."""
+    """Hydra's task function: a worker, or one run."""
     planned = config.get("planned")
     if planned is None:
         return run_single(config)
-    return execute(load_planned(planned.folder, int(planned.index)), None, None, Console(quiet=True))
+    return work(Path(planned.folder), int(planned.worker), train_together)
+
+
+def launch_with(launcher: Any) -> Launch:
+    """What starts workers with one of Hydra's launchers."""
+
+    def launch(folder: Path, count: int) -> None:
+        quoted = "'" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"
+        jobs = [[f"+planned.folder={quoted}", f"+planned.worker={k}"] for k in range(count)]
+        for returned in launcher.launch(jobs, initial_job_idx=0) or ():
+            _ = returned.return_value  # raises what the worker raised
+
+    return launch
+
+
+def workers_of(config: DictConfig) -> int:
+    """How many workers to ask a launcher for: `planner.workers`, else the launcher's own limit, else one a GPU or core.
+
+    The limits of launchers that have one follow `planner.workers`.
+    """
+    launcher = config.hydra.launcher
+    asked = config.planner.workers
+    if asked is not None and asked < 1:
+        raise ConfigError(f"planner.workers={asked}: at least one worker is needed; null leaves it to the launcher")
+    for key in ("n_jobs", "array_parallelism"):
+        if launcher.get(key) is not None:
+            if asked is not None:
+                launcher[key] = asked
+            elif launcher[key] > 0:
+                return int(launcher[key])
+    if asked is not None:
+        return int(asked)
+    import torch
+
+    return torch.cuda.device_count() or os.cpu_count() or 1

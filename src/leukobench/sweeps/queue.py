@@ -1,0 +1,85 @@
+"""What is left of a plan, given out so that no two launches on one store are at the same training."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from leukobench.errors import StoreError
+from leukobench.tracking.store import Store, SweepRun
+from leukobench.training.job import Training
+
+PATIENCE = 1.0
+"""Seconds after which a training that another launch is at is asked for again."""
+
+
+class Queue:
+    """Args:
+        stacks: Trainings in the groups that train together, in the order of doing.
+        store, sweep: Where trainings are claimed; None claims nothing.
+        replaced: Run ids that do not count as results, because they are to be replaced.
+
+    Attributes:
+        elsewhere: Ids of trainings that another launch finished meanwhile.
+    """
+
+    def __init__(
+        self,
+        stacks: Sequence[Sequence[Training]],
+        store: Store | None = None,
+        sweep: SweepRun | None = None,
+        replaced: Collection[str] = (),
+    ) -> None:
+        self.waiting = deque(list(stack) for stack in stacks)
+        self.store, self.sweep, self.replaced = store, sweep, frozenset(replaced)
+        self.elsewhere: list[str] = []
+        self._ask_again: dict[str, float] = {}
+
+    def take(self) -> list[Training]:
+        """Trainings to run together now; empty where nothing is left, or other launches are at all that is."""
+        for _ in range(len(self.waiting)):
+            stack = self.waiting.popleft()
+            claimed = [t for t in stack if self._claim(t)]
+            if len(claimed) < len(stack):
+                self.waiting.append([t for t in stack if t not in claimed])
+            mine = [t for t in claimed if not self._finished_elsewhere(t)]
+            if mine:
+                return mine
+        return []
+
+    def release(self, trainings: Sequence[Training]) -> None:
+        """Give up the claims of trainings that have ended."""
+        if self.store is not None:
+            for training in trainings:
+                self.store.claims.release(training.id)
+
+    def put_back(self, trainings: Sequence[Training]) -> None:
+        """Trainings that were taken and not begun come next."""
+        self.waiting.appendleft(list(trainings))
+
+    def _claim(self, training: Training) -> bool:
+        if self.store is None:
+            return True
+        if time.monotonic() < self._ask_again.get(training.id, 0.0):
+            return False
+        try:
+            taken = self.store.claims.take(training.id)
+        except StoreError:  # said when results are delivered
+            return True
+        if not taken:
+            self._ask_again[training.id] = time.monotonic() + PATIENCE
+        return taken
+
+    def _finished_elsewhere(self, training: Training) -> bool:
+        if self.store is None or self.sweep is None:
+            return False
+        try:
+            there = self.store.finished(self.sweep, training.id)
+        except StoreError:
+            return False
+        if not all(there.get(identity, "") not in ("", *self.replaced) for identity in training.identities.values()):
+            return False
+        self.elsewhere.append(training.id)
+        self.release([training])
+        return True
