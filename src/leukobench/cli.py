@@ -327,6 +327,26 @@ def import_sweep(file: Path, **where: str | None) -> None:
 
 
 @cli.command()
+@click.option("--keep-days", default=14.0, show_default=True, help="What was used within so many days stays.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--dry-run", is_flag=True, help="List, and remove nothing.")
+@settings_options
+def gc(keep_days: float, yes: bool, dry_run: bool, **where: str | None) -> None:
+    """List what is no longer needed in the output folder, with sizes and reasons, and remove it after asking.
+
+    Checkpoints of finished trainings, run folders that the store holds, feature and image stores that nobody uses,
+    saved plans and leftovers of killed processes. Undelivered results and whatever a launch uses stay.
+
+    \b
+    leukobench gc --dry-run
+    leukobench gc --keep-days 30
+    """
+    from leukobench.commands_store import collect_garbage
+
+    collect_garbage(keep_days, yes, dry_run, where)
+
+
+@cli.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--run", help="Run id, or the folder of a run or result.")
 @click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")

@@ -48,3 +48,35 @@ def import_sweep(file: Path, where: Where) -> None:
     out.print(
         f"{done.new} results of sweep {escape(done.sweep)} brought into {settings.store}; {done.there} were there already"
     )
+
+
+def collect_garbage(days: float, yes: bool, dry_run: bool, where: Where) -> None:
+    """List what is no longer needed and, after asking, remove it."""
+    import click
+
+    from leukobench.tracking.retention import find, remove
+
+    settings = resolve(**where)
+    with progress("looking") as update:
+        found = find(settings, days, update)
+    for note in found.notes:
+        err.print(f"note: {escape(note)}")
+    if not found.removable:
+        out.print(f"nothing in {settings.output} that is no longer needed ({days:g} days are kept)")
+        return
+    for kind in dict.fromkeys(item.kind for item in found.removable):
+        items = [item for item in found.removable if item.kind == kind]
+        out.print(f"[bold]{kind}[/bold]: {len(items)}, {size(sum(item.size for item in items))}")
+        for item in items:
+            name = item.path.relative_to(settings.output.resolve())
+            out.print(f"  {size(item.size):>9}  {escape(str(name))}: {escape(item.reason)}")
+    out.print(f"{size(found.size)} in all, in {settings.output}")
+    if dry_run:
+        return
+    if not yes:
+        click.confirm("Remove all of this?", abort=True)
+    with progress("removing") as update:
+        freed, stayed = remove(settings, found.removable, update)
+    out.print(f"{size(freed)} freed")
+    for line in stayed:
+        err.print(f"[yellow]stayed[/yellow] {escape(line)}")

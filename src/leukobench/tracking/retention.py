@@ -1,0 +1,402 @@
+"""What of an output folder is no longer needed, and removing it: `leukobench gc`.
+
+Nothing that changed within the last hour (`QUIET`) and nothing whose lock another process holds is ever listed. The
+rest, where `days` is the retention rule:
+
+- leftovers of killed writes: temporary files, feature stores that were never completed;
+- saved plans of launches that have ended (a launch that lives touches its plan every few seconds);
+- checkpoints of finished trainings, after `days`; those of unfinished ones stay, they are where it goes on;
+- run folders after `days`: those without a result or a checkpoint, and finished ones of which the store holds every
+  file of every result. A folder with anything that was not delivered is the record, and stays;
+- feature and image stores that nobody has opened for `days` and that no unfinished run folder is of the data (and
+  model) of, while no training runs in this output folder. They are rebuilt at the next use.
+
+The MLflow store, its artifacts and the copies of what was read from it are not touched. Links are neither followed nor
+removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.settings import Settings
+from leukobench.tracking.folder import RunFolder, read_json
+from leukobench.tracking.locate import RESULT_FILES, TRAINING_FILES
+from leukobench.tracking.reading import Progress, Results, StoredResult
+from leukobench.tracking.store import PREFIX, Store, local_path
+
+DAYS = 14.0
+QUIET = 3600.0
+"""Seconds without a change before anything is listed."""
+GONE = ".gc-"
+"""Prefix of a folder that is being removed: renamed first, so that whoever looks for it finds it whole or not at all."""
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""Names of files that `leukobench.tracking.folder.atomic` writes before it renames them."""
+HOLDING = ("runs", "features", "images", "plans", "cache")
+"""Folders of the output folder that are looked into."""
+DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A file or folder that is no longer needed.
+
+    Attributes:
+        size: Bytes.
+        changed: Unix seconds of the latest change in it, as it was looked at.
+        lock: Lock file of those who use it; None where the rule needs none.
+    """
+
+    path: Path
+    kind: str
+    reason: str
+    size: int
+    changed: float
+    lock: Path | None = None
+
+
+@dataclass
+class Found:
+    """Attributes:
+    removable: In the order of kinds.
+    notes: What could not be judged, and why.
+    """
+
+    removable: list[Removable] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return sum(item.size for item in self.removable)
+
+
+def find(settings: Settings, days: float = DAYS, progress: Progress | None = None) -> Found:
+    """What of the output folder is no longer needed.
+
+    Args:
+        days: The retention rule.
+    """
+    if days < 0:
+        raise LeukoBenchError(f"--keep-days {days:g}: a number of days from 0 is needed")
+    return _Search(settings, days, progress).found()
+
+
+def remove(settings: Settings, items: list[Removable], progress: Progress | None = None) -> tuple[int, list[str]]:
+    """Remove what was found; what changed since, or is in use now, stays.
+
+    Returns:
+        Bytes freed, and a line for each that stayed.
+    """
+    freed, stayed = 0, []
+    for i, item in enumerate(items):
+        reason = _remove(settings.output.resolve(), item)
+        if reason is None:
+            freed += item.size
+        else:
+            stayed.append(f"{item.path}: {reason}")
+        if progress is not None:
+            progress("", i + 1, len(items))
+    return freed, stayed
+
+
+def _remove(output: Path, item: Removable) -> str | None:
+    """Why an item stays, None where it was removed."""
+    if item.path.is_symlink() or not item.path.parent.resolve().is_relative_to(output):
+        return "not a folder of this output folder"
+    if not item.path.exists():
+        return None
+    try:
+        with _held(item.lock):
+            if _measure(item.path)[1] != item.changed:
+                return "it changed since it was listed"
+            if not item.path.is_dir():
+                item.path.unlink()
+                return None
+            gone = item.path.with_name(f"{GONE}{uuid.uuid4().hex}")
+            item.path.rename(gone)
+        shutil.rmtree(gone)
+    except Timeout:
+        return "it is in use"
+    except OSError as e:
+        return e.strerror or str(e)
+    return None
+
+
+@contextmanager
+def _held(lock: Path | None) -> Iterator[None]:
+    """Hold a lock that exists. Raises Timeout where another process does."""
+    if lock is None or not lock.is_file() or lock.is_symlink():
+        yield
+        return
+    with FileLock(str(lock), timeout=0):
+        yield
+
+
+def _measure(path: Path) -> tuple[int, float]:
+    """Bytes and latest change (Unix seconds) of a file or of a folder's content; links and lock files do not count."""
+    size, changed = 0, path.lstat().st_mtime
+    for inner, status in _files(path):
+        size += status.st_size
+        if inner.name != ".lock":
+            changed = max(changed, status.st_mtime)
+    return size, changed
+
+
+def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Plain files at or below a path; links are not followed."""
+    inner = [path]
+    if path.is_dir() and not path.is_symlink():
+        inner = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=False) for name in names]
+    for file in sorted(inner):
+        with suppress(FileNotFoundError):  # a launch may be at work here
+            status = file.lstat()
+            if stat.S_ISREG(status.st_mode):
+                yield file, status
+
+
+def _folders(path: Path) -> list[Path]:
+    """Folders in a folder, sorted; neither the folder nor what is in it may be a link."""
+    if path.is_symlink() or not path.is_dir():
+        return []
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.is_symlink())
+
+
+class _Search:
+    def __init__(self, settings: Settings, days: float, progress: Progress | None) -> None:
+        self.settings, self.days, self.progress = settings, days, progress
+        self.output = settings.output.resolve()
+        self.now = time.time()
+        self.notes: list[str] = []
+        self.busy = False
+        self.unfinished: list[Mapping[str, str]] = []
+
+    def found(self) -> Found:
+        for name in HOLDING:
+            if (self.output / name).is_symlink():
+                self.notes.append(f"{self.output / name} is a link: what is behind it is not looked at")
+        # what runs and what is unfinished is known before stores and plans are judged
+        runs = list(self._runs())
+        removable = [*self._leftovers(), *runs, *self._features(), *self._images(), *self._plans()]
+        if self.busy:
+            self.notes.append("a training runs in this output folder: feature and image stores and plans stay")
+        whole = {item.path for item in removable}
+        inner = (item for item in removable if whole.isdisjoint(item.path.parents))
+        return Found(sorted(inner, key=lambda item: item.kind), self.notes)
+
+    def _old(self, changed: float, days: float = 0.0) -> bool:
+        return self.now - changed > max(QUIET, days * DAY)
+
+    def _item(self, path: Path, kind: str, reason: str, lock: Path | None = None) -> Removable:
+        size, changed = _measure(path)
+        return Removable(path, kind, reason, size, changed, lock)
+
+    def _age(self, changed: float) -> str:
+        days = (self.now - changed) / DAY
+        return f"{days:.0f} days" if days >= 1.5 else f"{days * 24:.0f} hours"
+
+    # --- killed writes ------------------------------------------------------------------------------------------------
+
+    def _leftovers(self) -> Iterator[Removable]:
+        for name in HOLDING:
+            top = self.output / name
+            for path in _folders(top):
+                if path.name.startswith(GONE):
+                    yield self._item(path, "killed writes", "its removal was killed")
+            for path, status in _files(top):
+                if TEMPORARY.fullmatch(path.name) and self._old(status.st_mtime):
+                    yield self._item(path, "killed writes", "a file whose writing was killed")
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def _runs(self) -> Iterator[Removable]:
+        folders = [f for f in _folders(self.output / "runs") if not f.name.startswith(GONE)]
+        for i, path in enumerate(folders):
+            if self.progress is not None:
+                self.progress("run folders", i + 1, len(folders))
+            lock = path / ".lock"
+            try:
+                with _held(lock):
+                    item = self._run(path, lock)
+            except Timeout:
+                self.busy = True
+                self._note_unfinished(RunFolder(path))
+            except LeukoBenchError as e:
+                self.notes.append(str(e))
+            else:
+                if item is not None:
+                    yield item
+
+    def _run(self, path: Path, lock: Path) -> Removable | None:
+        folder = RunFolder(path)
+        changed = _measure(path)[1]
+        facts, results = folder.run(), folder.results()
+        finished = facts.get("state") == "finished"
+        if not finished:
+            self._note_unfinished(folder)
+        checkpoint = folder.checkpoint.is_file() and not folder.checkpoint.is_symlink()
+        if finished and results and self._old(changed, self.days) and self._delivered(folder, results):
+            n = f"{len(results)} result{'s' if len(results) > 1 else ''}"
+            reason = f"its {n} are in the store, and it was not changed for {self._age(changed)}"
+            return self._item(path, "run folders", reason, lock)
+        if not results and not checkpoint and self._old(changed, self.days):
+            reason = f"it holds neither a result nor a checkpoint, and was not changed for {self._age(changed)}"
+            return self._item(path, "run folders", reason, lock)
+        if finished and checkpoint and self._old(folder.checkpoint.lstat().st_mtime, self.days):
+            return self._item(folder.checkpoint, "checkpoints", "its training is finished", lock)
+        return None
+
+    def _note_unfinished(self, folder: RunFolder) -> None:
+        """Remember which data and model an unfinished training is of: it goes on with their stores."""
+        choices = dict(read_json(folder.path / "job.json", {}).get("choices") or {})
+        name = (folder.run().get("data") or {}).get("name")
+        self.unfinished.append({**choices, **({"name": name} if name else {})})
+
+    def _delivered(self, folder: RunFolder, results: list[dict[str, Any]]) -> bool:
+        """Whether the store holds every file of every result, in its size."""
+        order = read_json(folder.path / "delivery.json")
+        if order is None or self._stored is None:
+            return False
+        asked = {job["identity"] for job in order["jobs"]} | {r["identity"] for r in results}
+        held = [self._stored.get((order["sweep"], identity)) for identity in asked]
+        if any(result is None for result in held):
+            return False
+        for result in held:
+            assert result is not None
+            if not self._holds(result, folder.result(result.identity), RESULT_FILES):
+                return False
+            owner = self._trajectories.get(result.tags.get("mlflow.parentRunId", ""), result)
+            if not self._holds(owner, folder.path, TRAINING_FILES):
+                return False
+        return True
+
+    def _holds(self, run: StoredResult, folder: Path, names: tuple[str, ...]) -> bool:
+        expected = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+        if run.run_id not in self._sizes:
+            self._sizes[run.run_id] = self._listed(run)
+        # small files of JSON may have been written again since; weights and predictions are as they were
+        sizes = self._sizes[run.run_id]
+        return all(
+            sizes.get(name) is not None and (name.endswith(".json") or sizes[name] == n) for name, n in expected.items()
+        )
+
+    def _listed(self, run: StoredResult) -> dict[str, int]:
+        local = local_path(run.artifact_uri)
+        if local is not None:
+            return {p.name: p.stat().st_size for p in local.iterdir() if p.is_file()} if local.is_dir() else {}
+        store = self._store
+        assert store is not None
+        with store.errors("read"):
+            return {a.path: int(a.file_size or 0) for a in store.client.list_artifacts(run.run_id)}
+
+    @cached_property
+    def _sizes(self) -> dict[str, dict[str, int]]:
+        return {}
+
+    @cached_property
+    def _store(self) -> Store | None:
+        path = self.settings.store.removeprefix("sqlite:///")
+        if path != self.settings.store and not Path(path).is_file():
+            self.notes.append(f"there is no store at {self.settings.store}: finished run folders stay")
+            return None
+        try:
+            return Store(self.settings)
+        except StoreError as e:
+            self.notes.append(f"finished run folders stay, because the store cannot be asked: {e}")
+            return None
+
+    @cached_property
+    def _stored(self) -> dict[tuple[str, str], StoredResult] | None:
+        """Finished results of the store by sweep and identity."""
+        if self._store is None:
+            return None
+        results = Results(self.settings, progress=self.progress)
+        return {(results.experiments[r.experiment_id], r.identity): r for r in results.results}
+
+    @cached_property
+    def _trajectories(self) -> dict[str, StoredResult]:
+        store = self._store
+        out: dict[str, StoredResult] = {}
+        for experiment_id in {r.experiment_id for r in (self._stored or {}).values()}:
+            assert store is not None
+            for run in store.search(experiment_id, f"tags.`{PREFIX}kind` = 'trajectory'"):
+                id, uri = run.info.run_id, run.info.artifact_uri
+                out[id] = StoredResult(id, "", {}, {}, 0.0, uri, experiment_id)
+        return out
+
+    # --- stores and plans ---------------------------------------------------------------------------------------------
+
+    def _features(self) -> Iterator[Removable]:
+        for path in _folders(self.output / "features"):
+            lock = path.with_name(path.name + ".lock")
+            if path.name.startswith(GONE) or not self._free(lock):
+                continue
+            changed = _measure(path)[1]
+            if not (path / "features.json").is_file():
+                if self._old(changed):
+                    yield self._item(path, "killed writes", "a feature store that was never completed", lock)
+                continue
+            facts, used = self._header(path / "features.json", changed)
+            of = {"model": str(facts.get("model")), "data": str(facts.get("data"))}
+            needed = any(all(one.get(k) == v for k, v in of.items()) for one in self.unfinished)
+            if not needed and not self.busy and self._old(used, self.days):
+                reason = f"features of {of['data']} by {of['model']}, not opened for {self._age(used)}; rebuilt on need"
+                yield self._item(path, "feature stores", reason, lock)
+
+    def _images(self) -> Iterator[Removable]:
+        for path in _folders(self.output / "images"):
+            lock = path.with_name(path.name.removesuffix(".partial") + ".lock")
+            if path.name.startswith(GONE) or not self._free(lock):
+                continue
+            changed = _measure(path)[1]
+            if path.suffix == ".partial":
+                if not self.busy and self._old(changed, self.days):
+                    reason = f"an image store whose building was killed {self._age(changed)} ago"
+                    yield self._item(path, "killed writes", reason, lock)
+                continue
+            facts, used = self._header(path / "store.json", changed)
+            name, shape = str(facts.get("dataset")), facts.get("shape") or []
+            needed = any(name in (one.get("name"), one.get("data")) for one in self.unfinished)
+            if not needed and not self.busy and self._old(used, self.days):
+                size = "x".join(map(str, shape[1:3]))
+                reason = f"images of {name} in {size}, not opened for {self._age(used)}; rebuilt on need"
+                yield self._item(path, "image stores", reason, lock)
+
+    def _plans(self) -> Iterator[Removable]:
+        for path in _folders(self.output / "plans"):
+            changed = _measure(path)[1]
+            if not path.name.startswith(GONE) and not self.busy and self._old(changed):
+                yield self._item(path, "saved plans", f"its launch has not been alive for {self._age(changed)}")
+
+    def _free(self, lock: Path) -> bool:
+        try:
+            with _held(lock):
+                return True
+        except Timeout:
+            return False
+
+    def _header(self, path: Path, changed: float) -> tuple[dict[str, Any], float]:
+        """Content of a store's header and when the store was last opened, which reads the header.
+
+        File systems note that at least once a day (`relatime`); where they never do, it is when the store was made.
+        """
+        try:
+            before = path.stat()
+            facts = read_json(path, {})
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # this reading does not count
+        except (OSError, LeukoBenchError):
+            return {}, changed
+        return facts if isinstance(facts, dict) else {}, max(before.st_atime, changed)
