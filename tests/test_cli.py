@@ -139,6 +139,11 @@ def test_an_unknown_choice_lists_those_there_are(command: Run) -> None:
     assert "search path" not in result.stderr.lower()
 
 
+@pytest.mark.parametrize("start", [["train"], ["sweep", "quickstart"]])
+def test_a_paper_given_as_a_choice_is_one_message_with_its_sweep(command: Run, start: list[str]) -> None:
+    refused(command(*start, "paper=fata"), "leukobench sweep fata")
+
+
 def test_an_override_that_cannot_be_read_is_one_message(command: Run) -> None:
     refused(command("train", "seed=[1"), "[1")
 

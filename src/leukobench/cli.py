@@ -61,8 +61,15 @@ def run_hydra(folder: Path, name: str, arguments: list[str]) -> None:
     """Hand over to Hydra with a primary config; its errors and LeukoBench's come back as LeukoBench's."""
     import hydra
 
+    from leukobench.errors import ConfigError
     from leukobench.sweeps import guard
 
+    if asked := next((a for a in arguments if a.lstrip("+").startswith("paper=")), None):
+        key = asked.partition("=")[2]
+        raise ConfigError(
+            f"{asked}: a paper is no choice of a run; `leukobench sweep {key}` launches its sweep, and tables find runs "
+            "by what they were run with, in whatever sweep"
+        )
     sys.argv = ["leukobench", *arguments]
     with guard.collecting() as caught, guard.translating():
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(guard.task)()
