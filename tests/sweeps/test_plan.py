@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from leukobench.errors import ConfigError, MissingDataError, SplitError
+from leukobench.data.base import ExpressionDataset
+from leukobench.errors import ConfigError, FaultyDataError, MissingDataError, SplitError
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.tracking.store import Entry
 from leukobench.training.job import Job
+from tiny import Tiny
 
 MakeJob = Callable[..., Job]
 
@@ -73,6 +75,37 @@ def test_data_that_are_not_there_are_left_out_unless_none_are(make_job: MakeJob)
 def test_a_job_that_cannot_be_run_is_named(make_job: MakeJob) -> None:
     with pytest.raises(SplitError, match=r"folds 0 to 4, not 9\n  \(job: .*fold=9"):
         plan(make_job("split=kfold", "fold=9"))
+
+
+def test_a_split_that_one_data_set_does_not_allow_leaves_that_one_out(make_job: MakeJob) -> None:
+    rare = "data.rare=0.025"  # a single sample of a class
+    left_out: list[tuple[str, str]] = []
+    jobs = expand([make_job(d, f"seed={s}") for d in (rare, "data.rare=0.4") for s in (0, 1)], left_out)
+    assert len(make_plan(jobs, {}, left_out=left_out).jobs) == 2
+    assert [(rare in overrides, reason[:33]) for overrides, reason in left_out] == [
+        (True, "a class has a single sample among")
+    ] * 2
+    with pytest.raises(SplitError, match="single sample"):
+        make_plan(expand([make_job(rare)], []), {}, left_out=[])
+
+
+def test_faulty_data_are_read_once_for_all_the_jobs_that_ask_for_them(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, read = Tiny.load, []
+
+    def load(self: Tiny) -> ExpressionDataset:
+        read.append(self.samples)
+        if self.samples == 50:
+            raise FaultyDataError("half of it is missing")
+        return whole(self)
+
+    monkeypatch.setattr(Tiny, "load", load)
+    left_out: list[tuple[str, str]] = []
+    jobs = expand([make_job(f"data.samples={n}", f"seed={s}") for n in (50, 60) for s in range(5)], left_out)
+    assert len(make_plan(jobs, {}, left_out=left_out).jobs) == 5
+    assert [reason for _, reason in left_out] == ["half of it is missing"] * 5
+    assert read.count(50) == 1
 
 
 # --- dropping and merging ---------------------------------------------------------------------------------------------

@@ -33,8 +33,7 @@ class RayLauncher(Launcher):
             options |= {"include_dashboard": False, "num_cpus": len(job_overrides) * self.num_cpus}
         ray.init(address=self.address, **options)
         try:
-            reserved = {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}
-            remote = ray.remote(**reserved, max_retries=0)(_run)
+            remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=0)(_run)
             state = Singleton.get_state()
             tasks = [
                 remote.remote(initial_job_idx + i, list(o), self.hydra_context, self.config, self.task_function, state)

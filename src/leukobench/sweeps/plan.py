@@ -5,13 +5,15 @@ Nothing here trains, prints or talks to Hydra; jobs come composed, the store's e
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from leukobench.errors import ConfigError, LeukoBenchError, MissingDataError
+from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError, SplitError
 from leukobench.sweeps.stacking import stacks
 from leukobench.tracking.identity import LOCATIONS, training_id
 from leukobench.tracking.store import Entry
@@ -26,6 +28,8 @@ from leukobench.training.job import (
     training_id_of,
 )
 
+DATA_ERRORS = (MissingDataError, FaultyDataError, SplitError)
+"""What one data set of a sweep may have and the others not."""
 NAMED = ("model", "optimizer", "epochs", "seed", "fold")
 """What every run's name says in its own place."""
 UNNAMED = (*CONTEXT_KEYS, "trainer")
@@ -76,26 +80,29 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
     """One job a fold (`fold=all`) and one a checkpoint epoch (`evaluate_at`).
 
     Args:
-        left_out: Where given, jobs whose model and data do not go together, and jobs whose data set is not there while
-            others' is, are put here with the reason instead of raising an error.
+        left_out: Where given, jobs whose model and data do not go together, and jobs whose data set or split cannot be
+            had while others' can, are put here with the reason instead of raising an error.
 
     Raises:
-        MissingDataError: No job's data set is there.
+        MissingDataError, FaultyDataError, SplitError: No job's data set and split can be had.
     """
     out: list[Job] = []
-    absent: MissingDataError | None = None
+    unread, unsplit = Broken("data"), Broken("data", "split")
     for job in jobs:
+        fold = job.config["fold"]
         if left_out is not None:
             try:
-                check_families(job)
-            except (ConfigError, MissingDataError) as e:
-                if isinstance(e, MissingDataError):
-                    absent = absent or e
+                with unread.met(job):
+                    check_families(job)
+                with unsplit.met(job):
+                    number = folds(job) if fold == "all" else 1
+            except (ConfigError, *DATA_ERRORS) as e:
                 left_out.append((" ".join(job.overrides), str(e)))
                 continue
-        fold = job.config["fold"]
+        elif fold == "all":
+            number = folds(job)
         if fold == "all":
-            each = [job.with_values(fold=k) for k in range(folds(job))]
+            each = [job.with_values(fold=k) for k in range(number)]
         elif isinstance(fold, int):
             each = [job]
         else:
@@ -106,9 +113,41 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
                 raise ConfigError(f"evaluate_at={epochs}: a list of epoch counts is needed, for instance [10,20,50]")
             each = [j.with_values(epochs=e, evaluate_at=None) for j in each for e in sorted(set(epochs))]
         out += each
-    if absent is not None and not out:
-        raise absent
+    first = unread.first or unsplit.first
+    if first is not None and not out:
+        raise first
     return out
+
+
+class Broken:
+    """What cannot be had of some jobs' data: found out once, remembered for the jobs that ask for the same.
+
+    Args:
+        keys: Keys of a job's config on which it depends.
+
+    Attributes:
+        first: The first error of data or split.
+    """
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+        self.first: LeukoBenchError | None = None
+        self._known: dict[str, LeukoBenchError] = {}
+
+    @contextmanager
+    def met(self, job: Job) -> Iterator[None]:
+        """Raise what is known of the job's data; remember what is raised of them."""
+        if self._known and (known := self._known.get(self._key(job))):
+            raise known
+        try:
+            yield
+        except DATA_ERRORS as e:
+            self.first = self.first or e
+            self._known[self._key(job)] = e
+            raise
+
+    def _key(self, job: Job) -> str:
+        return json.dumps([job.config[k] for k in self.keys], sort_keys=True, default=str)
 
 
 def make_plan(
@@ -128,21 +167,29 @@ def make_plan(
         merge: Let jobs that differ in epochs share a training where nothing depends on the total.
         stack: Let trainings that differ in seed, fold and rates train together where that is faster.
         force: Run again what is finished.
+        left_out: Where given, jobs whose split cannot be made while others' can are put here with the reason.
 
     Raises:
-        LeukoBenchError: A job that cannot be run at all (missing data, an impossible config).
+        LeukoBenchError: A job that cannot be run at all (an impossible config), or no job whose split can be made.
     """
     seen: dict[str, PlannedJob] = {}
     duplicates = 0
+    broken = Broken("data", "split", "fold", "resample", "preprocess", "seed")
     for i, job in enumerate(jobs):
         try:
-            planned = PlannedJob(identity_of(job), training_id_of(job), job)
+            with broken.met(job):
+                planned = PlannedJob(identity_of(job), training_id_of(job), job)
         except LeukoBenchError as e:
+            if left_out is not None and isinstance(e, DATA_ERRORS):
+                left_out.append((" ".join(job.overrides), str(e)))
+                continue
             raise type(e)(f"{e}\n  (job: {' '.join(job.overrides) or 'the defaults'})") from e
         duplicates += planned.identity in seen
         seen.setdefault(planned.identity, planned)
         if progress is not None:
             progress(i + 1, len(jobs))
+    if broken.first is not None and not seen:
+        raise broken.first
     done = {}
     for planned in seen.values():
         entry = None if force else entries.get(planned.identity)
