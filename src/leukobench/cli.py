@@ -334,6 +334,33 @@ def import_sweep(file: Path, **where: str | None) -> None:
 
 
 @cli.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--metric", default="balanced_accuracy", show_default=True)
+@click.option("--averaging", type=click.Choice(["macro", "weighted", "micro", "binary"]), default="macro")
+@click.option("--part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
+@click.option("--format", "form", type=click.Choice(["md", "csv"]), help="Default: for the terminal.")
+@settings_options
+def diff(
+    first: str, second: str, metric: str, averaging: str, part: str, form: str | None, **where: str | None
+) -> None:
+    """Compare two sweeps cell by cell: differences with intervals, paired tests, changed predictions.
+
+    A and B are names of sweeps or exported files; :KEY=VALUE behind one takes some of its results, by a param or by
+    what was recorded of a run (version.torch, commit, protocol, ...).
+
+    \b
+    leukobench diff quickstart quickstart_again
+    leukobench diff before.zip after.zip --metric auroc
+    leukobench diff rai:protocol=paper rai:protocol=leak_free
+    leukobench diff fata:version.torch=2.8.0 fata:version.torch=2.9.1 --format md
+    """
+    from leukobench.commands_store import show_difference
+
+    show_difference(first, second, metric, averaging, part, form, where)
+
+
+@cli.command()
 @click.option("--keep-days", default=14.0, show_default=True, help="What was used within so many days stays.")
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--dry-run", is_flag=True, help="List, and remove nothing.")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from leukobench.commands import Where, err, out, progress
-from leukobench.settings import resolve
+from leukobench.settings import Settings, resolve
+
+if TYPE_CHECKING:
+    from leukobench.papers.difference import Side
 
 
 def size(bytes: int) -> str:
@@ -80,3 +85,47 @@ def collect_garbage(days: float, yes: bool, dry_run: bool, where: Where) -> None
     out.print(f"{size(freed)} freed")
     for line in stayed:
         err.print(f"[yellow]stayed[/yellow] {escape(line)}")
+
+
+def show_difference(
+    first: str, second: str, metric: str, averaging: str, part: str, form: str | None, where: Where
+) -> None:
+    """Compare two sweeps or exported files, and print how they differ."""
+    from typing import cast
+
+    from leukobench.evaluation.metrics import Averaging, Metric
+    from leukobench.papers.difference import compare_sides
+    from leukobench.report.difference import csv_text, lay_out
+
+    settings = resolve(**where)
+    a, b = (_side(text, settings) for text in (first, second))
+    positive = next((p for r in a.results if (p := r.tags.get("leukobench.positive"))), None)
+    measured = Metric(metric, cast(Averaging, averaging), positive)
+    found = compare_sides(a, b, measured, part)
+    if form == "csv":
+        sys.stdout.write(csv_text(found))
+    elif form == "md":
+        from leukobench.report.text import markdown_table
+
+        sys.stdout.write("\n".join(markdown_table(lay_out(found))).rstrip() + "\n")
+    else:
+        from leukobench.report.terminal import show_layout
+
+        show_layout(lay_out(found), out)
+
+
+def _side(text: str, settings: Settings) -> Side:
+    """`SWEEP` or `FILE`, both with `:KEY=VALUE` for some of its results."""
+    from leukobench.papers.difference import Side
+    from leukobench.papers.results import ResultSet
+    from leukobench.tracking.reading import Results
+    from leukobench.tracking.transfer import ExportedResults
+
+    source, *only = [text] if Path(text).is_file() else text.split(":")
+    results: ResultSet
+    if Path(source).is_file():
+        results = ExportedResults(Path(source))
+    else:
+        with progress("reading") as update:
+            results = Results(settings, [source], progress=update)
+    return Side.of(text, results, only)

@@ -29,10 +29,11 @@ def show(tables: Sequence[FilledTable], console: Console | None = None) -> None:
     """Print tables with their notes."""
     console = console or Console()
     for table in tables:
-        _show(lay_out(table), console)
+        show_layout(lay_out(table), console)
 
 
-def _show(layout: Layout, console: Console) -> None:
+def show_layout(layout: Layout, console: Console) -> None:
+    """Print a table that is laid out, with its notes."""
     grid = Table(
         title=escape(layout.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )

@@ -15,11 +15,12 @@ def markdown(paper: Paper, tables: Sequence[FilledTable]) -> str:
     """GitHub Markdown: a heading and citation, then the tables with their notes."""
     out = [f"# {paper.title}", "", paper.citation, ""]
     for table in tables:
-        out += _markdown_table(lay_out(table))
+        out += markdown_table(lay_out(table))
     return "\n".join(out).rstrip() + "\n"
 
 
-def _markdown_table(layout: Layout) -> list[str]:
+def markdown_table(layout: Layout) -> list[str]:
+    """Lines of a table with its heading and notes."""
     out = [f"## {layout.title} (`{layout.id}`)", ""]
     if layout.note:
         out += [layout.note, ""]
