@@ -155,6 +155,18 @@ def test_a_runs_pictures_are_drawn(result: Callable[..., Path], tmp_path: Path) 
         assert np.asarray(Image.open(folder / "figures" / name).convert("L")).std() > 5
 
 
+def test_pictures_show_what_was_chosen_on_validation_and_do_without_it(result: Callable[..., Path]) -> None:
+    frame = predictions()
+    folder = result(frame)
+    write_run_figures(folder)
+    with_choice = {p.stem: p.read_bytes() for p in (folder / "figures").iterdir()}
+    frame[frame["part"] != "validation"].to_parquet(folder / "predictions.parquet")
+    write_run_figures(folder)
+    without = {p.stem: p.read_bytes() for p in (folder / "figures").iterdir()}
+    changed = {name for name in without if without[name] != with_choice[name]}
+    assert changed == {"roc", "calibration"}
+
+
 def test_many_classes_one_class_and_no_subjects_are_drawn_as_far_as_they_go(result: Callable[..., Path]) -> None:
     frame = predictions(with_subjects=False)
     frame["p_c"] = np.float32(0)

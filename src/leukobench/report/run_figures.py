@@ -15,6 +15,7 @@ import numpy as np
 
 from leukobench.data.image_store import decode_image
 from leukobench.errors import LeukoBenchError
+from leukobench.evaluation.calibration import Calibration, calibrate, with_temperature
 from leukobench.evaluation.metrics import Metric, Predicted, score
 from leukobench.report.figures import COLOURS, STYLE
 from leukobench.report.model_card import worst_subjects
@@ -63,12 +64,19 @@ def write_run_figures(
         raise LeukoBenchError(f"{result} has no predictions of the part {part}")
     curves = [c for c in read_json(training / "curves.json", []) if c["epoch"] <= record["epoch"]]
     remark = _remark(run)
+    chosen, scaled = None, None
+    if part == "test":
+        try:
+            chosen = calibrate(frame, record.get("positive"))
+            scaled = Predicted.of(with_temperature(frame, chosen.temperature), part)
+        except LeukoBenchError:
+            pass  # nothing can be chosen without validation rows of both kinds
     drawn: dict[str, Canvas | None] = {}
     with matplotlib.rc_context(STYLE):
         drawn["confusion_matrix"] = _confusion(predicted, part)
-        drawn["roc"] = _roc(predicted, record.get("positive"))
+        drawn["roc"] = _roc(predicted, record.get("positive"), chosen)
         drawn["precision_recall"] = _precision_recall(predicted, record.get("positive"))
-        drawn["calibration"] = _calibration(predicted, record.get("positive"))
+        drawn["calibration"] = _calibration(predicted, record.get("positive"), chosen, scaled)
         drawn["learning_curves"] = _curves(curves)
         drawn["worst_subjects"] = _subjects(frame, part)
         drawn["mistakes"] = _contact_sheet(frame[frame["part"] == part], predicted, paths)
@@ -125,16 +133,23 @@ def _drawn_classes(predicted: Predicted, positive: str | None) -> list[int]:
     return [i for i in range(len(predicted.classes)) if 0 < (predicted.y == i).sum() < len(predicted)]
 
 
-def _roc(predicted: Predicted, positive: str | None) -> Canvas | None:
+def _roc(predicted: Predicted, positive: str | None, chosen: Calibration | None) -> Canvas | None:
+    """With the operating point that was chosen on validation, where it came to lie."""
     from sklearn.metrics import roc_curve
 
-    return _per_class(
+    canvas = _per_class(
         predicted,
         positive,
         lambda truth, p: roc_curve(truth, p)[:2],
         "auroc",
         {"xlabel": "1 - specificity", "ylabel": "Sensitivity", "title": "ROC"},
     )
+    if canvas is not None and chosen is not None and chosen.point is not None:
+        ax, point = canvas.axes[0], chosen.point
+        label = f"threshold of specificity {point.wanted:.2f} on validation"
+        ax.plot(1 - chosen.specificity, chosen.sensitivity, "o", color=COLOURS[1], markersize=5, label=label)
+        ax.legend(fontsize=7, loc="lower right")
+    return canvas
 
 
 def _precision_recall(predicted: Predicted, positive: str | None) -> Canvas | None:
@@ -168,27 +183,40 @@ def _per_class(
     return canvas
 
 
-def _calibration(predicted: Predicted, positive: str | None) -> Canvas:
+def _calibration(
+    predicted: Predicted, positive: str | None, chosen: Calibration | None, scaled: Predicted | None
+) -> Canvas:
+    """As predicted, and with the temperature that was fitted on validation."""
     from sklearn.calibration import calibration_curve
 
     if positive is not None and positive in predicted.classes:
-        k = predicted.classes.index(positive)
-        truth, p, title = predicted.y == k, predicted.p[:, k], f"Calibration of {positive}"
+        title = f"Calibration of {positive}"
         labels = {"xlabel": f"Probability of {positive}", "ylabel": f"Share of {positive}"}
     else:
-        truth, p = predicted.predicted() == predicted.y, predicted.p.max(axis=1)
         title, labels = "Calibration", {"xlabel": "Probability of the called class", "ylabel": "Share called right"}
-    share, mean = calibration_curve(truth, np.clip(p, 0, 1), n_bins=BINS)
-    counts, _ = np.histogram(p, bins=np.linspace(0, 1, BINS + 1))
+
+    def answers(of: Predicted) -> tuple[np.ndarray, np.ndarray]:
+        if positive is not None and positive in of.classes:
+            k = of.classes.index(positive)
+            return of.y == k, of.p[:, k]
+        return of.predicted() == of.y, of.p.max(axis=1)
+
     canvas, ax = _canvas()
+    counts, _ = np.histogram(answers(predicted)[1], bins=np.linspace(0, 1, BINS + 1))
     ax.bar(
         (np.arange(BINS) + 0.5) / BINS, counts / counts.max() * 0.25, width=0.9 / BINS, color="#d9d9d9", label="samples"
     )
     ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
-    ece = score(predicted, Metric("ece"))
-    ax.plot(mean, share, "o-", color=COLOURS[0], label=f"expected calibration error {ece:.3f}")
+    lines = [(predicted, "as predicted")]
+    if chosen is not None and scaled is not None:
+        lines.append((scaled, f"temperature {chosen.temperature:.2g} from validation"))
+    for n, (of, label) in enumerate(lines):
+        truth, p = answers(of)
+        share, mean = calibration_curve(truth, np.clip(p, 0, 1), n_bins=BINS)
+        label = f"{label}, error {score(of, Metric('ece')):.3f}"
+        ax.plot(mean, share, ("o-", "s--")[n], color=COLOURS[n], markersize=4, label=label)
     ax.set(title=title, xlim=(0, 1), ylim=(0, 1.02), **labels)
-    ax.legend()
+    ax.legend(fontsize=7)
     return canvas
 
 
