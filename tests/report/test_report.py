@@ -22,7 +22,7 @@ from leukobench.papers.spec import Figure, load_paper
 from leukobench.papers.tables import rebuild
 from leukobench.report.figures import draw, gene_correlations, overview
 from leukobench.report.html import Chapter, html
-from leukobench.report.layout import number
+from leukobench.report.layout import lay_out, number
 from leukobench.report.terminal import show
 from leukobench.report.text import csv_text, latex
 
@@ -49,6 +49,20 @@ def test_the_terminal_shows_every_number_and_note(golden):
     assert "Small net" in text
     assert "+9.6 higher" in text
     assert "[1] leukobench sweep golden split=official model=large" in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_terminal_breaks_no_number_at_any_width(golden, width):
+    from rich.console import Console
+
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    show(golden, console)
+    text = console.export_text()
+    for table in golden:
+        for line in lay_out(table).lines:
+            assert all(t.main in text for t in line.cells if t.sort is not None)
+    assert ("(continued)" in text) == (width == 80)
+    assert max(map(len, text.splitlines()[:12])) <= width
 
 
 def test_csv_reads_back_with_one_row_a_cell(golden, tmp_path):

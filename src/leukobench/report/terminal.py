@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -34,19 +34,8 @@ def show(tables: Sequence[FilledTable], console: Console | None = None) -> None:
 
 def show_layout(layout: Layout, console: Console) -> None:
     """Print a table that is laid out, with its notes."""
-    grid = Table(
-        title=escape(layout.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    widths = _widths(layout, console.width)
-    for i, title in enumerate(layout.header):
-        grid.add_column(escape(title), overflow="fold", style="bold" if i == 0 else "", width=widths[i])
-    for i, line in enumerate(layout.lines):
-        ends = i + 1 == len(layout.lines) or bool(layout.lines[i + 1].row)
-        style = "dim" if line.kind == "published" else ""
-        grid.add_row(
-            *(_styled(text) for text in layout.texts(line)), style=style, end_section=ends and layout.with_sources
-        )
-    console.print(grid)
+    for i, block in enumerate(_blocks(layout, console.width)):
+        console.print(_grid(layout, block, layout.title if i == 0 else f"{layout.title} (continued)"))
     if layout.note:
         console.print(layout.note, style="italic", markup=False, highlight=False)
     for letter, text in layout.footnotes:
@@ -64,29 +53,65 @@ def show_layout(layout: Layout, console: Console) -> None:
     console.print()
 
 
-NARROWEST = 12
+def _grid(layout: Layout, widths: Mapping[int, int | None], title: str) -> Table:
+    """The columns of these positions in `header`, each as wide as said."""
+    grid = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, width in widths.items():
+        grid.add_column(escape(layout.header[i]), overflow="fold", style="bold" if i == 0 else "", width=width)
+    for i, line in enumerate(layout.lines):
+        ends = i + 1 == len(layout.lines) or bool(layout.lines[i + 1].row)
+        texts = layout.texts(line)
+        grid.add_row(
+            *(_styled(texts[i]) for i in widths),
+            style="dim" if line.kind == "published" else "",
+            end_section=ends and layout.with_sources,
+        )
+    return grid
+
+
+NARROWEST = 16
 """Characters to which names and sizes may be broken."""
+GAP = 3
+"""Characters between two columns."""
 
 
-def _widths(layout: Layout, width: int) -> list[int | None]:
-    """Widths that keep numbers (and, where there is room, their marks and verdicts) on one line.
+def _blocks(layout: Layout, width: int) -> list[dict[int, int | None]]:
+    """Widths by column, in as many tables one below the other as it takes to keep numbers on one line.
 
-    Sizes are broken first, then names; where even that does not do, rich decides.
+    What follows a number (marks, verdicts) is broken first, then names and sizes; where even one column does not fit,
+    rich decides.
     """
     columns = list(zip(*(layout.texts(line) for line in layout.lines)))
-    whole = [max((max(len(t.main + _marks(t)), len(t.detail)) for t in c), default=0) for c in columns]
-    numbers = [max((len(t.main) for t in c if t.sort is not None), default=0) for c in columns]
     words = [max((len(word) for word in title.split()), default=0) for title in layout.header]
-    whole, numbers = ([max(pair) for pair in zip(w, words)] for w in (whole, numbers))
     names = 2 if layout.with_sources else 1
-    last = len(columns) - layout.with_n
-    for least in (whole, numbers):
-        room = width - 3 * len(columns) - sum(least[names:last])
-        if room >= NARROWEST * (names + layout.with_n):
-            sizes = min(whole[-1], max(NARROWEST, room - sum(whole[:names]))) if layout.with_n else 0
-            titles = [min(w, max(NARROWEST, (room - sizes) // names)) for w in whole[:names]]
-            return [*titles, *least[names:last], *([sizes] if layout.with_n else [])]
-    return [None] * len(layout.header)
+    whole, least = [], []
+    for i, texts in enumerate(columns):
+        whole.append(max([words[i], *(max(len(t.main + _marks(t)), len(t.detail)) for t in texts)]))
+        numbers = [len(t.main) for t in texts if t.sort is not None or t.verdict is not None]
+        least.append(max([words[i], *numbers, *(len(word) for t in texts for word in t.detail.split())]))
+    for i in (*range(names), *([len(columns) - 1] if layout.with_n else [])):
+        least[i] = min(whole[i], NARROWEST)
+    titles = list(range(names))
+    blocks: list[list[int]] = [[]]
+    for i in range(names, len(columns)):
+        together = [*titles, *blocks[-1], i]
+        if blocks[-1] and sum(least[j] + GAP for j in together) > width:
+            blocks.append([])
+        blocks[-1].append(i)
+    return [_spread([*titles, *block], whole, least, width) for block in blocks]
+
+
+def _spread(columns: list[int], whole: list[int], least: list[int], width: int) -> dict[int, int | None]:
+    """Least widths, and what room is left first to the sources, then to the values, then to the rows' names."""
+    room = width - sum(least[i] + GAP for i in columns)
+    if room < 0:
+        return dict.fromkeys(columns)
+    out: dict[int, int | None] = {}
+    for i in (*columns[1:], columns[0]):
+        more = min(room, whole[i] - least[i])
+        out[i] = least[i] + more
+        room -= more
+    return {i: out[i] for i in columns}
 
 
 def _marks(text: Text) -> str:
