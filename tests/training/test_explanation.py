@@ -57,7 +57,7 @@ def test_each_image_gets_a_strip_and_shares_are_kept_by_method_and_class(cells: 
     assert {f"{p.stem}.png" for p in paths} <= names
     assert {"saliency.csv", "mean_grad_cam.png", "mean_integrated_gradients.png", "mean_occlusion.png"} <= names
     strip = Image.open(tmp_path / "out" / f"{paths[0].stem}.png")
-    assert strip.size == (4 * 36 - 4, 32 + 18)
+    assert strip.size == (4 * (224 + 4) - 4, 224 + 18), "small images are enlarged for their captions"
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(cells: SavedModel, tmp_path: Path) -> None:

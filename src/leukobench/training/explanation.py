@@ -24,6 +24,8 @@ from leukobench.training.saved import SavedModel
 Progress = Callable[[str, int, int], None]
 TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients", "occlusion": "Occlusion"}
 CAPTION = 18
+PANEL = 224
+"""Pixels that a panel is at least wide: smaller ones are enlarged, so that captions fit."""
 TOP = 50
 """How many genes at the head of two rankings are compared; as many as Golub 1999 voted with."""
 
@@ -190,6 +192,8 @@ def _file_names(files: Sequence[ImageInputFile]) -> list[str]:
 
 def _strip(panels: Sequence[np.ndarray], titles: Sequence[str], path: Path) -> Path:
     """Pictures side by side under captions."""
+    times = -(-PANEL // panels[0].shape[1])
+    panels = [np.kron(p, np.ones((times, times, 1), p.dtype)) for p in panels]
     height, width = panels[0].shape[:2]
     gap = 4
     canvas = Image.new("RGB", ((width + gap) * len(panels) - gap, height + CAPTION), "white")
