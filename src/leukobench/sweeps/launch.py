@@ -31,6 +31,7 @@ from leukobench.training.job import Job, Training
 
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 Launch = Callable[[Path, int], Any]
+STOPPING = "\nstopping after this epoch; Ctrl-C again stops at once\n"
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -134,7 +135,7 @@ def run_jobs(
     states: dict[str, str] = {}
     stopped = False
     if plan.trainings:
-        with console.running(plan, entries) as live, Interruption().watching() as interruption:
+        with console.running(plan, entries) as live, Interruption().watching(STOPPING) as interruption:
             if launch is None:
                 run_here(queue, outlet, live, interruption, states, bool(planner["fail_fast"]))
             else:
@@ -159,7 +160,7 @@ def run_jobs(
     if failures:
         raise Outcome(f"{len(failures)} of {len(plan.trainings)} trainings failed; they run again at the next launch")
     if stopped or len(states) < len(plan.trainings) or "interrupted" in states.values():
-        raise Outcome(f"interrupted; the same command goes on where it stopped: leukobench sweep {name}")
+        raise Outcome("interrupted; the same command goes on where it stopped, and runs nothing twice")
     return states
 
 

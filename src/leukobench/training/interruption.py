@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ class Interruption:
         self.requested = False
 
     @contextmanager
-    def watching(self) -> Iterator[Interruption]:
+    def watching(self, say: str = "") -> Iterator[Interruption]:
+        """Args:
+        say: What the first Ctrl-C says on standard error.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -25,6 +29,7 @@ class Interruption:
             if self.requested:
                 raise KeyboardInterrupt
             self.requested = True
+            os.write(2, say.encode())
 
         previous = signal.signal(signal.SIGINT, handle)
         try:
