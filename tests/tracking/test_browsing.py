@@ -204,8 +204,10 @@ def test_the_best_row_is_chosen_on_validation_and_none_without_it() -> None:
     note = sweep_note("s", frame(), summary(frame()), {}, "", 16)
     assert "| **wide** | **20** |" in note
     assert sum(line.startswith("| **") for line in note.splitlines()) == 1
+    assert "register --best s" in note
     without = sweep_note("s", frame(False), summary(frame(False)), {}, "", 16)
     assert "| **" not in without
+    assert "register" not in without, "nothing to choose by"
 
 
 def test_a_sweeps_note_counts_what_is_missing_and_fits_into_a_tag() -> None:

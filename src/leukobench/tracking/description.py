@@ -277,6 +277,8 @@ def sweep_note(
     lines.append("Mean ± standard deviation over n runs (seeds and folds), each run's metric by itself.")
     if best is not None:
         lines.append("Bold: best balanced accuracy on validation.")
+        lines.append(f"The single best run on validation becomes a model with `leukobench register --best {name}`.")
+    lines.append(f"Pictures of runs that have none: `leukobench figures --sweep {name}`.")
     lines += [
         f"Intervals from pooled predictions: `leukobench tables {p}`." for p in sorted(set(results["paper"])) if p
     ]
