@@ -94,12 +94,19 @@ def operating(model: SavedModel, specificity: float | None) -> tuple[float, floa
 
     kept = model.files.training / "calibration.json"
     if not model.files.file("predictions.parquet").is_file():
-        if specificity is not None or not kept.is_file():
+        if not kept.is_file():
+            raise ConfigError(f"{model.name} was trained without validation samples, so that nothing is chosen on them")
+        body = json.loads(kept.read_text())
+        if specificity is None:
+            return float(body["temperature"]), None
+        points = {p["wanted"]: p["threshold"] for p in body["points"]}
+        if specificity not in points:
+            listed = ", ".join(map(str, points)) or "none, for it has no positive class"
             raise ConfigError(
-                f"{model.name} carries no validation predictions: a threshold at a chosen specificity is found with "
-                "--run, from the run's own predictions"
+                f"{model.name} carries the thresholds of these specificities: {listed}; that of {specificity:g} is found "
+                "with --run, from the run's own predictions"
             )
-        return float(json.loads(kept.read_text())["temperature"]), None
+        return float(body["temperature"]), float(points[specificity])
     import pandas as pd
 
     frame = pd.read_parquet(model.files.file("predictions.parquet"))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leukobench.commands_models import operating
 from leukobench.errors import ConfigError, FaultyDataError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
@@ -72,6 +73,11 @@ def test_a_registered_model_predicts_alike_in_a_process_that_knows_nothing(
     files = {p.name for p in (artifacts / "model").rglob("*") if p.is_file()}
     assert not [f for f in files if f.endswith((".pkl", ".pickle", ".pt", ".pth", ".joblib"))]
     assert {"MLmodel", "registered_model.py", "input_example.json", "model.safetensors", "card.html"} <= files
+
+    for specificity in (None, 0.9):
+        assert operating(load_registered("tiny", local), specificity) == pytest.approx(operating(model, specificity))
+    with pytest.raises(ConfigError, match=r"0\.8, 0\.85, 0\.9, 0\.95"):
+        operating(load_registered("tiny", local), 0.93)
 
     dataset = load_dataset(Job(dict(model.config), {}))
     frame = pd.DataFrame(dataset.values, columns=dataset.genes)  # type: ignore[attr-defined]

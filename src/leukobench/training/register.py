@@ -29,6 +29,8 @@ from leukobench.training.saved import SavedModel, write_bundle
 LOWER_IS_BETTER = ("log_loss", "loss", "brier", "ece")
 CODE = Path(__file__).with_name("registered_model.py")
 """What MLflow copies beside the model and runs on loading."""
+SPECIFICITIES = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+"""Those whose thresholds, chosen on validation, a registered model carries."""
 MANY_GENES = 200
 """Above this many genes the signature names no columns: MLflow looks at them one by one, which for 7,129 genes takes two
 seconds a prediction, and prints all of them in its errors. The model knows its genes and checks them itself."""
@@ -191,11 +193,12 @@ def _write_card(model: SavedModel, bundle: Path, chosen: str) -> None:
 
     (bundle / "card.html").write_text(card_html(card), encoding="utf-8")
     try:
-        found = calibrate(frame, model.input.positive)
+        found = [calibrate(frame, model.input.positive, s) for s in SPECIFICITIES]
     except LeukoBenchError:
         return  # there is no validation part; the card says so
-    point = None if found.point is None else asdict(found.point)
-    (bundle / "calibration.json").write_text(json.dumps({"temperature": found.temperature, "point": point}, indent=1))
+    points = [asdict(f.point) for f in found if f.point is not None]
+    body = {"temperature": found[0].temperature, "points": points}
+    (bundle / "calibration.json").write_text(json.dumps(body, indent=1), encoding="utf-8")
 
 
 def card_of(model: SavedModel, frame: pd.DataFrame, title: str, chosen: str = "") -> str:
