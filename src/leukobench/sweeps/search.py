@@ -19,9 +19,10 @@ run, their values are read by identity.
 from __future__ import annotations
 
 import csv
+import shlex
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,7 +41,7 @@ from leukobench.sweeps.console import Console
 from leukobench.sweeps.launch import IN_PROCESS, Outcome, launch_with, run_jobs, workers_of
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import duration
-from leukobench.tracking.description import REPEATS, command, words
+from leukobench.tracking.description import REPEATS, words
 from leukobench.tracking.folder import RunFolder, read_json
 from leukobench.tracking.reading import Results
 from leukobench.tracking.store import PREFIX, Store
@@ -146,7 +147,9 @@ def search(
             Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         )
     space, fixed = space_of(params, arguments, parser)
-    run(composer, space, fixed, options, lambda jobs: run_jobs(jobs, [], launch, workers))
+    name = str(config.hydra.job.config_name)
+    again = "leukobench train" if name == "train" else f"leukobench sweep {name}"
+    run(composer, space, fixed, options, lambda jobs: run_jobs(jobs, [], launch, workers), again)
 
 
 def space_of(
@@ -193,12 +196,18 @@ def _numbers(override: Override) -> Any:
 
 
 def run(
-    composer: Composer, space: Mapping[str, Any], fixed: Mapping[str, Sequence[str]], options: Search, go: Any
+    composer: Composer,
+    space: Mapping[str, Any],
+    fixed: Mapping[str, Sequence[str]],
+    options: Search,
+    go: Callable[[Sequence[Job]], Any],
+    again: str = "leukobench train",
 ) -> None:
     """Propose, run and tell trials until there are enough; then say which was best.
 
     Args:
         go: Runs jobs as a sweep does.
+        again: Command that the best trial's overrides follow.
     """
     import optuna
 
@@ -247,7 +256,7 @@ def run(
             left = spent / ran * (trials - len(told))
             console.rich.print(_progress(batch, study, options) + f", about {duration(left)} left" * bool(left))
     assert known is not None
-    _finish(console, study, told, known, options)
+    _finish(console, study, told, known, options, again)
 
 
 def _trial(proposed: Any, space: Mapping[str, Any], fixed: Mapping[str, Sequence[str]], composer: Composer) -> Trial:
@@ -330,7 +339,7 @@ def _progress(batch: Sequence[Trial], study: Any, options: Search) -> str:
     return line
 
 
-def _finish(console: Console, study: Any, trials: Sequence[Trial], known: Known, options: Search) -> None:
+def _finish(console: Console, study: Any, trials: Sequence[Trial], known: Known, options: Search, again: str) -> None:
     """Say the best trial, and keep all of them with the sweep's run."""
     failed = len(trials) - len(_completed(study))
     if len(trials) > failed:
@@ -343,7 +352,7 @@ def _finish(console: Console, study: Any, trials: Sequence[Trial], known: Known,
         if all(test in m for m in best.metrics):
             say(f"  {words(test)} {best.mean(test):.4f}, not chosen on")
         own = [o for o in best.jobs[0].overrides if o.partition("=")[0] not in REPEATS]
-        say(f"  again, or with more seeds: {command(known.name, own)}", markup=False)
+        say(f"  again, or with more seeds: {' '.join([again, *map(shlex.quote, own)])}", markup=False)
     try:
         _keep(study, trials, known, options)
     except StoreError as e:
