@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from launching import start
 from leukobench.tracking.folder import read_json
@@ -40,6 +41,22 @@ hydra:
       optimizer.lr: 0.01
       epochs: 3,6,%d
       seed: range(%d)
+"""
+
+IMAGES = """\
+defaults:
+  - train
+  - override data: image_folder
+  - override preprocess: image
+  - override model: resnet18
+  - _self_
+sweep: killed
+batch_size: 8
+trainer: {checkpoint_every: 0}
+data: {root: %s}
+preprocess: {size: 64}
+model: {pretrained: false, hidden: 8}
+hydra: {sweeper: {params: {optimizer: 'adam,sgd', optimizer.lr: 0.01, epochs: '2,6', seed: range(2)}}}
 """
 
 
@@ -89,12 +106,20 @@ class Place:
         return {p.parent.name: pd.read_parquet(p.parent / "predictions.parquet") for p in paths}
 
 
-@pytest.fixture(scope="module", params=["alone", "stacked"])
+@pytest.fixture(scope="module")
 def conf(request: pytest.FixtureRequest, tiny_conf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(tiny_conf / "data", folder / "data")
-    seeds = 2 if request.param == "alone" else 5
-    (folder / "killed.yaml").write_text(SWEEP % (12, seeds))
+    if request.param == "images":
+        g = np.random.default_rng(0)
+        for i in range(48):
+            path = folder / "pictures" / ("ALL" if i % 2 else "normal") / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(g.integers(0, 160 + 60 * (i % 2), size=(64, 64, 3), dtype=np.uint8)).save(path)
+        text = IMAGES % (folder / "pictures")
+    else:
+        text = SWEEP % (12, 2 if request.param == "alone" else 5)
+    (folder / "killed.yaml").write_text(text)
     return folder
 
 
@@ -131,9 +156,16 @@ def hold_whole(place: Place, twin: Place) -> None:
     values = "select key, step, count(*) from metrics group by run_uuid, key, step order by 1, 2, 3"
     assert Counter(place.query(values)) == Counter(twin.query(values)), "each value once"
     assert not list((place.output / "runs").glob("*/checkpoint.pt"))
+    stores = [
+        sorted(p.parent.name for p in (o / "features").glob("*/features.json")) for o in (place.output, twin.output)
+    ]
+    assert stores[0] == stores[1], "the features of each backbone once"
 
 
-@pytest.mark.parametrize("seed", range(12))
+KILLED = [("alone", 12), ("stacked", 12), ("images", 6)]
+
+
+@pytest.mark.parametrize(("conf", "seed"), [(kind, s) for kind, n in KILLED for s in range(n)], indirect=["conf"])
 def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(
     whole: tuple[Place, float], tmp_path: Path, seed: int
 ) -> None:

@@ -118,6 +118,12 @@ class Live:
         self.bar: Any = None if progress is None else progress.add_task("trainings", total=total, note="")
         self.inner: Any = None if progress is None else progress.add_task("epochs", total=1, note="")
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Show what is computed before the first training."""
+        if self.progress is not None:
+            self.progress.update(self.bar, note=what)
+            self.progress.update(self.inner, completed=done, total=total, note="")
+
     def start(self, training: Training) -> None:
         if self.progress is not None:
             self.progress.update(self.bar, note=_plain(run_name(training.job, with_epochs=False)))

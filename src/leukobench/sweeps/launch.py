@@ -213,13 +213,24 @@ def run_here(
     fail_fast: bool,
 ) -> None:
     """Run what a queue holds in this process; `states` takes the state of each training by id."""
-    import leukobench.training.run  # noqa: F401  # before the clock starts
+    from leukobench.training.ahead import features_ahead
 
+    def preparing(what: str, done: int, total: int) -> None:
+        live.preparing(what, done, total)
+        if interruption.requested:
+            raise InterruptedError
+
+    try:
+        features_ahead([training.job for stack in queue.waiting for training in stack], preparing)
+    except InterruptedError:
+        return
+    except Exception:
+        pass  # what fails here fails in its own training, with its traceback
     while queue.waiting:
         stack = queue.take()
+        if not stack and (interruption.requested or not queue.waiting):
+            return
         if not stack:
-            if interruption.requested or not queue.waiting:
-                return
             live.waiting(len(queue.waiting))
             time.sleep(0.2)
             continue
