@@ -146,7 +146,9 @@ def _explain_genes(model: SavedModel, inputs: Sequence[Path], to: Path) -> bool:
     columns = [c for c in found.table.columns if found.table[c].astype(str).str.strip().any()]
     table = Table(box=None)
     for c in columns:
-        table.add_column(c.replace("_", " "), no_wrap=c in ("rank", "gene", "name"), max_width=40)
+        # names give way to numbers where the terminal is narrow: the other columns take 70 characters
+        width = max(8, min(40, out.width - 70)) if c == "name" else None
+        table.add_column(c.replace("_", "\n"), no_wrap=True, max_width=width)
     for row in found.table.head(20)[columns].itertuples(index=False):
         table.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v)) for v in row))
     out.print(table)
