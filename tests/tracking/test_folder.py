@@ -99,3 +99,9 @@ def test_weights_are_kept_beside_the_predictions(folder: RunFolder) -> None:
 
     folder.write_result("1", record(1), FRAME, {"w": torch.ones(2, 3)})
     assert torch.equal(load_file(folder.result("1") / "model.safetensors")["w"], torch.ones(2, 3))
+
+
+def test_a_written_file_may_be_read_by_whom_any_new_file_may(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    write_json(tmp_path / "written.json", {})
+    assert (tmp_path / "written.json").stat().st_mode == (tmp_path / "usual").stat().st_mode
