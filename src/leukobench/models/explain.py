@@ -97,7 +97,11 @@ def saliency(
     elif method == "integrated_gradients":
         paths = [
             IntegratedGradients(network).attribute(
-                x, baselines=end.to(x).expand(1, *x.shape[1:]), target=targets, n_steps=steps, internal_batch_size=32
+                x,
+                baselines=end.to(x).expand(1, *x.shape[1:]),
+                target=targets,
+                n_steps=steps,
+                internal_batch_size=max(8, len(x)),
             )
             for end in ends or (torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
         ]
