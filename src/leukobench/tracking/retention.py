@@ -249,8 +249,8 @@ class _Search:
             self._note_unfinished(folder)
         checkpoint = folder.checkpoint.is_file() and not folder.checkpoint.is_symlink()
         if finished and results and self._old(changed, self.days) and self._delivered(folder, results):
-            n = f"{len(results)} result{'s' if len(results) > 1 else ''}"
-            reason = f"its {n} are in the store, and it was not changed for {self._age(changed)}"
+            n = "its result is" if len(results) == 1 else f"its {len(results)} results are"
+            reason = f"{n} in the store, and it was not changed for {self._age(changed)}"
             return self._item(path, "run folders", reason, lock)
         if not results and not checkpoint and self._old(changed, self.days):
             reason = f"it holds neither a result nor a checkpoint, and was not changed for {self._age(changed)}"
