@@ -4,7 +4,8 @@
 
 One seed of the sweep `quickstart` is run for real (60 results); its results are then copied, rows of the SQLite store and
 prediction files alike, under further seeds until the store holds as many results as asked for. Times are of whole
-commands, start-up included, each in a process of its own.
+commands, start-up included, each in a process of its own: on the clock, and of the processor, which other work on the
+machine hardly changes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -20,18 +22,40 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
-def command(output: Path, *arguments: str) -> float:
-    """Seconds of one `leukobench` command."""
+@dataclass(frozen=True, order=True)
+class Seconds:
+    """Time of one command."""
+
+    wall: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} s ({self.cpu:.1f} s CPU)"
+
+    def beyond(self, other: Seconds, runs: int = 1) -> str:
+        """What it took more than another, a run."""
+        unit, scale = ("s", 1) if runs == 1 else ("ms a run", 1000 / runs)
+        return f"{(self.wall - other.wall) * scale:+.2f} {unit} ({(self.cpu - other.cpu) * scale:+.2f} {unit} CPU)"
+
+
+def command(output: Path, *arguments: str) -> Seconds:
+    """Time of one `leukobench` command."""
     environment = {**os.environ, "LEUKOBENCH_OUTPUT": str(output), "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    began = time.perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "leukobench", *arguments], env=environment, check=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "leukobench", *arguments],
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    return time.perf_counter() - began
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Seconds(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def columns(db: sqlite3.Connection, table: str) -> list[str]:
@@ -125,25 +149,29 @@ def main() -> None:
         command(output, "sweep", "quickstart", "seed=0")
         startup = min(command(output, "tables", "quickstart", "--refresh") for _ in range(2))
         total = multiply(output, arguments.runs)
-        print(f"{total} results; start-up and 60 results: {startup:.1f} s", flush=True)
+        print(f"{total} results; start-up and 60 results: {startup}", flush=True)
         first = command(output, "tables", "quickstart", "--refresh")
-        print(f"first reading: {first:.1f} s, {(first - startup) / total * 1000:.2f} ms a run", flush=True)
+        print(f"first reading: {first}, {first.beyond(startup, total)}", flush=True)
         later = min(command(output, "tables", "quickstart") for _ in range(3))
-        print(f"later readings: {later:.1f} s, {later - startup:+.1f} s beyond start-up", flush=True)
+        print(f"later readings: {later}, {later.beyond(startup)} beyond start-up", flush=True)
         added = multiply(output, total + 60, later=1)
         after_adding = command(output, "tables", "quickstart")
         delete_some(output, 60)
         after_deleting = command(output, "tables", "quickstart")
-        print(f"after adding {added - total}: {after_adding:.1f} s; after deleting 60: {after_deleting:.1f} s")
+        print(f"after adding {added - total}: {after_adding}; after deleting 60: {after_deleting}")
+    times = {
+        "startup": startup,
+        "first": first,
+        "later": later,
+        "after_adding_60": after_adding,
+        "after_deleting_60": after_deleting,
+    }
     body = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "results": total,
-        "startup_s": round(startup, 2),
-        "first_s": round(first, 2),
-        "first_ms_a_run": round((first - startup) / total * 1000, 2),
-        "later_s": round(later, 2),
-        "after_adding_60_s": round(after_adding, 2),
-        "after_deleting_60_s": round(after_deleting, 2),
+        "first_cpu_ms_a_run": round((first.cpu - startup.cpu) / total * 1000, 2),
+        "later_cpu_s_beyond_startup": round(later.cpu - startup.cpu, 2),
+        **{name: {k: round(v, 2) for k, v in asdict(t).items()} for name, t in times.items()},
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")

@@ -486,3 +486,15 @@ def test_a_column_can_be_the_difference_of_two_others(tmp_path):
     assert f"{d.estimate.mean:+.3f} [" in markdown(paper, tables)
     some = rebuild(paper, results(*[(p, f) for p, f in chosen_runs() if p["model"] == "a"]))
     assert cell(some, "best", "best", 2).answers["leak_free"].verdict is Verdict.NOT_RUN
+
+
+def test_counts_are_not_compared_with_those_of_a_test_of_another_size(tmp_path):
+    def verdicts(size: int) -> list[Verdict]:
+        text = (GOLDEN / "golden.yaml").read_text(encoding="utf-8")
+        text = text.replace("    title: Counts and sizes\n", f"    title: Counts and sizes\n    size: {size}\n")
+        (tmp_path / "golden.yaml").write_text(text, encoding="utf-8")
+        tables = rebuild(load_paper(tmp_path / "golden.yaml"), golden_results(), ["counts"])
+        return [cell(tables, "counts", "ALL", c).answers["paper"].verdict for c in (0, 2)]
+
+    assert verdicts(60) == verdicts(62) == [Verdict.REPRODUCED, Verdict.REPRODUCED]
+    assert verdicts(50) == [Verdict.NOT_COMPARABLE, Verdict.REPRODUCED]  # the number of samples itself is no such count

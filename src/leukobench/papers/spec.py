@@ -208,6 +208,7 @@ class Facets(_Strict):
         decimals: Decimals to show; None = as the published text has them.
         rounding: How the paper rounded.
         kind: `reproducible` by a run, `cited` from other work, or `descriptive` (facts, claims, counts of the data).
+        size: Number of test samples that a published count (tp, fn, fp, tn) is of.
         place: Where in the source (`Table 3`, `2.1`).
         arms: Arms that apply; None = all of the paper.
         overrides: Config choices of the runs that fill the cell.
@@ -223,6 +224,7 @@ class Facets(_Strict):
     decimals: int | None = Field(default=None, ge=0, le=12)
     rounding: Rounding | None = None
     kind: Kind | None = None
+    size: int | None = Field(default=None, ge=1)
     place: Text | None = None
     arms: tuple[str, ...] | None = None
     overrides: Overrides = ()
@@ -415,6 +417,7 @@ class Cell:
     decimals: int | None
     rounding: Rounding
     kind: Kind
+    size: int | None
     place: str
     printed: str | None
     value: float | None
@@ -562,6 +565,7 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 decimals=printed_decimals(printed) if decimals is None and printed is not None else decimals,
                 rounding=said("rounding", "rounded"),
                 kind=said("kind", "reproducible"),
+                size=said("size"),
                 place=said("place", table.title),
                 printed=printed,
                 value=entry.number if entry else None,

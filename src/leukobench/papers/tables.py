@@ -32,6 +32,9 @@ from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, printed_decimal
 ReadArtifact = Callable[[Result, str], Any]
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
 """The one arm of a paper file that names none."""
+COUNTS = ("tp", "fn", "fp", "tn")
+SAME_SIZE = 0.05
+"""Share by which two tests may differ in size for their counts to be compared."""
 SIZE_METRICS = ("samples", "class_count", "class_share")
 TITLES = {
     "accuracy": "Accuracy",
@@ -392,16 +395,18 @@ class _Engine:
             marks.append(notes.mark(reasons[-1]))
         if simulated:
             reasons.append("simulated data")
-            counts = f"{estimate.samples} test samples" + (
-                f" of {estimate.subjects} subjects" if estimate.subjects is not None else ""
-            )
-            marks.append(notes.mark(f"simulated data, not a measurement of patients: {counts}"))
+            marks.append(notes.mark("simulated data, not a measurement of patients" + _counts(estimate, cell.part)))
         if subsets:
             reasons.append("a subset of the data")
             marks.append(notes.mark("subset of the data: " + "; ".join(subsets)))
         if other:
             reasons.append(f"other data ({', '.join(other)})")
             marks.append(notes.mark(f"other data than the paper's: {', '.join(other)}"))
+        if cell.size is not None and cell.metric in COUNTS:
+            ours = self._test_size(cell, chosen)
+            if abs(ours / cell.size - 1) > SAME_SIZE:
+                reasons.append(f"counts of a test of {ours:,.0f} samples, the paper's of {cell.size:,}")
+                marks.append(notes.mark(reasons[-1]))
         if selection.passed_over:
             marks.append(
                 notes.mark(
@@ -455,6 +460,14 @@ class _Engine:
                 raise LeukoBenchError(f"the runs hold no predictions of part {cell.part}")
             self._repeats[key] = repeats
         return self._repeats[key]
+
+    def _test_size(self, cell: Cell, chosen: Sequence[Result]) -> float:
+        """Mean number of scored samples a seed."""
+
+        def compute() -> float:
+            return float(np.mean([len(p) for p in self._pooled(chosen, cell).predicted]))
+
+        return self.memory.value(_ids(chosen), ["size", cell.part, cell.epoch], compute)
 
     def _sizes(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         """Numbers of samples, a run each: folds are not pooled, since a size is that of one split."""
@@ -555,8 +568,8 @@ class _Engine:
         what = "row" if along == "columns" else "column"
         if found.best_stands_out:
             place = candidates[best]
-            answers[place][arm] = replace(answers[place][arm], best=True)
-            notes.mark(f"bold: the best of its {what}, told apart from all others (p < {ALPHA}; {test})")
+            mark = notes.mark(f"bold: the best of its {what}, told apart from all others (p < {ALPHA}; {test})")
+            answers[place][arm] = replace(answers[place][arm], best=True, marks=(*answers[place][arm].marks, mark))
             return
         for name, place in candidates.items():
             if name != best and not found.differs(name):
@@ -771,6 +784,15 @@ def _mean_answer(cell: Cell, parts: list[Answer]) -> Answer:
         tuple(dict.fromkeys(m for p in parts for m in p.marks)),
         runs=tuple(sorted({r for p in parts for r in p.runs})),
     )
+
+
+def _counts(estimate: Estimate, part: str) -> str:
+    """`: 88 test samples of 9 subjects`; nothing where samples were not counted."""
+    if not estimate.samples:
+        return ""
+    of = f" of {estimate.subjects:,} subjects" if estimate.subjects is not None else ""
+    word = {"train": "training ", "all": ""}.get(part, f"{part} ")
+    return f": {estimate.samples:,} {word}samples{of}"
 
 
 def _folds(chosen: Sequence[Result]) -> str:

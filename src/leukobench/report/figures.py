@@ -261,7 +261,7 @@ def _test_accuracy_by_epoch(d: _Drawing) -> str:
             published = _published_by_epoch(d, panel)
             if published:
                 ax.plot(*zip(*sorted(published.items())), "x", color=_colour(s), markersize=6)
-        ax.set(title=arm, xlabel="Epochs", ylabel="Test accuracy")
+        ax.set(title=arm, xlabel="Epochs", ylabel="" if column else "Test accuracy")
         ax.legend(loc="best")
     d.notes.append("bands are 95 % intervals; crosses are published values")
     return _svg(canvas)
@@ -393,7 +393,7 @@ def _autoencoder_loss(d: _Drawing) -> str:
                     values = np.array([x[:length] for x in lines])
                     label = " ".join(w for w in (panel.series, part) if w)
                     _band(axes[0, column], range(1, length + 1), values, label, _colour(s), line)
-        axes[0, column].set(title=arm, xlabel="Epoch", ylabel="Mean squared error")
+        axes[0, column].set(title=arm, xlabel="Epoch", ylabel="" if column else "Mean squared error")
         _legend(axes[0, column], "best")
     if not drawn:
         raise LeukoBenchError("the runs kept no autoencoder losses")
@@ -417,7 +417,7 @@ def _autoencoder_error_histogram(d: _Drawing) -> str:
             axes[0, column].hist(values, bins=40, weights=weights, color=_colour(0))
             axes[0, column].axvline(values.mean(), color=_colour(1), label=f"mean {values.mean():.3f}")
             axes[0, column].legend()
-        axes[0, column].set(title=arm, xlabel="Mean squared reconstruction error", ylabel="Samples")
+        axes[0, column].set(title=arm, xlabel="Mean squared reconstruction error", ylabel="" if column else "Samples")
     if not drawn:
         raise LeukoBenchError("the runs kept no reconstruction errors")
     return _svg(canvas)
@@ -484,7 +484,7 @@ def _gene_correlations(d: _Drawing) -> str:
         ax.barh(rows - 0.2, np.abs(logistic), 0.4, color=_colour(1), label="logistic")
         ax.set_yticks(rows, genes)
         ax.set(title=name, xlabel=f"|correlation| with {positive}", xlim=(0, 1.02))
-        ax.legend(loc="lower left")
+    canvas.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return _svg(canvas)
 
 
@@ -582,9 +582,9 @@ def _scatter(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Map
                 x = value + (k - (len(arms) - 1) / 2) * 0.0012  # so that arms of one cell do not hide each other
                 _estimate_mark(ax, filled[arm], k, x=x)
     values = [v for _, v, _ in lines]
-    ax.plot([min(values), max(values)], [min(values), max(values)], color="black", linewidth=1)
+    (equal,) = ax.plot([min(values), max(values)], [min(values), max(values)], "k-", linewidth=1, label="as published")
     ax.set(xlabel="Published", ylabel="Ours")
-    canvas.legend(handles=_arm_handles(arms), loc="outside upper center", ncols=len(arms) + 1)
+    canvas.legend(handles=[equal, *_arm_handles(arms)], loc="outside upper center", ncols=len(arms) + 2)
     return _svg(canvas)
 
 

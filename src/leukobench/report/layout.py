@@ -40,6 +40,14 @@ class Text:
     sort: float | None = None
     hint: str = ""
 
+    @property
+    def pieces(self) -> list[str]:
+        """The main text in pieces that may stand below each other where room is short: a number, its interval; words."""
+        if self.sort is None:
+            return self.main.split(" ") if self.verdict is not None else [self.main]
+        number, bracket, interval = self.main.partition(" [")
+        return [number, f"[{interval}"] if bracket else [number]
+
 
 @dataclass(frozen=True)
 class Line:
