@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
+from leukobench.sweeps.guard import one_message
 from leukobench.sweeps.launch import Outcome, launch_with, run_jobs, workers_of
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
 from leukobench.sweeps.workers import gpu_of
 from leukobench.tracking.delivery import sync
-from leukobench.tracking.store import Store
+from leukobench.tracking.store import Store, local_path
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job
 from trained import planned
@@ -129,6 +131,35 @@ def test_a_failure_is_logged_the_rest_goes_on_and_the_next_launch_retries_it(
     assert list(run("seed=0,1").values()) == ["finished"]
     assert states(local) == {"done": 2}
     assert run_ids(local) == before, "the failed run was continued"
+
+
+def test_a_lost_loss_and_a_full_memory_are_failures_with_their_traceback_and_the_rest_goes_on(
+    run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    import leukobench.training.run as module
+
+    whole = module.build_network
+
+    def build(job: Job, *args: Any) -> Any:
+        if job.config["seed"] == 1:
+            raise torch.cuda.OutOfMemoryError("tried to allocate 20 GiB")
+        return whole(job, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "build_network", build)
+        with pytest.raises(Outcome, match="3 of 4 trainings failed"):
+            run("model=gene_mlp", "optimizer=sgd", "optimizer.lr=1e30,0.01", "epochs=20", "seed=0,1")
+    told = capsys.readouterr().err
+    assert "out of GPU memory; a smaller trainer.inference_batch or batch_size may fit" in told
+    assert "loss" in told
+    assert states(local) == {"failed": 3, "done": 1}
+    for job in status(local, "trial"):
+        if job["state"] == "failed":
+            folder = local_path(Store(local).client.get_run(job["run_id"]).info.artifact_uri)
+            assert folder is not None
+            assert "Traceback" in (folder / "traceback.txt").read_text()
 
 
 def test_fail_fast_stops_at_the_first_failure(run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,6 +400,12 @@ def test_workers_share_out_the_gpus_of_a_machine(
     worker: int, visible: str | None, count: int, expected: str | None
 ) -> None:
     assert gpu_of(worker, visible, count) == expected
+
+
+@pytest.mark.parametrize(("said", "extra"), [("joblib", "joblib"), ("submitit_slurm", "submitit")])
+def test_a_launcher_that_is_not_installed_is_one_message(said: str, extra: str) -> None:
+    error = HydraException(f"Could not find 'hydra/launcher/{said}'\n\nAvailable options:\n\tbasic\n\tray\n")
+    assert one_message(error) == f"this launcher is not installed: pip install leukobench[{extra}]"
 
 
 def test_planner_workers_is_how_many_a_launcher_is_asked_for() -> None:

@@ -175,7 +175,7 @@ def test_a_launcher_gives_the_numbers_of_running_here(place: Place, launcher: st
 
 def test_ctrl_c_stops_workers_after_their_epoch(place: Place) -> None:
     pytest.importorskip("joblib")
-    long = ("epochs=1500", "seed=0,1,2,3", "hydra/launcher=joblib", "planner.workers=2")
+    long = ("epochs=500", "seed=0,1,2,3", "hydra/launcher=joblib", "planner.workers=2")
     process, log = place.launch(*long)
     runs = place.folder / "out" / "runs"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.singleton import Singleton
@@ -23,6 +24,10 @@ class RayLauncher(Launcher):
         self.address, self.num_cpus, self.num_gpus = address, num_cpus, num_gpus
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from leukobench.errors import ConfigError
+
+        if find_spec("ray") is None:
+            raise ConfigError("this launcher is not installed: pip install leukobench[ray]")
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -67,6 +67,9 @@ def one_message(error: Exception) -> str:
     options = [line.strip() for line in lines if line.startswith("\t")]
     said = [line.strip() for line in lines if not line.startswith("\t")]
     ended = [line if line.endswith((".", ":", ",")) else line + "." for line in said]
+    missing = re.search(r"hydra/launcher/(joblib|submitit)", text)
+    if missing is not None:
+        return f"this launcher is not installed: pip install leukobench[{missing[1]}]"
     return " ".join([*ended, ", ".join(options)]).strip() or type(error).__name__
 
 
