@@ -98,7 +98,7 @@ class Selector:
         found = {c: self.one(merge_overrides(cell.runs, c), arm) for c in choice.candidates}
         there = {c: {_repeat(r): r for r in s.runs} for c, s in found.items() if s.runs}
         repeats = set.intersection(*(set(runs) for runs in there.values())) if there else set()
-        if not repeats:
+        if len(there) < 2 or not repeats:  # nothing to choose among
             return Selection()
         parts = {r.params.get("protocol.choose_on", "validation") for runs in there.values() for r in runs.values()}
         if len(parts) > 1:

@@ -10,7 +10,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -219,18 +219,27 @@ def _learning_curves(d: _Drawing) -> str:
                     values = np.array([[x.get(e, np.nan) for e in epochs] for x in lines])
                     label = " ".join(w for w in (panel.series, part) if w)
                     _band(axes[row, column], epochs, values, label, _colour(s), line)
-        axes[0, column].set(title=arm, ylabel="Loss")
-        axes[1, column].set(ylabel="Accuracy", xlabel="Epoch", ylim=(None, 1.01))
-        _legend(axes[1, column], "lower right")
+        axes[0, column].set(title=arm, ylabel="" if column else "Loss")
+        axes[1, column].set(ylabel="" if column else "Accuracy", xlabel="Epoch")
+        _legend(axes[1, column])
+        for ax in axes[:, column]:
+            _whole_epochs(ax)
     if not drawn:
         raise LeukoBenchError("the runs kept no curves")
+    axes[1, 0].set_ylim(top=1.01)  # after all curves are drawn: a limit stops the axes from making room for more
     return _svg(canvas)
 
 
-def _legend(ax: Axes, where: Literal["best", "lower right"]) -> None:
+def _legend(ax: Axes) -> None:
     """A legend where there is something to name."""
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(loc=where)
+        ax.legend(loc="best")
+
+
+def _whole_epochs(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _band(ax: Axes, x: Sequence[float], values: np.ndarray, label: str, colour: str, line: str) -> None:
@@ -286,7 +295,9 @@ def _confusion_matrix(d: _Drawing) -> str:
     first = d.filled[0]
     published = _published_confusion(d, first)
     if published is not None:
-        matrices.append(("Published", ("ALL", "other"), published))
+        classes = d.repeats(first).classes
+        other = next((c for c in classes if c != "ALL"), "") if len(classes) == 2 else "other"
+        matrices.append(("Published", ("ALL", other), published))
     for panel in d.filled:
         repeats = d.repeats(panel)
         title = ": ".join(w for w in (panel.label, panel.series) if w)
@@ -394,7 +405,8 @@ def _autoencoder_loss(d: _Drawing) -> str:
                     label = " ".join(w for w in (panel.series, part) if w)
                     _band(axes[0, column], range(1, length + 1), values, label, _colour(s), line)
         axes[0, column].set(title=arm, xlabel="Epoch", ylabel="" if column else "Mean squared error")
-        _legend(axes[0, column], "best")
+        _legend(axes[0, column])
+        _whole_epochs(axes[0, column])
     if not drawn:
         raise LeukoBenchError("the runs kept no autoencoder losses")
     return _svg(canvas)
