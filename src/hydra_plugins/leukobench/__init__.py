@@ -57,7 +57,7 @@ class LeukoBenchSearchPath(SearchPathPlugin):
 
 
 class PlannedSweeper(Sweeper):
-    """Plans the whole grid, then runs what is left of it; see `leukobench.sweeps.planner`."""
+    """Plans the whole grid, then runs what is left of it; see `leukobench.sweeps.plan`."""
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
         self.params = params or {}

@@ -118,11 +118,14 @@ class Live:
         self.bar: Any = None if progress is None else progress.add_task("trainings", total=total, note="")
         self.inner: Any = None if progress is None else progress.add_task("epochs", total=1, note="")
 
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Show what is computed before the first training."""
-        if self.progress is not None:
-            self.progress.update(self.bar, note=what)
-            self.progress.update(self.inner, completed=done, total=total, note="")
+    def on_stage(self, what: str, done: int, total: int) -> None:
+        """Show how far a long stage is: decoding, features, the steps of an epoch."""
+        if self.progress is None:
+            self._say_now_and_then(f"{what} {done:,}/{total:,}")
+        elif what.startswith("epoch"):
+            self.progress.update(self.inner, note=f"{what} {done:,}/{total:,}")
+        else:
+            self.progress.update(self.inner, completed=done, total=total, note=what)
 
     def start(self, training: Training) -> None:
         if self.progress is not None:
@@ -133,6 +136,14 @@ class Live:
         if self.progress is not None:
             note = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in row.items() if k.endswith("accuracy"))
             self.progress.update(self.inner, completed=epoch, total=total, note=note)
+        else:
+            self._say_now_and_then(f"epoch {epoch}/{total}")
+
+    def _say_now_and_then(self, text: str, every: float = 30.0) -> None:
+        now = time.monotonic()
+        if now - self.said > every:
+            self.said = now
+            self.rich.print(f"  {_plain(text)}")
 
     def at_work(self, trainings: Sequence[tuple[Training, int]]) -> None:
         """Show what several workers are at, with the epoch each has reached."""

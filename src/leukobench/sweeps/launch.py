@@ -30,6 +30,7 @@ from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
 
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
+OnStage = Callable[[str, int, int], None]
 Launch = Callable[[Path, int], Any]
 STOPPING = "\nstopping after this epoch; Ctrl-C again stops at once\n"
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -216,7 +217,7 @@ def run_here(
     from leukobench.training.ahead import features_ahead
 
     def preparing(what: str, done: int, total: int) -> None:
-        live.preparing(what, done, total)
+        live.on_stage(what, done, total)
         if interruption.requested:
             raise InterruptedError
 
@@ -236,7 +237,7 @@ def run_here(
             continue
         live.start(stack[0])
         try:
-            new = execute(stack, outlet, live.on_epoch, interruption)
+            new = execute(stack, outlet, live.on_epoch, interruption, live.on_stage)
         finally:
             queue.release(stack)
         states |= new
@@ -287,22 +288,29 @@ def execute(
     outlet: Outlet,
     on_epoch: OnEpoch | None = None,
     interruption: Interruption | None = None,
+    on_stage: OnStage | None = None,
 ) -> dict[str, str]:
     """Run what trains together and deliver it; an unreachable store costs a warning, never a result."""
     outlet.order(trainings)
-    states = train_together(trainings, on_epoch=showing(outlet, trainings, on_epoch), interruption=interruption)
+    shown = showing(outlet, trainings, on_epoch)
+    states = train_together(trainings, on_epoch=shown, interruption=interruption, on_stage=on_stage)
     outlet.deliver(trainings)
     return states
 
 
 def train_together(
-    trainings: Sequence[Training], *, on_epoch: OnEpoch | None = None, interruption: Interruption | None = None
+    trainings: Sequence[Training],
+    *,
+    on_epoch: OnEpoch | None = None,
+    interruption: Interruption | None = None,
+    on_stage: OnStage | None = None,
 ) -> dict[str, str]:
     """Train one training, or several as a stack; state of each by id."""
     from leukobench.training.run import run_training
 
     if len(trainings) == 1:
-        return {trainings[0].id: run_training(trainings[0], on_epoch=on_epoch, interruption=interruption)}
+        (alone,) = trainings
+        return {alone.id: run_training(alone, on_epoch=on_epoch, interruption=interruption, on_stage=on_stage)}
     from leukobench.training.stacked import run_stack
 
     return dict(run_stack(trainings, on_epoch=on_epoch, interruption=interruption))

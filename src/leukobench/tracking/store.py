@@ -31,6 +31,9 @@ from leukobench.tracking.folder import SYSTEM_METRICS, RunFolder, read_json, wri
 from leukobench.tracking.inputs import dataset_input
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# of a server, MLflow would announce every run and file
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import stat
 import tempfile
@@ -51,10 +50,6 @@ from leukobench.tracking.store import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# of a server, MLflow would announce every run and file
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 FORMAT = 1
 """Raised when an older LeukoBench could not read the archive."""
