@@ -52,6 +52,8 @@ class Console:
         estimate = plan.seconds(entries)
         if plan.trainings and estimate is not None:
             line += f", about {duration(estimate)}"
+        elif plan.trainings:
+            line += ", time known once the first has finished"
         say(line)
         for reason, count in plan.not_merged.items():
             say(f"  {count} jobs are trained each by itself: {reason}")
