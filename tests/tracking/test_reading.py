@@ -55,7 +55,7 @@ def test_what_was_read_is_not_asked_for_again(local: Settings, monkeypatch: pyte
     add(local, 0, 1, minutes_ago=60)
     seeds(local)
     add(local, 2)
-    seeds(local)
+    assert seeds(local) == ["0", "1", "2"]
     asked: list[int] = []
     search = MlflowClient.search_runs
 
@@ -67,6 +67,13 @@ def test_what_was_read_is_not_asked_for_again(local: Settings, monkeypatch: pyte
     monkeypatch.setattr(MlflowClient, "search_runs", counted)
     assert seeds(local) == ["0", "1", "2"]
     assert sum(asked) == 1  # the one that ended a moment ago
+    asked.clear()
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    seeds(local)  # asks for it once more, and knows from then on that nothing came late
+    asked.clear()
+    assert seeds(local) == ["0", "1", "2"]
+    assert sum(asked) == 0
     asked.clear()
     assert seeds(local, refresh=True) == ["0", "1", "2"]
     assert sum(asked) == 3

@@ -44,13 +44,17 @@ class KeptPredictions:
 
     def read(self, run_id: str, fetch: Callable[[str], pa.Table]) -> pd.DataFrame:
         """The frame of one run."""
+        import pandas as pd
+
         if run_id in self._new:
             return self._new[run_id].to_pandas()
         place = self._where.get(run_id)
         if place is not None:
             frame = self._frame(place[0])
             if frame is not None and len(frame) >= place[2]:
-                return frame.iloc[place[1] : place[2]].reset_index(drop=True)
+                rows = frame.iloc[place[1] : place[2]]
+                rows.index = pd.RangeIndex(len(rows))  # reset_index copies, which thousands of small frames feel
+                return rows
         table = fetch(run_id)
         self._new[run_id] = table
         self._new_rows += table.num_rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MARGIN = 600_000
-"""Milliseconds before the latest end seen from which runs are asked for again: clocks differ, deliveries come late."""
+"""Milliseconds that a run may come late, by another clock or a slow delivery: what ended so long before the last reading
+was seen by it, what ended later is asked for again."""
 
 IMPORTED = PREFIX + "imported"
 """Tag of an experiment: changes when runs were brought in from another store, whose ends may lie before the latest end
@@ -95,7 +97,8 @@ class Results:
     # --- runs -----------------------------------------------------------------------------------------------------
 
     def _read(self, experiment_id: str, refresh: bool, progress: Progress | None) -> list[StoredResult]:
-        path = self.cache / f"results-{experiment_id}.json"
+        path, last = self.cache / f"results-{experiment_id}.json", self.cache / f"results-{experiment_id}.time"
+        began = int(time.time() * 1000)
         known: dict[str, dict[str, Any]] = {}
         watermark = 0
         if not refresh and path.is_file():
@@ -108,7 +111,7 @@ class Results:
         before = set(known)
         condition = f"tags.`{PREFIX}kind` = 'result' and attributes.status = 'FINISHED'"
         if watermark:
-            condition += f" and attributes.end_time > {watermark - MARGIN}"
+            condition += f" and attributes.end_time > {min(watermark, _time_in(last) - MARGIN)}"
         changed = False
         for run in self._pages(experiment_id, condition, progress):
             if run.info.run_id in known:
@@ -128,6 +131,9 @@ class Results:
             body = json.dumps({**kept, "results": known})
             with atomic(path) as temporary:
                 temporary.write_text(body, encoding="utf-8")
+        if known:
+            with atomic(last) as temporary:
+                temporary.write_text(str(began), encoding="utf-8")
         return [StoredResult(run_id=i, experiment_id=experiment_id, **r) for i, r in known.items()]
 
     def _holds(self, run_id: str) -> bool:
@@ -270,6 +276,14 @@ class Results:
             return source(name, self.settings).load()
         except LeukoBenchError:
             return None
+
+
+def _time_in(path: Path) -> int:
+    """Milliseconds kept in a file; 0 where there is none."""
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
 
 
 def _plain(run: Any) -> dict[str, Any]:
