@@ -118,12 +118,29 @@ def test_a_trajectory_has_a_thin_child_for_each_checkpoint_epoch(train: Train, s
         assert "test_accuracy" in child.data.metrics
 
 
-def test_more_metrics_than_a_batch_takes_arrive(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_a_long_curve_is_logged_in_a_hundred_points_and_kept_whole_as_an_artifact(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     done = train("epochs=160", "batch_size=null")
     deliver(store, sweep, done)
     (run,) = of_kind(store, sweep, "result")
     for key in done.curves[0].keys() - {"epoch"}:
-        assert len(store.client.get_metric_history(run.info.run_id, "curve/" + key)) == 160
+        points = store.client.get_metric_history(run.info.run_id, "curve/" + key)
+        assert [p.step for p in points] == [1, *range(2, 161, 2)]
+        assert [p.value for p in points] == [done.curves[p.step - 1][key] for p in points]
+    kept = Path(store.client.download_artifacts(run.info.run_id, "curves.json"))
+    assert json.loads(kept.read_text()) == done.curves
+
+
+def test_more_metrics_than_a_batch_takes_arrive(
+    train: Train, store: Store, sweep: SweepRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leukobench.tracking.store.METRICS_A_BATCH", 7)
+    done = train("epochs=9")
+    deliver(store, sweep, done)
+    (run,) = of_kind(store, sweep, "result")
+    for key in done.curves[0].keys() - {"epoch"}:
+        assert len(store.client.get_metric_history(run.info.run_id, "curve/" + key)) == 9
 
 
 # --- once, whatever happens -------------------------------------------------------------------------------------------
