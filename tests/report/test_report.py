@@ -88,6 +88,7 @@ def test_latex_compiles(path, golden, tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stdout[-1500:].decode(errors="replace")
+    assert b"Float too large" not in done.stdout, "a table is cut at the end of its page"
 
 
 class _Sources(HTMLParser):
@@ -124,6 +125,12 @@ def test_the_report_shows_what_the_audit_found(golden):
     page = html([Chapter(golden_paper(), golden, findings=[found])])
     assert "rows do not add up" in page
     assert "3 + 4 is not 8" in page
+
+
+def test_the_report_audits_a_paper_by_itself():
+    paper = load_paper(next(p for p in PAPERS if p.stem == "rai"))
+    page = html([Chapter(paper, rebuild(paper, Kept([], {})))])
+    assert "precision and recall have changed places" in page
 
 
 def test_all_papers_make_one_report_before_anything_is_run():

@@ -226,6 +226,8 @@ def _learning_curves(d: _Drawing) -> str:
             _whole_epochs(ax)
     if not drawn:
         raise LeukoBenchError("the runs kept no curves")
+    if any(len(panel.chosen) > 1 for panel in d.filled):
+        d.notes.append("lines are means over seeds and folds, bands reach from the lowest to the highest")
     axes[1, 0].set_ylim(top=1.01)  # after all curves are drawn: a limit stops the axes from making room for more
     return _svg(canvas)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from leukobench import __version__
-from leukobench.papers.audit.findings import AuditFinding
+from leukobench.papers.audit import SEVERITIES, AuditFinding, audit_paper
 from leukobench.papers.spec import Paper
 from leukobench.papers.tables import FilledTable, Verdict
 from leukobench.report.figures import Picture, data_uri, overview
@@ -24,15 +25,21 @@ class Chapter:
     Attributes:
         tables: Filled tables.
         pictures: Drawn figures.
-        findings: What the audit found in the published numbers.
+        findings: What the audit found in the published numbers; found here by default, from the numbers alone.
         glance: Drawing of published values and ours; made from the tables by default.
     """
 
     paper: Paper
     tables: Sequence[FilledTable]
     pictures: Sequence[Picture] = ()
-    findings: Sequence[AuditFinding] = ()
+    findings: Sequence[AuditFinding] | None = None
     glance: str | None = None
+
+    @cached_property
+    def audit(self) -> list[AuditFinding]:
+        """Findings, contradictions first."""
+        found = audit_paper(self.paper) if self.findings is None else self.findings
+        return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
 
     @property
     def layouts(self) -> list[Layout]:

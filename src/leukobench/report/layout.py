@@ -6,6 +6,7 @@ is published and that has one arm keeps one line a row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
@@ -84,6 +85,31 @@ class Layout:
     def header(self) -> tuple[str, ...]:
         sources = ("Source",) if self.with_sources else ()
         return ("", *sources, *self.columns, *(("n",) if self.with_n else ()))
+
+    @property
+    def blocks(self) -> list[list[Line]]:
+        """The lines of each row of the paper's table."""
+        found: list[list[Line]] = []
+        for line in self.lines:
+            if line.row or not found or not self.with_sources:
+                found.append([])
+            found[-1].append(line)
+        return found
+
+    @property
+    def names(self) -> int:
+        """How many of the first columns of `header` name a line."""
+        return 2 if self.with_sources else 1
+
+    def side_by_side(self, widths: Sequence[int], room: int) -> list[list[int]]:
+        """Columns of `header` in groups that fit side by side, each beginning with the names of the lines."""
+        titles = list(range(self.names))
+        groups: list[list[int]] = [[]]
+        for i in range(self.names, len(self.header)):
+            if groups[-1] and sum(widths[j] for j in (*titles, *groups[-1], i)) > room:
+                groups.append([])
+            groups[-1].append(i)
+        return [[*titles, *group] for group in groups]
 
     def texts(self, line: Line) -> tuple[Text, ...]:
         """A line's cells under `header`, the row's name first."""

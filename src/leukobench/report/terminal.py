@@ -83,22 +83,15 @@ def _blocks(layout: Layout, width: int) -> list[dict[int, int | None]]:
     """
     columns = list(zip(*(layout.texts(line) for line in layout.lines)))
     words = [max((len(word) for word in title.split()), default=0) for title in layout.header]
-    names = 2 if layout.with_sources else 1
     whole, least = [], []
     for i, texts in enumerate(columns):
         whole.append(max([words[i], *(max(len(t.main + _marks(t)), len(t.detail)) for t in texts)]))
         numbers = [len(t.main) for t in texts if t.sort is not None or t.verdict is not None]
         least.append(max([words[i], *numbers, *(len(word) for t in texts for word in t.detail.split())]))
-    for i in (*range(names), *([len(columns) - 1] if layout.with_n else [])):
+    for i in (*range(layout.names), *([len(columns) - 1] if layout.with_n else [])):
         least[i] = min(whole[i], NARROWEST)
-    titles = list(range(names))
-    blocks: list[list[int]] = [[]]
-    for i in range(names, len(columns)):
-        together = [*titles, *blocks[-1], i]
-        if blocks[-1] and sum(least[j] + GAP for j in together) > width:
-            blocks.append([])
-        blocks[-1].append(i)
-    return [_spread([*titles, *block], whole, least, width) for block in blocks]
+    groups = layout.side_by_side([w + GAP for w in least], width)
+    return [_spread(columns, whole, least, width) for columns in groups]
 
 
 def _spread(columns: list[int], whole: list[int], least: list[int], width: int) -> dict[int, int | None]:

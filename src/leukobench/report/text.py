@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from leukobench.papers.spec import Paper
 from leukobench.papers.tables import FilledTable
-from leukobench.report.layout import Layout, Text, lay_out, published_text
+from leukobench.report.layout import Layout, Line, Text, lay_out, published_text
 
 
 def markdown(paper: Paper, tables: Sequence[FilledTable]) -> str:
@@ -164,7 +164,7 @@ def _plain(value: float | None) -> str:
 
 
 def latex(paper: Paper, tables: Sequence[FilledTable]) -> str:
-    """A LaTeX document that compiles with pdflatex; each table is a float with booktabs rules, ready to be copied."""
+    """A LaTeX document that compiles with pdflatex; each table is one float or more with booktabs rules, ready to copy."""
     out = [
         r"\documentclass{article}",
         r"\usepackage[utf8]{inputenc}",
@@ -180,26 +180,78 @@ def latex(paper: Paper, tables: Sequence[FilledTable]) -> str:
     return "\n".join(out) + "\n"
 
 
+LATEX_LINES = 24
+"""Lines of text that a float may have, so that it fits on a landscape page."""
+LATEX_NOTES = 40
+"""Lines of notes that a float may have."""
+LATEX_WIDTH = 240
+"""Characters of a table's line that are still readable when they are scaled to the page's width."""
+LATEX_NOTE_WIDTH = 190
+"""Characters of a note that fit on a line, about."""
+
+
 def _latex_table(layout: Layout) -> list[str]:
-    header = layout.header
-    columns = "l" * len(header)
+    """A table as one float, or as several where it is larger than a page; what explains it stands in or below the last."""
+    parts: list[list[Line]] = [[]]
+    room = LATEX_LINES
+    for block in layout.blocks:
+        height = sum(2 if any(text.detail for text in line.cells) else 1 for line in block)
+        if height > room and parts[-1]:
+            parts.append([])
+            room = LATEX_LINES
+        parts[-1] += block
+        room -= height
+    widths = [
+        3 + max(len(title), *(max(len(t.main) + len(t.marks), 3 * len(t.detail) // 4) for t in texts))
+        for title, texts in zip(layout.header, zip(*(layout.texts(line) for line in layout.lines)))
+    ]
+    floats = [(lines, columns) for columns in layout.side_by_side(widths, LATEX_WIDTH) for lines in parts]
+    notes = _latex_notes(layout)
+    height = sum(1 + len(note) // LATEX_NOTE_WIDTH for note in notes)
+    out: list[str] = []
+    for i, (lines, columns) in enumerate(floats):
+        last = i + 1 == len(floats)
+        out += _latex_float(layout, lines, columns, i > 0, notes if last and height <= room else [])
+    if notes and height > room:
+        small = [r"{\footnotesize\raggedright", *notes, "}"]
+        if height <= LATEX_NOTES:  # a float of its own stays behind the table's
+            small = [r"\begin{table}[htbp]", *small, r"\end{table}"]
+        else:
+            small.insert(0, r"\clearpage")
+        out += ["", *small]
+    if len(floats) > 1 or height > room:
+        out.append(r"\clearpage")
+    return out
+
+
+def _latex_float(
+    layout: Layout, lines: Sequence[Line], columns: Sequence[int], continued: bool, notes: Sequence[str]
+) -> list[str]:
+    title = _tex(layout.title)
     out = [
         "",
         r"\begin{table}[htbp]",
         r"\centering",
-        rf"\caption{{{_tex(layout.title)}}}",
-        rf"\label{{tab:{layout.id}}}",
+        *([r"\addtocounter{table}{-1}"] if continued else []),
+        rf"\caption{{{title} (continued)}}" if continued else rf"\caption{{{title}}}\label{{tab:{layout.id}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
+        rf"\begin{{tabular}}{{{'l' * len(columns)}}}",
         r"\toprule",
-        " & ".join(_tex(h) for h in header) + r" \\",
+        " & ".join(_tex(layout.header[c]) for c in columns) + r" \\",
         r"\midrule",
     ]
-    for i, line in enumerate(layout.lines):
+    for i, line in enumerate(lines):
         if i and line.row and layout.with_sources:
             out.append(r"\addlinespace")
-        out.append(" & ".join(_latex_cell(t) for t in layout.texts(line)) + r" \\")
+        texts = layout.texts(line)
+        out.append(" & ".join(_latex_cell(texts[c]) for c in columns) + r" \\")
     out += [r"\bottomrule", r"\end{tabular}}", ""]
+    if notes:
+        out += [r"\par\medskip\begin{minipage}{\linewidth}\footnotesize\raggedright", *notes, r"\end{minipage}"]
+    return [*out, r"\end{table}"]
+
+
+def _latex_notes(layout: Layout) -> list[str]:
     notes = [rf"\textsuperscript{{{letter}}} {_tex(text)}" for letter, text in layout.footnotes]
     if layout.note:
         notes.insert(0, _tex(layout.note))
@@ -210,14 +262,7 @@ def _latex_table(layout: Layout) -> list[str]:
         ]
     if layout.footer:
         notes.append(_tex(" ".join(layout.footer)))
-    if notes:
-        out.append(r"\par\medskip\begin{minipage}{\linewidth}\footnotesize\raggedright")
-        out += [note + r"\par" for note in notes]
-        out.append(r"\end{minipage}")
-    out.append(r"\end{table}")
-    if len(layout.lines) > 20:
-        out.append(r"\clearpage")
-    return out
+    return [note + r"\par" for note in notes]
 
 
 def _latex_cell(text: Text) -> str:
@@ -225,7 +270,7 @@ def _latex_cell(text: Text) -> str:
     if text.marks:
         main += rf"\textsuperscript{{{_tex(','.join(text.marks))}}}"
     if text.detail:
-        return rf"\shortstack[l]{{{main}\\{{\scriptsize {_tex(text.detail)}}}}}"
+        return rf"\begin{{tabular}}[t]{{@{{}}l@{{}}}}{main}\\[-2pt]{{\scriptsize {_tex(text.detail)}}}\end{{tabular}}"
     return main
 
 
