@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,7 +181,7 @@ def show_audit(
         sys.stdout.write(json.dumps(body, indent=2, default=str) + "\n")
         return
     for title, found in findings.items():
-        out.print(f"[bold]{escape(title)}[/bold]: {len(found)} findings")
+        out.print(f"[bold]{escape(title)}[/bold]: {_findings(found)}")
         for f in found:
             out.print(f"  [yellow]{escape(f.severity)}[/yellow] {escape(f.place)}: {escape(f.finding)}")
             out.print(f"      [dim]{escape(f.evidence)}[/dim] ({f.rule}, {f.status})")
@@ -269,7 +269,7 @@ def check_data(name: str, overrides: Sequence[str], root: Path | None, as_json: 
         if finding.where:
             more = f" … ({finding.count} in all)" if finding.count > len(finding.where[:5]) else ""
             out.print("    " + escape(", ".join(finding.where[:5])) + more)
-    out.print("[green]clean[/green]" if report.clean else f"[bold]not clean[/bold]: {len(report.findings)} findings")
+    out.print("[green]clean[/green]" if report.clean else f"[bold]not clean[/bold]: {_findings(report.findings)}")
     return report.clean
 
 
@@ -383,3 +383,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             continue
         if number == signal.SIGTERM:
             return
+
+
+def _findings(found: Sized) -> str:
+    return f"{len(found)} finding{'' if len(found) == 1 else 's'}"

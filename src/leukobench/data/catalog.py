@@ -1,7 +1,7 @@
 """The data sets there are: the files of `conf/data`, read without Hydra.
 
-A source is built from its file with `${settings.data}` and overrides filled in; nothing else of Hydra's language is
-needed to read, check or simulate data.
+A source is built from its file, and the data sets in its defaults list, with `${settings.data}` and overrides filled in;
+nothing else of Hydra's language is needed to read, check or simulate data.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def source(name: str, settings: Settings, overrides: Iterable[str] = (), root: P
     files = data_files()
     if name not in files:
         raise ConfigError(f"no data set {name!r}; there are: {', '.join(files)}")
-    node: dict[str, Any] = yaml.safe_load(files[name].read_text(encoding="utf-8")) or {}
+    node = _node(name, files)
     for text in overrides:
         key, sign, value = text.partition("=")
         if not sign:
@@ -53,6 +53,20 @@ def source(name: str, settings: Settings, overrides: Iterable[str] = (), root: P
     if not isinstance(built, DataSource):
         raise ConfigError(f"{files[name]}: {node['_target_']} is not a data source")
     return built
+
+
+def _node(name: str, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Keys of a file, over those of the data sets in its defaults list."""
+    own: dict[str, Any] = yaml.safe_load(files[name].read_text(encoding="utf-8")) or {}
+    node: dict[str, Any] = {}
+    for other in own.pop("defaults", []):
+        if other != "_self_":
+            if other not in files:
+                raise ConfigError(
+                    f"{files[name]}: its defaults name the data set {other!r}; there are: {', '.join(files)}"
+                )
+            node |= _node(str(other), files)
+    return node | own
 
 
 def _locate(target: str | None, path: Path) -> Any:
