@@ -105,13 +105,16 @@ class Repeats:
             )
         # Thousands of small frames are converted in one go: converting each takes milliseconds.
         whole = pd.concat([frame for _, frame in pairs], ignore_index=True)
-        names = np.repeat(np.array([seed for seed, _ in pairs], dtype=object), [len(frame) for _, frame in pairs])
+        seeds = tuple(sorted({seed for seed, _ in pairs}, key=natural))
+        place = {seed: i for i, seed in enumerate(seeds)}
+        codes = np.repeat([place[seed] for seed, _ in pairs], [len(frame) for _, frame in pairs])
         if part is not None and "part" in whole.columns:
             wanted = np.asarray(whole["part"] == part)
-            whole, names = whole[wanted], names[wanted]
+            whole, codes = whole[wanted], codes[wanted]
         predicted = Predicted.of(whole, None)
-        seeds = tuple(sorted({seed for seed, _ in pairs}, key=natural))
-        return cls(seeds, tuple(_sorted(predicted.take(np.flatnonzero(names == seed))) for seed in seeds))
+        order = np.argsort(codes, kind="stable")
+        bounds = np.searchsorted(codes[order], np.arange(1, len(seeds)))
+        return cls(seeds, tuple(_sorted(predicted.take(rows)) for rows in np.split(order, bounds)))
 
     @property
     def classes(self) -> tuple[str, ...]:
