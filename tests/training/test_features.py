@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from leukobench.sweeps.launch import run_here
 from leukobench.training.ahead import features_ahead
+from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job
 from trained import Trained
 
@@ -123,3 +127,19 @@ def test_a_backbone_that_cannot_be_built_is_left_to_its_own_training(
     good = [("model=timm", f"model.name={n}", "model.pretrained=false") for n in ("resnet10t", "resnet14t")]
     bad = ("model=timm", "model.name=resnet26", "model.pretrained=true", weights)
     assert features_ahead(head_jobs(tmp_path, *good, bad)) == 2
+
+
+def test_ctrl_c_while_features_are_computed_starts_no_training(
+    head_jobs: Callable[..., list[Job]], tmp_path: Path
+) -> None:
+    jobs = head_jobs(tmp_path, (), ("model=timm", "model.name=resnet10t", "model.pretrained=false"))
+    begun: list[None] = []
+    queue: Any = SimpleNamespace(
+        waiting=[[SimpleNamespace(job=job)] for job in jobs], take=lambda: begun.append(None) or queue.waiting.clear()
+    )
+    interruption = Interruption()
+    interruption.requested = True
+    live: Any = SimpleNamespace(on_stage=lambda *stage: None)
+    run_here(queue, Any, live, interruption, {}, False)  # type: ignore[arg-type]
+    assert begun == []
+    assert not list((tmp_path / "features").rglob("*features.npy*"))

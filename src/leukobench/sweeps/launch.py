@@ -48,6 +48,17 @@ def sweep(
     Returns:
         State of each training by id.
     """
+    composer, parser = composition(context, config)
+    values = grid(params, arguments, parser)
+    left_out: list[tuple[str, str]] = []
+    jobs = expand(composer.jobs(values), left_out)
+    if not jobs:
+        raise LeukoBenchError("no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3]))
+    return run_jobs(jobs, left_out, *workforce(context, config, task))
+
+
+def composition(context: HydraContext, config: DictConfig) -> tuple[Composer, OverridesParser]:
+    """What composes the jobs of a sweep, and what reads its override strings."""
     loader = context.config_loader
     parser = OverridesParser.create(config_loader=loader)
     composer = Composer(
@@ -55,17 +66,16 @@ def sweep(
         lambda key: key.startswith("hydra/") or bool(loader.get_group_options(key)),
         parser,
     )
-    values = grid(params, arguments, parser)
-    launcher_target = str(config.hydra.launcher._target_)
-    left_out: list[tuple[str, str]] = []
-    jobs = expand(composer.jobs(values), left_out)
-    if not jobs:
-        raise LeukoBenchError("no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3]))
-    if launcher_target == IN_PROCESS:
-        return run_jobs(jobs, left_out)
+    return composer, parser
+
+
+def workforce(context: HydraContext, config: DictConfig, task: TaskFunction) -> tuple[Launch | None, int]:
+    """What starts workers and how many; None and one where everything runs in this process."""
+    if str(config.hydra.launcher._target_) == IN_PROCESS:
+        return None, 1
     workers = workers_of(config)
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
-    return run_jobs(jobs, left_out, launch_with(launcher), workers)
+    return launch_with(launcher), workers
 
 
 def run_single(config: DictConfig) -> dict[str, str]:
@@ -219,11 +229,11 @@ def run_here(
     def preparing(what: str, done: int, total: int) -> None:
         live.on_stage(what, done, total)
         if interruption.requested:
-            raise InterruptedError
+            raise KeyboardInterrupt  # nothing on the way takes it for a failure of its own
 
     try:
         features_ahead([training.job for stack in queue.waiting for training in stack], preparing)
-    except InterruptedError:
+    except KeyboardInterrupt:
         return
     except Exception:
         pass  # what fails here fails in its own training, with its traceback

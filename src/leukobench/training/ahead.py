@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -27,15 +28,12 @@ def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int
     """
     distinct: dict[str, Job] = {}
     for job in jobs:
-        if job.config["model"].get("finetune") == "head":
-            nodes = {k: job.config[k] for k in ("model", "data", "preprocess", "augment")}
-            arithmetic = [job.config["trainer"].get(k) for k in ("accelerator", *ARITHMETIC)]
-            distinct.setdefault(json.dumps([nodes, arithmetic], sort_keys=True, default=str), job)
+        if job.config["model"].get("finetune") == "head" and job.config["planner"].get("features", True):
+            nodes = [job.config[k] for k in ("model", "data", "preprocess", "augment")]
+            distinct.setdefault(_key(job, *nodes), job)
     alike: dict[str, list[Job]] = {}
     for job in distinct.values():
-        arithmetic = [job.config["trainer"].get(k) for k in ("accelerator", *ARITHMETIC)]
-        images = [job.config["data"], job.config["preprocess"].get("size"), arithmetic]
-        alike.setdefault(json.dumps(images, sort_keys=True, default=str), []).append(job)
+        alike.setdefault(_key(job, job.config["data"], job.config["preprocess"].get("size")), []).append(job)
     together = 0
     for group in alike.values():
         if len(group) > 1:
@@ -49,6 +47,12 @@ def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int
                     continue  # one by one they may fit
                 together += len(missing)
     return together
+
+
+def _key(job: Job, *nodes: Any) -> str:
+    """Equal for jobs with these parts of the config and the same arithmetic."""
+    arithmetic = [job.config["trainer"].get(k) for k in ("accelerator", *ARITHMETIC)]
+    return json.dumps([nodes, arithmetic], sort_keys=True, default=str)
 
 
 def _backbone(job: Job, progress: Progress | None) -> Backbone | None:
