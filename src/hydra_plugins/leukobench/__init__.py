@@ -1,5 +1,7 @@
-"""Registration with Hydra: the sweeper `planned`, the way to LeukoBench's configs, and resolvers for its settings."""
+"""Registration with Hydra: the sweepers `planned` and `search`, the launcher `ray`, the way to LeukoBench's configs, and
+resolvers for its settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,18 @@ class PlannedSweeperConf:
 
 
 @dataclass
+class SearchSweeperConf:
+    """Config of `hydra/sweeper=search`; see `leukobench.sweeps.search.Search` for the keys."""
+
+    _target_: str = "hydra_plugins.leukobench.SearchSweeper"
+    params: dict[str, str] | None = field(default=None)
+    trials: int = 20
+    at_once: int = 1
+    metric: str = "validation_balanced_accuracy"
+    seed: int = 0
+
+
+@dataclass
 class RayLauncherConf:
     """Config of `hydra/launcher=ray`."""
 
@@ -30,6 +44,7 @@ class RayLauncherConf:
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="planned", node=PlannedSweeperConf, provider="leukobench")
+ConfigStore.instance().store(group="hydra/sweeper", name="search", node=SearchSweeperConf, provider="leukobench")
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="leukobench")
 
 
@@ -69,10 +84,27 @@ class PlannedSweeper(Sweeper):
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
-        from leukobench.sweeps.guard import guarded
         from leukobench.sweeps.launch import sweep
+
+        return self._call(sweep, arguments)
+
+    def _call(self, function: Callable[..., Any], *more: Any) -> Any:
+        from leukobench.sweeps.guard import guarded
 
         assert self.context is not None
         assert self.config is not None
         assert self.task_function is not None
-        return guarded(sweep)(self.context, self.config, self.task_function, dict(self.params), arguments)
+        return guarded(function)(self.context, self.config, self.task_function, dict(self.params), *more)
+
+
+class SearchSweeper(PlannedSweeper):
+    """Searches hyper-parameters with optuna; see `leukobench.sweeps.search`."""
+
+    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+        super().__init__(params)
+        self.options = options
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from leukobench.sweeps.search import Search, search
+
+        return self._call(search, arguments, Search(**self.options))

@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -38,7 +37,7 @@ from leukobench.evaluation.metrics import LOWER_IS_BETTER
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
-from leukobench.sweeps.launch import IN_PROCESS, Outcome, launch_with, run_jobs, workers_of
+from leukobench.sweeps.launch import Outcome, composition, run_jobs, workforce
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import duration
 from leukobench.tracking.description import REPEATS, words
@@ -133,19 +132,8 @@ def search(
         import optuna  # noqa: F401
     except ImportError:
         raise ConfigError("hydra/sweeper=search needs optuna: pip install 'leukobench[optuna]'") from None
-    loader = context.config_loader
-    parser = OverridesParser.create(config_loader=loader)
-    composer = Composer(
-        lambda overrides: loader.load_sweep_config(config, overrides),
-        lambda key: key.startswith("hydra/") or bool(loader.get_group_options(key)),
-        parser,
-    )
-    launch, workers = None, 1
-    if str(config.hydra.launcher._target_) != IN_PROCESS:
-        workers = workers_of(config)
-        launch = launch_with(
-            Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
-        )
+    composer, parser = composition(context, config)
+    launch, workers = workforce(context, config, task)
     space, fixed = space_of(params, arguments, parser)
     name = str(config.hydra.job.config_name)
     again = "leukobench train" if name == "train" else f"leukobench sweep {name}"
