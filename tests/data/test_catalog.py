@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,24 +22,31 @@ def test_every_data_set_has_a_source(name: str, settings: Settings) -> None:
     assert source(name, settings).family in ("expression", "image")
 
 
+@pytest.fixture
+def extend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Puts a data set `few` of this content into the user's configs."""
+
+    def write(content: str) -> None:
+        folder = tmp_path / "conf" / "data"
+        folder.mkdir(parents=True)
+        (folder / "few.yaml").write_text(content)
+        monkeypatch.setenv("LEUKOBENCH_CONF", str(folder.parent))
+
+    return write
+
+
 def test_a_file_that_extends_another_keeps_what_it_does_not_say(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    settings: Settings, extend: Callable[[str], None]
 ) -> None:
-    own = tmp_path / "conf" / "data"
-    own.mkdir(parents=True)
-    (own / "few.yaml").write_text("defaults: [cumida_series]\nn_columns: 40\n")
-    monkeypatch.setenv("LEUKOBENCH_CONF", str(own.parent))
+    extend("defaults: [cumida_series]\nn_columns: 40\n")
     built, parent = source("few", settings), source("cumida_series", settings)
     assert type(built) is type(parent)
     assert vars(built) == {**vars(parent), "n_columns": 40}
 
 
 def test_a_file_that_extends_what_is_not_there_is_one_message(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    settings: Settings, extend: Callable[[str], None]
 ) -> None:
-    own = tmp_path / "conf" / "data"
-    own.mkdir(parents=True)
-    (own / "few.yaml").write_text("defaults: [absent]\n")
-    monkeypatch.setenv("LEUKOBENCH_CONF", str(own.parent))
+    extend("defaults: [absent]\n")
     with pytest.raises(ConfigError, match=r"few\.yaml: its defaults name the data set 'absent'"):
         source("few", settings)
