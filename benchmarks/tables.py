@@ -66,8 +66,8 @@ MINUTE = 60_000
 """Milliseconds between the ends of two copies: as if the sweep had gone on for hours."""
 
 
-def multiply(output: Path, results: int, later: int = 0) -> int:
-    """Copy the results of seed 0 under further seeds, each a minute earlier, or `later` milliseconds after them.
+def multiply(output: Path, results: int, now: bool = False) -> int:
+    """Copy the results of seed 0 under further seeds, each a minute earlier; or `now`, as runs that just ended.
 
     Returns:
         How many results the store then holds.
@@ -92,7 +92,7 @@ def multiply(output: Path, results: int, later: int = 0) -> int:
                 for r in rows
             },
         )
-    total, seed = held, 0 if not later else 1_000_000
+    total, seed = held, held if now else 0
     while total < results:
         seed += 1
         for run in originals:
@@ -101,8 +101,9 @@ def multiply(output: Path, results: int, later: int = 0) -> int:
             new = uuid.uuid4().hex
             row = {**rows[run], "run_uuid": new}
             row["artifact_uri"] = row["artifact_uri"].replace(run, new)
+            moved = int(time.time() * 1000) - row["end_time"] if now else -MINUTE * seed
             for key in ("start_time", "end_time"):
-                row[key] += later or -MINUTE * seed
+                row[key] += moved
             insert(db, "runs", names, row)
             for table, (keys, values) in parts.items():
                 for value in values[run]:
@@ -154,7 +155,7 @@ def main() -> None:
         print(f"first reading: {first}, {first.beyond(startup, total)}", flush=True)
         later = min(command(output, "tables", "quickstart") for _ in range(3))
         print(f"later readings: {later}, {later.beyond(startup)} beyond start-up", flush=True)
-        added = multiply(output, total + 60, later=1)
+        added = multiply(output, total + 60, now=True)
         after_adding = command(output, "tables", "quickstart")
         delete_some(output, 60)
         after_deleting = command(output, "tables", "quickstart")

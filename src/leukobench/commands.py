@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -118,6 +119,7 @@ def show_tables(
     names = {p.sweep or p.key for p in chosen}
     with progress("reading") as update:
         results = Results(settings, names, refresh, update)
+    gc.freeze()  # what was read stays to the end: the search for reference cycles need not look at it again and again
     filled = [(p, rebuild(p, results, list(only) or None)) for p in chosen]
     results.close()
     if form is None and folder is None:

@@ -1,6 +1,7 @@
 """Paired tests and baselines."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from frames import predictions, random_predictions
 
@@ -88,6 +89,19 @@ def test_series_oracle_falls_back_on_the_majority_for_an_unseen_series():
         series=["A", "A", "B"]
     )
     assert compute(series_majority(frame)) == 0.0
+
+
+def test_each_run_of_a_frame_learns_from_its_own_training_rows():
+    parts = ["train", "train", "test", "test"]
+    first = predictions(["ALL", "ALL", "ALL", "AML"], [[0.5, 0.5]] * 4, parts=parts).assign(series=list("AABA"))
+    second = predictions(["AML", "ALL", "ALL", "AML"], [[0.5, 0.5]] * 4, parts=parts).assign(series=list("ABCA"))
+    both, run = pd.concat([first, second], ignore_index=True), np.repeat([5, 2], 4)
+    for baseline in (majority, series_majority):
+        apart = pd.concat([baseline(first), baseline(second)], ignore_index=True)
+        pd.testing.assert_frame_equal(baseline(both, run), apart)
+    only_second = np.asarray(run == 2) | (both["part"] == "test")
+    with pytest.raises(LeukoBenchError, match="no training rows"):
+        majority(both[only_second], run[only_second])
 
 
 def test_baselines_say_what_they_lack():

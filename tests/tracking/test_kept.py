@@ -49,3 +49,28 @@ def test_a_damaged_copy_is_fetched_anew(tmp_path: Path, damage: str) -> None:
     else:
         path.unlink()
     assert list(KeptPredictions(tmp_path).read("a", table)["sample"]) == ["a-0", "a-1", "a-2"]
+
+
+def test_many_runs_are_read_in_one_frame_a_file_whatever_order_they_were_kept_in(tmp_path: Path) -> None:
+    first = KeptPredictions(tmp_path)
+    one = {run: first.read(run, table) for run in ("a", "b", "c")}
+    first.flush()
+    kept = KeptPredictions(tmp_path)
+    wanted = ["c", "new", "a"]
+    pieces = kept.pieces(wanted, table)
+    assert len(pieces) == 2, "the two kept runs come in one piece"
+    one["new"] = table("new").to_pandas()
+    for frame, run in pieces:
+        for place in set(run.tolist()):
+            pd.testing.assert_frame_equal(frame[run == place].reset_index(drop=True), one[wanted[place]])
+    assert sorted(place for _, run in pieces for place in run) == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_runs_of_a_file_that_was_cut_are_fetched_anew(tmp_path: Path) -> None:
+    kept = KeptPredictions(tmp_path)
+    kept.pieces(["a", "b"], table)
+    kept.flush()
+    [path] = tmp_path.glob("*.arrow")
+    path.write_bytes(path.read_bytes()[:100])
+    pieces = KeptPredictions(tmp_path).pieces(["a", "b"], table)
+    assert [frame["sample"][0] for frame, _ in pieces] == ["a-0", "b-0"]

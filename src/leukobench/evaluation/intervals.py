@@ -87,10 +87,11 @@ class Repeats:
     predicted: tuple[Predicted, ...]
 
     @classmethod
-    def of(cls, frames: Iterable[tuple[str, pd.DataFrame]], part: str | None = "test") -> Repeats:
+    def of(cls, frames: Iterable[tuple[str | np.ndarray, pd.DataFrame]], part: str | None = "test") -> Repeats:
         """From (seed, predictions frame) pairs: frames of the same seed are its folds and are pooled.
 
-        Rows are sorted, so that the order of runs never matters.
+        A frame of several seeds comes with the seed of each row, shape (rows,). Rows are sorted, so that the order of
+        runs never matters.
         """
         import pandas as pd
 
@@ -105,9 +106,9 @@ class Repeats:
             )
         # Thousands of small frames are converted in one go: converting each takes milliseconds.
         whole = pd.concat([frame for _, frame in pairs], ignore_index=True)
-        seeds = tuple(sorted({seed for seed, _ in pairs}, key=natural))
-        place = {seed: i for i, seed in enumerate(seeds)}
-        codes = np.repeat([place[seed] for seed, _ in pairs], [len(frame) for _, frame in pairs])
+        codes, names = pd.factorize(np.concatenate([np.broadcast_to(seed, len(frame)) for seed, frame in pairs]))
+        seeds = tuple(sorted(map(str, names), key=natural))
+        codes = np.array([seeds.index(str(n)) for n in names], dtype=np.int64)[codes]
         if part is not None and "part" in whole.columns:
             wanted = np.asarray(whole["part"] == part)
             whole, codes = whole[wanted], codes[wanted]

@@ -26,6 +26,7 @@ from leukobench.papers.results import (
     latest_of_each_identity,
     normal,
     one_configuration,
+    pooled,
 )
 
 PREFIX = "leukobench."
@@ -221,7 +222,7 @@ def _sorted(groups: Iterable[Key], shown: Sequence[str]) -> list[Key]:
 
 
 def _repeats(side: Side, runs: Sequence[Result], part: str) -> Repeats:
-    repeats = Repeats.of([(r.params.get("seed", "0"), side.source.predictions(r)) for r in runs], part)
+    repeats = pooled(side.source, runs, part)
     if not all(len(p) for p in repeats.predicted):
         raise LeukoBenchError(f"{side.name}: a run has no predictions of the part {part!r}; --part names another")
     return repeats

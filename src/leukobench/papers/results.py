@@ -6,10 +6,14 @@ tests and notebooks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from leukobench.evaluation.intervals import Repeats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,11 +45,12 @@ class Result(Protocol):
 class ResultSet(Protocol):
     """Finished results and their predictions.
 
-    A result set may also have `store` (its address, printed under tables), `cache` (a folder in which statistics of
-    finished results are kept between calls), and results may have `metrics` (last logged value by name; used only for
-    what predictions cannot tell, such as reconstruction errors). It may also have `artifact(result, name)`: the
-    content of a run's JSON artifact (`curves`, `autoencoder_losses`, `reconstruction_errors`), None where it has none;
-    and `dataset(name)`: the expression data set of that name, None where its files are absent, for gene correlations.
+    A result set may also have `pieces(results)`: the predictions of many results in as few frames as it takes, each with
+    the place in `results` of each row's; `store` (its address, printed under tables); `cache` (a folder in which
+    statistics of finished results are kept between calls); `artifact(result, name)`: the content of a run's JSON
+    artifact (`curves`, `autoencoder_losses`, `reconstruction_errors`), None where it has none; and `dataset(name)`: the
+    expression data set of that name, None where its files are absent, for gene correlations. Its results may have
+    `metrics` (last logged value by name; used only for what predictions cannot tell, such as reconstruction errors).
     """
 
     @property
@@ -82,6 +87,33 @@ class Kept:
 
     def artifact(self, result: Result, name: str) -> Any:
         return self.artifacts.get((result.run_id, name))
+
+
+def pooled(
+    source: ResultSet,
+    results: Sequence[Result],
+    part: str | None = "test",
+    change: Callable[[pd.DataFrame, np.ndarray], pd.DataFrame] | None = None,
+) -> Repeats:
+    """The predictions of one configuration's results, the folds of each seed pooled.
+
+    Args:
+        part: Part of the data set; None for all.
+        change: Applied to each frame; it is given the result (its place in `results`) of each row.
+
+    Raises:
+        LeukoBenchError: The results have different classes.
+    """
+    seeds = np.array([r.params.get("seed", "0") for r in results])
+    together: Callable[[Sequence[Result]], Iterable[tuple[pd.DataFrame, np.ndarray]]] | None
+    together = getattr(source, "pieces", None)
+    if together is not None:
+        pieces = list(together(results))
+    else:
+        pieces = [(frame := source.predictions(r), np.full(len(frame), i)) for i, r in enumerate(results)]
+    if change is not None:
+        pieces = [(change(frame, result), result) for frame, result in pieces]
+    return Repeats.of([(seeds[result], frame) for frame, result in pieces], part)
 
 
 def latest_of_each_identity(results: Sequence[Result]) -> list[Result]:

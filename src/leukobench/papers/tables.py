@@ -12,22 +12,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from leukobench import __version__
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation import baselines
+from leukobench.evaluation.baselines import majority, series_majority
 from leukobench.evaluation.difference import difference
 from leukobench.evaluation.intervals import METHOD_VERSION, Estimate, Repeats, natural
 from leukobench.evaluation.metrics import ALIASES as METRIC_ALIASES
 from leukobench.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.memory import Memory
-from leukobench.papers.results import Result, ResultSet, configuration
+from leukobench.papers.results import Result, ResultSet, configuration, pooled
 from leukobench.papers.selection import Selection, Selector, metric_of
 from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, printed_decimals
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ReadArtifact = Callable[[Result, str], Any]
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
@@ -54,6 +57,7 @@ TITLES = {
     "ovr_accuracy": "One-vs-rest accuracy",
 }
 BASELINES = {"majority": "Majority class", "series_oracle": "Series majority (reads the series only)"}
+LEARNED = {"majority": majority, "series_oracle": series_majority}
 
 
 class Verdict(StrEnum):
@@ -448,14 +452,14 @@ class _Engine:
         key = (*(r.run_id for r in chosen), cell.part, cell.epoch, baseline)
         if key not in self._repeats:
             part = None if cell.part == "all" else cell.part
-            change = {"": None, "majority": baselines.majority, "series_oracle": baselines.series_majority}[baseline]
-            frames = []
-            for result in chosen:
-                frame = self.results.predictions(result)
+
+            def change(frame: pd.DataFrame, result: np.ndarray) -> pd.DataFrame:
                 if cell.epoch != "last":
-                    frame = frame[frame["epoch"] == cell.epoch]
-                frames.append((result.params.get("seed", "0"), frame if change is None else change(frame)))
-            repeats = Repeats.of(frames, part)
+                    wanted = np.asarray(frame["epoch"] == cell.epoch)
+                    frame, result = frame[wanted], result[wanted]
+                return LEARNED[baseline](frame, result) if baseline else frame
+
+            repeats = pooled(self.results, chosen, part, change)
             if not any(len(p) for p in repeats.predicted):
                 raise LeukoBenchError(f"the runs hold no predictions of part {cell.part}")
             self._repeats[key] = repeats

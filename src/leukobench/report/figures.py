@@ -17,7 +17,7 @@ import numpy as np
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.intervals import Repeats
 from leukobench.evaluation.metrics import Metric, Predicted
-from leukobench.papers.results import Result, ResultSet, one_configuration
+from leukobench.papers.results import Result, ResultSet, one_configuration, pooled
 from leukobench.papers.selection import Selector
 from leukobench.papers.spec import Arm, Figure, Paper, Series, merge_overrides
 from leukobench.papers.tables import Answer, FilledTable, Verdict, autoencoder_losses, reconstruction_errors
@@ -106,8 +106,7 @@ class _Drawing:
 
     def repeats(self, panel: _Panel, part: str | None = None) -> Repeats:
         part = part or self.figure.part
-        frames = [(r.params.get("seed", "0"), self.results.predictions(r)) for r in panel.chosen]
-        return Repeats.of(frames, None if part == "all" else part)
+        return pooled(self.results, panel.chosen, None if part == "all" else part)
 
     def artifacts(self, panel: _Panel, name: str) -> list[Any]:
         read: Callable[[Result, str], Any] | None = getattr(self.results, "artifact", None)

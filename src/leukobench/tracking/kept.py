@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from leukobench.tracking.folder import atomic
 
@@ -44,23 +46,42 @@ class KeptPredictions:
 
     def read(self, run_id: str, fetch: Callable[[str], pa.Table]) -> pd.DataFrame:
         """The frame of one run."""
-        import pandas as pd
+        [(frame, _)] = self.pieces([run_id], fetch)
+        return frame
 
+    def pieces(self, run_ids: Sequence[str], fetch: Callable[[str], pa.Table]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        """The frames of many runs, those of one file in one piece: thousands of small frames take seconds to make."""
+        by_file: dict[str, list[int]] = {}
+        fetched: list[int] = []
+        for i, run_id in enumerate(run_ids):
+            if run_id in self._where and run_id not in self._new:
+                by_file.setdefault(self._where[run_id][0], []).append(i)
+            else:
+                fetched.append(i)
+        out: list[tuple[pd.DataFrame, np.ndarray]] = []
+        for name, members in by_file.items():
+            frame = self._frame(name)
+            start, stop = np.array([self._where[run_ids[i]][1:] for i in members]).T
+            if frame is None or len(frame) < stop.max():
+                fetched += members
+                continue
+            length = stop - start
+            rows = np.arange(length.sum()) + np.repeat(start - (np.cumsum(length) - length), length)
+            out.append((frame.take(rows).reset_index(drop=True), np.repeat(members, length)))
+        for i in fetched:
+            table = self._fetched(run_ids[i], fetch)
+            out.append((table.to_pandas(), np.full(table.num_rows, i)))
+        return out
+
+    def _fetched(self, run_id: str, fetch: Callable[[str], pa.Table]) -> pa.Table:
         if run_id in self._new:
-            return self._new[run_id].to_pandas()
-        place = self._where.get(run_id)
-        if place is not None:
-            frame = self._frame(place[0])
-            if frame is not None and len(frame) >= place[2]:
-                rows = frame.iloc[place[1] : place[2]]
-                rows.index = pd.RangeIndex(len(rows))  # reset_index copies, which thousands of small frames feel
-                return rows
+            return self._new[run_id]
         table = fetch(run_id)
         self._new[run_id] = table
         self._new_rows += table.num_rows
         if self._new_rows >= ROWS_A_FILE:
             self.flush()
-        return table.to_pandas()
+        return table
 
     def _frame(self, name: str) -> pd.DataFrame | None:
         import pyarrow as pa

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,10 @@ from leukobench.errors import StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.folder import atomic
 from leukobench.tracking.kept import KeptPredictions
-from leukobench.tracking.store import PAGE, PREFIX, Store, local_path
+from leukobench.tracking.store import PREFIX, Progress, Store, local_path
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -36,8 +37,6 @@ was seen by it, what ended later is asked for again."""
 IMPORTED = PREFIX + "imported"
 """Tag of an experiment: changes when runs were brought in from another store, whose ends may lie before the latest end
 seen; tag of such a run: the id it had there."""
-
-Progress = Callable[[str, int, int], None]
 
 
 class Named(Protocol):
@@ -113,16 +112,14 @@ class Results:
         if watermark:
             condition += f" and attributes.end_time > {min(watermark, _time_in(last) - MARGIN)}"
         changed = False
-        for run in self._pages(experiment_id, condition, progress):
+        for run in self._connection.search(experiment_id, condition, progress=progress):
             if run.info.run_id in known:
                 continue
             known[run.info.run_id] = _plain(run)
             watermark = max(watermark, int(run.info.end_time or 0))
             changed = True
         if before:
-            from mlflow.entities import ViewType
-
-            for run in self._pages(experiment_id, f"tags.`{PREFIX}kind` = 'result'", None, ViewType.DELETED_ONLY):
+            for run in self._connection.search(experiment_id, f"tags.`{PREFIX}kind` = 'result'", deleted=True):
                 changed |= known.pop(run.info.run_id, None) is not None
             if known and not self._holds(max(known, key=lambda run_id: known[run_id]["start_time"])):
                 return self._read(experiment_id, True, progress)
@@ -145,27 +142,6 @@ class Results:
         except MlflowException:
             return False
         return True
-
-    def _pages(self, experiment_id: str, condition: str, progress: Progress | None, view: Any = None) -> Iterable[Any]:
-        from mlflow.entities import ViewType
-
-        token, read = None, 0
-        while True:
-            with self._connection.errors("read"):
-                page = self._connection.client.search_runs(
-                    [experiment_id],
-                    condition,
-                    run_view_type=view or ViewType.ACTIVE_ONLY,
-                    max_results=PAGE,
-                    page_token=token,
-                )
-            yield from page
-            read += len(page)
-            token = page.token
-            if progress is not None and read:
-                progress("runs", read, read + (PAGE if token else 0))
-            if not token:
-                return
 
     def frame(self) -> pd.DataFrame:
         """One row a result: its `run_id`, tags, every param as text, every final metric as a number.
@@ -197,6 +173,10 @@ class Results:
             StoreError: The run has none, or its artifacts cannot be read.
         """
         return self._kept.read(result.run_id, self._fetch)
+
+    def pieces(self, results: Sequence[Named]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        """The predictions of many results, in as few frames as it takes, and the place in `results` of each row's."""
+        return self._kept.pieces([r.run_id for r in results], self._fetch)
 
     def _fetch(self, run_id: str) -> pa.Table:
         import pyarrow.parquet as pq

@@ -36,8 +36,8 @@ from leukobench.errors import LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.folder import RunFolder, read_json
 from leukobench.tracking.locate import RESULT_FILES, TRAINING_FILES
-from leukobench.tracking.reading import Progress, Results, StoredResult
-from leukobench.tracking.store import PREFIX, Store, local_path
+from leukobench.tracking.reading import Results, StoredResult
+from leukobench.tracking.store import PREFIX, Progress, Store, local_path
 
 DAYS = 14.0
 QUIET = 3600.0

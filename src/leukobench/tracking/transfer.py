@@ -36,13 +36,14 @@ from leukobench.errors import LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.description import describe
 from leukobench.tracking.folder import atomic, read_json
-from leukobench.tracking.reading import IMPORTED, Named, Progress, StoredResult
+from leukobench.tracking.reading import IMPORTED, Named, StoredResult
 from leukobench.tracking.store import (
     METRICS_A_BATCH,
     PARAMS_A_BATCH,
     PLAN,
     PREFIX,
     STATUS,
+    Progress,
     Store,
     SweepRun,
     local_path,
