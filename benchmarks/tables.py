@@ -25,6 +25,9 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 
 @dataclass(frozen=True, order=True)
 class Seconds:
@@ -62,6 +65,8 @@ def columns(db: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
+ROWS = 10_661
+"""Predictions of a run of the sweep `fata`."""
 MINUTE = 60_000
 """Milliseconds between the ends of two copies: as if the sweep had gone on for hours."""
 
@@ -128,6 +133,27 @@ def insert(db: sqlite3.Connection, table: str, keys: list[str], row: dict[str, o
     db.execute(f"INSERT INTO {table} ({', '.join(keys)}) VALUES ({marks})", [row[k] for k in keys])
 
 
+def enlarge(output: Path) -> None:
+    """Put simulated predictions of `fata`'s size (C-NMC's 10,661 cells of 73 subjects) in place of every result's."""
+    rng = np.random.default_rng(0)
+    subject = rng.integers(0, 73, ROWS)
+    for path in output.glob("artifacts/quickstart/*/artifacts/predictions.parquet"):
+        small = pd.read_parquet(path)
+        positive = rng.random(ROWS) < 2 / 3
+        p = np.clip(rng.normal(0.4 + 0.2 * positive, 0.2), 0, 1).astype(np.float32)
+        large = {
+            "sample": [f"UID_{s}_{i}_1_all" for i, s in enumerate(subject)],
+            "subject": [f"S{s}" for s in subject],
+            "part": np.where(rng.random(ROWS) < 0.8, "train", "test"),
+            "fold": np.full(ROWS, small["fold"][0]),
+            "epoch": np.full(ROWS, small["epoch"][0]),
+            "label": np.where(positive, "ALL", "AML"),
+            "p_ALL": p,
+            "p_AML": 1 - p,
+        }
+        pd.DataFrame(large)[list(small.columns)].to_parquet(path)
+
+
 def delete_some(output: Path, n: int) -> None:
     """Delete runs as the MLflow UI does."""
     db = sqlite3.connect(output / "mlflow.db")
@@ -143,9 +169,10 @@ def delete_some(output: Path, n: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--large", type=int, default=600, help="runs of fata's size")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tables.json")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         output = Path(folder)
         command(output, "sweep", "quickstart", "seed=0")
         startup = min(command(output, "tables", "quickstart", "--refresh") for _ in range(2))
@@ -160,16 +187,24 @@ def main() -> None:
         delete_some(output, 60)
         after_deleting = command(output, "tables", "quickstart")
         print(f"after adding {added - total}: {after_adding}; after deleting 60: {after_deleting}")
+        output = Path(other)
+        command(output, "sweep", "quickstart", "seed=0")
+        enlarge(output)
+        large = multiply(output, arguments.large)
+        first_large = command(output, "tables", "quickstart", "--refresh")
+        print(f"first reading of {large} runs of {ROWS:,} rows: {first_large}, {first_large.beyond(startup, large)}")
     times = {
         "startup": startup,
         "first": first,
         "later": later,
         "after_adding_60": after_adding,
         "after_deleting_60": after_deleting,
+        "first_large": first_large,
     }
     body = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "results": total,
+        "results_large": large,
         "first_cpu_ms_a_run": round((first.cpu - startup.cpu) / total * 1000, 2),
         "later_cpu_s_beyond_startup": round(later.cpu - startup.cpu, 2),
         **{name: {k: round(v, 2) for k, v in asdict(t).items()} for name, t in times.items()},
