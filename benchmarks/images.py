@@ -89,8 +89,8 @@ class Case:
 
 CPU_CASES = (
     Case("lenet5", "all", "rai", 32, 192, 2),
-    Case("resnet18", "all", "rai", 32, 64, 1),
-    Case("vgg16", "head", "rai", 16, 16, 1),
+    Case("resnet18", "all", "rai", 32, 128, 2),
+    Case("vgg16", "head", "rai", 16, 48, 2),
 )
 GPU_CASES = tuple(
     Case(network, "all", "rai", batch, 4096, 2)
@@ -268,6 +268,10 @@ class FixedFeed:
     def start_epoch(self, epoch: int, batches: Sequence[Tensor] = ()) -> None:
         """Nothing to draw."""
 
+    @property
+    def rows_on(self) -> torch.device:
+        return self.batch.device
+
     def to(self, device: torch.device) -> None:
         self.batch = self.batch.to(device)
 
@@ -327,11 +331,11 @@ def own(case: Case, store: ImageStore, labels: np.ndarray, device: torch.device,
     order = torch.randperm(case.images)
 
     def read() -> None:
-        for rows in order.split(case.batch):
+        for rows in order.to(data.rows_on).split(case.batch):
             data.training_batch(rows)
 
     input_time = seconds(read, device, max(3, case.repeats)) / case.images
-    batch = data.training_batch(order[: case.batch])
+    batch = data.training_batch(order[: case.batch].to(data.rows_on))
     network = case.build().to(memory_format=layout).to(device)
     flops = operations(network, batch, torch.zeros(len(batch), dtype=torch.long, device=device)) / len(batch)
     alone = epochs(FixedFeed(batch)) / case.images

@@ -27,7 +27,7 @@ def plan_of(make_job: MakeJob) -> Callable[..., Plan]:
 
     def plan(variants: Sequence[Sequence[str]], *common: str, **options: Any) -> Plan:
         jobs = expand([make_job(*common, *v) for v in variants])
-        return make_plan(jobs, {}, **{"stack": True, **options})
+        return make_plan(jobs, {}, **{"stack": "auto", **options})
 
     return plan
 
@@ -206,6 +206,26 @@ def test_narrow_networks_are_stacked_and_wide_ones_are_not(plan_of: Callable[...
     wide = plan_of(seeds(6), "model=gene_mlp", "model.hidden=[16000]")
     assert sizes(wide) == [1] * 6
     assert any("parameters" in reason for reason in wide.not_merged)
+
+
+def test_all_that_can_be_stacked_is_on_request(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    wide = ("model=gene_mlp", "model.hidden=[16000]", "epochs=2", "batch_size=8")
+    (stack,) = plan_of(seeds(2), *wide, stack=True).stacks
+    assert set(run_stack(stack).values()) == {"finished"}
+    alone = elsewhere(stack[1], tmp_path / "alone")
+    run_training(alone)
+    hold_equal(stack[1], alone, rel=1e-4)
+    assert sizes(plan_of(seeds(2), *MLP, "patience=3", stack=True)) == [1, 1]
+
+
+def test_a_stack_keeps_to_the_precision_of_its_members(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    (stack,) = plan_of(seeds(2), *MLP, "trainer.precision=bf16-mixed", stack=True).stacks
+    assert set(run_stack(stack).values()) == {"finished"}
+    assert folder(stack[0]).run()["stacked"] == 2
+    alone = elsewhere(stack[0], tmp_path / "alone")
+    run_training(alone)
+    for ours, theirs in zip(folder(stack[0]).curves(), folder(alone).curves()):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=0.02)
 
 
 def test_fewer_than_four_alike_train_each_by_itself(plan_of: Callable[..., Plan]) -> None:

@@ -104,6 +104,9 @@ def run_jobs(
     first = jobs[0]
     settings, planner = first.settings, first.config["planner"]
     name = str(first.config["sweep"])
+    stacking = planner["stack"]
+    if stacking not in (True, False, "auto"):
+        raise ConfigError(f"planner.stack={stacking}: choose auto, true or false")
     console = Console()
     store, sweep_run, entries = None, None, {}
     try:
@@ -121,7 +124,7 @@ def run_jobs(
             jobs,
             entries,
             merge=bool(planner["merge"]),
-            stack=bool(planner["stack"]),
+            stack=stacking,
             force=bool(planner["force"]),
             left_out=left_out,
             progress=progress,
@@ -253,6 +256,8 @@ def run_here(
         states |= new
         for training in stack:
             live.end(training, new[training.id])
+        if len(stack) > 1 and (why := _folder(stack[0].job.settings, stack[0]).run().get("not_stacked")):
+            outlet.console.warn(f"{len(stack)} trainings were planned as a stack and trained one by one: {why}")
         if interruption.requested or (fail_fast and "failed" in new.values()):
             return
 

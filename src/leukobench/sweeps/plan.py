@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError, SplitError
 from leukobench.sweeps.stacking import stacks
@@ -155,7 +155,7 @@ def make_plan(
     entries: Mapping[str, Entry],
     *,
     merge: bool = True,
-    stack: bool = False,
+    stack: bool | Literal["auto"] = False,
     force: bool = False,
     left_out: list[tuple[str, str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -165,7 +165,8 @@ def make_plan(
     Args:
         entries: Results in the store by identity.
         merge: Let jobs that differ in epochs share a training where nothing depends on the total.
-        stack: Let trainings that differ in seed, fold and rates train together where that is faster.
+        stack: Let trainings that differ in seed, fold and rates train together: where that is faster (`auto`), wherever
+            it can be done, or nowhere.
         force: Run again what is finished.
         left_out: Where given, jobs whose split cannot be made while others' can are put here with the reason.
 
@@ -211,7 +212,7 @@ def make_plan(
         if len(group) > 1:
             not_merged[reason] += len(group)
     trainings = early_across_the_grid(as_training(group, merge) for group in groups.values())
-    together = stacks(trainings, not_merged) if stack else [[t] for t in trainings]
+    together = stacks(trainings, not_merged, stack != "auto") if stack else [[t] for t in trainings]
     trainings = [t for group in together for t in group]
     return Plan(list(seen.values()), trainings, done, duplicates, left_out or [], not_merged, together)
 

@@ -1,4 +1,5 @@
-"""Which trainings are trained stacked: decided by a rule from measurements, before anything runs.
+"""Which trainings are trained stacked, decided before anything runs: those that can be and, unless the user wants all of
+these, gain by it according to a rule from measurements.
 
 Stacking saves the fixed cost of a step (about 3 ms an epoch here) and pays with memory traffic: the weights of all
 members pass through the processor's caches at every step.
@@ -33,32 +34,42 @@ APART = ("seed", "fold", "epochs", "l2", "split", "evaluate_at")
 RATES = ("lr", "weight_decay")
 """Keys of the optimizer in which members may differ."""
 
-_width: dict[str, str | None] = {}
+PRECISIONS = ("32-true", "bf16-mixed")
+"""Those without a scaler of gradients, which members would have to share."""
+
+_shared: dict[str, tuple[str | None, str | None]] = {}
 
 
-def obstacle(job: Job) -> str | None:
-    """Why a job is not trained stacked, or None; the reason is for people."""
-    import torch
-
+def impossible(job: Job) -> str | None:
+    """Why a job cannot be trained stacked, or None; the reason is for people."""
     config, trainer = job.config, job.config["trainer"]
-    dataset = prepare(job).dataset
-    if dataset.family != "expression":
-        return "only networks on expression data were measured"
-    accelerator = str(trainer.get("accelerator", "auto"))
-    if accelerator not in ("cpu", "auto") or (accelerator == "auto" and torch.cuda.is_available()):
-        return "stacking was measured on the CPU alone"
-    if trainer.get("precision", "32-true") != "32-true" or trainer.get("compile") or trainer.get("profiler"):
+    if prepare(job).dataset.family != "expression":
+        return "only networks on expression data are stacked"
+    if trainer.get("precision", "32-true") not in PRECISIONS or trainer.get("compile") or trainer.get("profiler"):
         return "trainer settings"
     if config.get("patience") is not None:
         return "early stopping ends each training at an epoch of its own"
     target = str(config["optimizer"].get("_target_", ""))
     if not target.startswith("torch.optim.") or target.rpartition(".")[2] not in ELEMENTWISE:
         return f"optimizer={job.choices.get('optimizer')} does not treat every weight by itself"
-    return _network_obstacle(job)
+    return _network(job)[0]
 
 
-def _network_obstacle(job: Job) -> str | None:
-    """What of network and data the rule refuses; sized without memory on torch's meta device, once a configuration."""
+def slower(job: Job) -> str | None:
+    """Why a job that can be trained stacked is faster without, or None."""
+    import torch
+
+    accelerator = str(job.config["trainer"].get("accelerator", "auto"))
+    if accelerator not in ("cpu", "auto") or (accelerator == "auto" and torch.cuda.is_available()):
+        return "stacking was measured on the CPU alone (planner.stack=true stacks on a GPU too)"
+    return _network(job)[1]
+
+
+def _network(job: Job) -> tuple[str | None, str | None]:
+    """What of network and data makes stacking impossible, and what makes it slower; found once a configuration.
+
+    The network is sized without memory, on torch's meta device.
+    """
     import torch
 
     from leukobench.training.batching import stackable
@@ -67,30 +78,31 @@ def _network_obstacle(job: Job) -> str | None:
     dataset: Any = prepared.dataset
     preprocess = build_preprocess(job, dataset.family)
     if getattr(preprocess, "encoder", None) is not None:
-        return "the width that a learned encoder leaves is known only when it is fitted"
+        return "the width that a learned encoder leaves is known only when it is fitted", None
     features = dataset.values.shape[1] if prepared.scaled else getattr(preprocess, "genes", None)
     features = int(features or dataset.values.shape[1])
     rows = len(prepared.split.parts["train"])
     batch = min(int(job.config.get("batch_size") or rows), rows)
     key = json.dumps([job.config["model"], job.config["loss"], features, len(dataset.classes), batch], default=str)
-    if key not in _width:
-        try:
-            with torch.device("meta"):
-                network = build(job.config["model"], (features,), len(dataset.classes))
-        except (LeukoBenchError, NotImplementedError, RuntimeError):
-            _width[key] = "the network cannot be sized before it is built"
-            return _width[key]
-        parameters = sum(p.numel() for p in network.parameters())
-        if parameters > PARAMETERS:
-            _width[key] = f"{parameters:,} parameters (stacking wins up to {PARAMETERS:,})"
-        elif parameters * batch > WORK:
-            _width[key] = f"{parameters:,} parameters times {batch} rows a step (stacking wins up to {WORK:,})"
-        elif features * batch > INPUTS:
-            _width[key] = f"{features * batch:,} input values a step (stacking wins up to {INPUTS:,})"
-        else:
-            loss = build(job.config["loss"], torch.ones(len(dataset.classes)))
-            _width[key] = stackable(network.to_empty(device="cpu"), loss, (features,))
-    return _width[key]
+    if key in _shared:
+        return _shared[key]
+    try:
+        with torch.device("meta"):
+            network = build(job.config["model"], (features,), len(dataset.classes))
+    except (LeukoBenchError, NotImplementedError, RuntimeError):
+        _shared[key] = "the network cannot be sized before it is built", None
+        return _shared[key]
+    parameters = sum(p.numel() for p in network.parameters())
+    costly = None
+    if parameters > PARAMETERS:
+        costly = f"{parameters:,} parameters (stacking wins up to {PARAMETERS:,})"
+    elif parameters * batch > WORK:
+        costly = f"{parameters:,} parameters times {batch} rows a step (stacking wins up to {WORK:,})"
+    elif features * batch > INPUTS:
+        costly = f"{features * batch:,} input values a step (stacking wins up to {INPUTS:,})"
+    loss = build(job.config["loss"], torch.ones(len(dataset.classes)))
+    _shared[key] = stackable(network.to_empty(device="cpu"), loss, (features,)), costly
+    return _shared[key]
 
 
 def stack_key(training: Training) -> str:
@@ -102,25 +114,32 @@ def stack_key(training: Training) -> str:
     return json.dumps([config, training.epochs, sizes], sort_keys=True, default=str)
 
 
-def stacks(trainings: Sequence[Training], reasons: Counter[str] | None = None) -> list[list[Training]]:
+def stacks(
+    trainings: Sequence[Training], reasons: Counter[str] | None = None, all_possible: bool = False
+) -> list[list[Training]]:
     """Trainings in groups that train together, each group at the place of its first member; most have one member.
 
     Args:
         reasons: Where given, counts of trainings that stay alone although others differ from them only in what a
             stack may hold, by reason.
+        all_possible: Stack all that can be, whether they gain by it or not.
     """
     groups: dict[str, list[Training]] = {}
     for training in trainings:
         groups.setdefault(stack_key(training), []).append(training)
+    least = 2 if all_possible else LEAST
     place: dict[str, list[list[Training]]] = {}
     for group in groups.values():
-        why = f"fewer than {LEAST} alike" if len(group) < LEAST else obstacle(group[0].job)
-        if why is None:
-            parts = _even(group)
-        else:
+        job = group[0].job
+        why = None
+        if len(group) >= least:
+            why = impossible(job) or (None if all_possible else slower(job))
+        if len(group) < least or why is not None:
             parts = [[t] for t in group]
-            if reasons is not None and len(group) >= LEAST:
-                reasons[why] += len(group)
+        else:
+            parts = _even(group)
+        if reasons is not None and why is not None:
+            reasons[why] += len(group)
         for part in parts:
             place.setdefault(part[0].id, []).append(part)
     return [part for t in trainings for part in place.get(t.id, [])]

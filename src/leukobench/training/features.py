@@ -105,6 +105,22 @@ def compute_together(backbones: Sequence[Backbone], progress: Progress | None = 
             compute(missing, progress)
 
 
+class OnItsWay:
+    """A tensor that is being copied to the host; from a GPU, beside what it does next."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.host = tensor.float().to("cpu", non_blocking=True)  # page-locked where it comes from a GPU
+        self.copied = torch.cuda.Event() if tensor.is_cuda else None
+        if self.copied is not None:
+            self.copied.record()
+
+    def arrived(self) -> np.ndarray:
+        """Its values, once they are all there."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return self.host.numpy()
+
+
 def compute(backbones: Sequence[Backbone], progress: Progress | None = None) -> None:
     """Push each image through each backbone once, in inference mode, and write what comes out."""
     node, feed = backbones[0].job.config["trainer"], backbones[0].feed
@@ -124,11 +140,15 @@ def compute(backbones: Sequence[Backbone], progress: Progress | None = None) -> 
             b.network.to(device=device, memory_format=layout).eval()  # type: ignore[call-overload]
             for b in backbones
         ]
-        for rows in batches:
-            images = feed.gather(rows)
-            for backbone, network, keep in zip(backbones, networks, write, strict=True):
-                made: Tensor = network.frozen_features(backbone.feed.normalise(images))
-                keep(made.float().cpu().numpy())
+        left: list[OnItsWay] = []
+        for number, rows in enumerate(batches):
+            images = feed.gather(rows.to(feed.rows_on))
+            made = [network.frozen_features(b.feed.normalise(images)) for b, network in zip(backbones, networks)]
+            before, left = left, [OnItsWay(features) for features in made]
+            # The batch before is written while a GPU is at this one.
+            for batch in (before, left) if number == len(batches) - 1 else (before,):
+                for keep, features in zip(write, batch):
+                    keep(features.arrived())
             if progress is not None:
                 progress("features", int(rows[-1]) + 1, n)
     for backbone, was_training in zip(backbones, training, strict=True):  # their heads are trained next

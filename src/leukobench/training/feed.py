@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from leukobench.training.randomness import generator
 
@@ -20,10 +20,14 @@ class Feed(Protocol):
     Attributes:
         input_shape: Of one sample, `(features,)` or `(3, H, W)`.
         augmented: Whether `training_batch` differs from `plain_batch`.
+        rows_on: Where row numbers are looked up: the device that holds the data, or the CPU.
     """
 
     input_shape: tuple[int, ...]
     augmented: bool
+
+    @property
+    def rows_on(self) -> torch.device: ...
 
     def start_epoch(self, epoch: int, batches: Sequence[Tensor] = ()) -> None:
         """Get ready for an epoch; `batches` are its row numbers in the order of their use, where that is known."""
@@ -51,8 +55,12 @@ class ArrayFeed:
     def to(self, device: torch.device) -> None:
         self.values = self.values.to(device)
 
+    @property
+    def rows_on(self) -> torch.device:
+        return self.values.device
+
     def training_batch(self, rows: Tensor) -> Tensor:
-        return self.values[rows.to(self.values.device)]
+        return self.values[rows]
 
     plain_batch = training_batch
 
@@ -148,12 +156,19 @@ class ImageFeed:
 
     def to(self, device: torch.device) -> None:
         self.device = device
+        if isinstance(self.normalise, nn.Module):
+            self.normalise.to(device)
         self._resident = resident(self.images, device, self.device_share) if device.type == "cuda" else None
+
+    @property
+    def rows_on(self) -> torch.device:
+        return torch.device("cpu") if self._resident is None else self.device
 
     def start_epoch(self, epoch: int, batches: Sequence[Tensor] = ()) -> None:
         """Draw each sample's own parameters for this epoch; the same for any batch order and any device."""
         if self.augment is not None:
-            self._table = self.augment.draw(len(self.images), generator(self.seed, "augment", epoch))
+            table: Tensor = self.augment.draw(len(self.images), generator(self.seed, "augment", epoch))
+            self._table = table.to(self.rows_on)
         self.expect(batches)
 
     def expect(self, batches: Sequence[Tensor]) -> None:
@@ -166,10 +181,10 @@ class ImageFeed:
     def gather(self, rows: Tensor) -> Tensor:
         """Images as they stand in the store, on the device: uint8, shape (len(rows), H, W, 3)."""
         if self._resident is not None:
-            return self._resident[rows.to(self.device)]
+            return self._resident[rows]
         batch = self._ahead.take(rows) if self._ahead is not None else None
         if batch is None:
-            batch = torch.from_numpy(self.images[rows.cpu().numpy()])
+            batch = torch.from_numpy(self.images[rows.numpy()])
         return batch.to(self.device, non_blocking=True)
 
     def plain_batch(self, rows: Tensor) -> Tensor:
@@ -180,4 +195,4 @@ class ImageFeed:
         if self.augment is None:
             return self.normalise(images)
         assert self._table is not None, "start_epoch draws the parameters"
-        return self.normalise(self.augment(images, self._table[rows.cpu()]))
+        return self.normalise(self.augment(images, self._table[rows]))

@@ -1,7 +1,7 @@
 """The one LightningModule around any network: training steps, curves, predictions.
 
-A "batch" that the Trainer hands over is a block of mini-batches given as row numbers; the data stand on the device and
-are gathered there. A block is only a unit of bookkeeping: block sizes change no number.
+A "batch" that the Trainer hands over is a block of steps, each given as row numbers and labels; the data stand on the
+device and are gathered there. A block is only a unit of bookkeeping: block sizes change no number.
 """
 
 from __future__ import annotations
@@ -85,27 +85,24 @@ def seed_device(seed: int, device: torch.device) -> None:
 
 
 class Blocks:
-    """Blocks of row numbers of one epoch; the order is a function of seed and epoch.
+    """The steps of one epoch in blocks; which samples a step has is a function of seed and epoch.
 
     Args:
-        announce: Told an epoch and its batches before the first of them is handed out.
+        steps: Gives the steps of an epoch.
+        epoch: The epoch that comes next.
+        count: Steps an epoch.
     """
 
-    def __init__(self, module: Classifier, announce: Callable[[int, Sequence[Tensor]], None] | None = None) -> None:
-        self.module, self.announce = module, announce
+    def __init__(self, steps: Callable[[int], Sequence[Any]], epoch: Callable[[], int], count: int) -> None:
+        self.steps, self.epoch, self.count = steps, epoch, count
 
     def __len__(self) -> int:
-        return math.ceil(self.module.steps_per_epoch / STEPS_PER_BLOCK)
+        return math.ceil(self.count / STEPS_PER_BLOCK)
 
-    def __iter__(self) -> Iterator[list[Tensor]]:
-        module = self.module
-        order = module.order(module.progress.epoch)
-        size = module.recipe.batch_size or len(order)
-        batches = list(order.split(size))
-        if self.announce is not None:
-            self.announce(module.progress.epoch, batches)
-        for i in range(0, len(batches), STEPS_PER_BLOCK):
-            yield batches[i : i + STEPS_PER_BLOCK]
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        steps = self.steps(self.epoch())
+        for i in range(0, len(steps), STEPS_PER_BLOCK):
+            yield steps[i : i + STEPS_PER_BLOCK]
 
 
 class Classifier(pl.LightningModule):
@@ -173,8 +170,19 @@ class Classifier(pl.LightningModule):
             return rows[torch.multinomial(weights, len(rows), replacement=True, generator=g)]
         return rows[torch.randperm(len(rows), generator=g)]
 
+    def steps(self, epoch: int) -> list[tuple[Tensor, Tensor]]:
+        """Rows, where the feed looks them up, and labels, on the device, of each step of an epoch.
+
+        All go to the device at once: a copy within a step would make the host wait for the step before it.
+        """
+        order = self.order(epoch)
+        size = self.recipe.batch_size or len(order)
+        self.feed.start_epoch(epoch, order.split(size))
+        labels = self.y[order.to(self.y.device)]
+        return list(zip(order.to(self.feed.rows_on).split(size), labels.split(size)))
+
     def train_dataloader(self) -> Blocks:
-        return Blocks(self, self.feed.start_epoch)
+        return Blocks(self.steps, lambda: self.progress.epoch, self.steps_per_epoch)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = self.recipe.optimizer(self._trained)
@@ -197,13 +205,13 @@ class Classifier(pl.LightningModule):
         self.loss.to(device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch  # row numbers stay on the CPU; the feed gathers on the device
+        return batch  # `steps` has put everything where it belongs
 
     def on_train_epoch_start(self) -> None:
         self.clock.start(self.y.device)
         self._running = []
 
-    def training_step(self, block: list[Tensor], block_index: int) -> None:
+    def training_step(self, block: Sequence[tuple[Tensor, Tensor]], block_index: int) -> None:
         optimizer: Any = self.optimizers()
         recipe, progress = self.recipe, self.progress
         # In float32 on one device Lightning's wrappers add nothing but time, a tenth of a small network's step.
@@ -211,7 +219,7 @@ class Classifier(pl.LightningModule):
         if plain:
             optimizer = optimizer.optimizer
         total = recipe.epochs * self.steps_per_epoch
-        for rows in block:
+        for rows, y in block:
             factor = recipe.schedule.factor(progress.step, total)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
@@ -219,7 +227,6 @@ class Classifier(pl.LightningModule):
             x = self.feed.training_batch(rows)
             self.clock.input_seconds += time.perf_counter() - began
             self.clock.samples += len(rows)
-            y = self.y[rows.to(self.y.device)]
             counted: list[Tensor] = []
 
             def closure(x: Tensor = x, y: Tensor = y, counted: list[Tensor] = counted) -> Tensor:
@@ -286,6 +293,7 @@ class Classifier(pl.LightningModule):
         was_training = self.network.training
         self.network.eval()
         batch = max(1, min(self.recipe.inference_batch, len(rows)))
+        rows = rows.to(self.feed.rows_on)
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
             out = [self.network(self.feed.plain_batch(chunk)).float() for chunk in rows.split(batch)]
         self.network.train(was_training)
@@ -318,7 +326,7 @@ class Classifier(pl.LightningModule):
         if not arithmetic or not facts:
             return facts
         rows = self.parts["train"][: self.recipe.batch_size]
-        x, y = self.feed.plain_batch(rows), self.y[rows.to(device)]
+        x, y = self.feed.plain_batch(rows.to(self.feed.rows_on)), self.y[rows.to(device)]
         context = self.trainer.precision_plugin.forward_context
         with context():
             flop = step_flop(lambda: self.loss(self.network(x).float(), y))

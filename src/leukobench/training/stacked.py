@@ -23,7 +23,7 @@ from leukobench.errors import TrainingError
 from leukobench.training.batching import Masked, masked
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Training
-from leukobench.training.module import DIVERGED, Blocks, Classifier
+from leukobench.training.module import DIVERGED, Blocks, Classifier, seed_device
 from leukobench.training.randomness import seed_of
 from leukobench.training.run import OnEpoch, State, Work, attempt, run_trainer, trainer_of
 
@@ -159,10 +159,22 @@ class StackedClassifier(pl.LightningModule):
             n: torch.stack([m.loss.get_buffer(n) for m in self.members]) for n, _ in first.loss.named_buffers()
         }
         self.l2 = torch.tensor([m.recipe.l2 for m in self.members])
-        self._lay_out_rows()
+        self.regularised = any(m.recipe.l2 for m in self.members)
         self._shapes: dict[int, dict[str, tuple[int, ...]]] = {}
         self._running: list[Tensor] = []
         self._slices: list[list[nn.Parameter]] = []
+
+    def setup(self, stage: str) -> None:
+        device = self.trainer.strategy.root_device
+        for member in self.members:
+            member.trainer = self.trainer
+            member.setup(stage)
+            member.network.to(device)
+        self.weights = {n: nn.Parameter(w.detach().to(device), w.requires_grad) for n, w in self.weights.items()}
+        for tensors in (self.fixed, self.loss_buffers):
+            tensors |= {n: t.to(device) for n, t in tensors.items()}
+        self.l2 = self.l2.to(device)
+        self._lay_out_rows()
 
     def _lay_out_rows(self) -> None:
         """Inputs and labels of all members one below the other, equal ones once; rows shifted to match."""
@@ -185,7 +197,7 @@ class StackedClassifier(pl.LightningModule):
         self.values = values[0] if len(values) == 1 else torch.cat(values)
         self.labels = labels[0] if len(labels) == 1 else torch.cat(labels)
         self.part_rows = {
-            part: torch.stack([m.parts[part] + o for m, o in zip(self.members, self.offsets)])
+            part: torch.stack([m.parts[part] + o for m, o in zip(self.members, self.offsets)]).to(self.labels.device)
             for part in self.members[0].parts
         }
 
@@ -195,8 +207,13 @@ class StackedClassifier(pl.LightningModule):
         """Training rows in each member's order of this epoch, shape (rows, members)."""
         return torch.stack([m.order(epoch) + o for m, o in zip(self.members, self.offsets)], dim=1)
 
+    def steps(self, epoch: int) -> list[Tensor]:
+        """Rows of each step of an epoch, shape (rows, members) each."""
+        order = self.order(epoch).to(self.labels.device)
+        return list(order.split(self.recipe.batch_size or len(order)))
+
     def train_dataloader(self) -> Blocks:
-        return Blocks(self)  # type: ignore[arg-type]  # asks for order, progress, recipe and steps_per_epoch alone
+        return Blocks(self.steps, lambda: self.progress.epoch, self.steps_per_epoch)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch
@@ -228,12 +245,12 @@ class StackedClassifier(pl.LightningModule):
         """Each member's dropout masks of this step, as it would draw them alone."""
         if not self.masks:
             return {}
-        shapes = self._mask_shapes(batch)
-        out = {name: torch.empty(len(self.members), *shape) for name, shape in shapes.items()}
+        shapes, device = self._mask_shapes(batch), self.values.device
+        out = {name: torch.empty(len(self.members), *shape, device=device) for name, shape in shapes.items()}
         for k, member in enumerate(self.members):
-            torch.default_generator.manual_seed(seed_of(member.recipe.seed, "step", self.progress.step))
+            seed_device(seed_of(member.recipe.seed, "step", self.progress.step), device)
             for name, shape in shapes.items():
-                out[name][k] = nn.functional.dropout(torch.ones(shape), self.masks[name].p)
+                out[name][k] = nn.functional.dropout(torch.ones(shape, device=device), self.masks[name].p)
         return {f"{name}.mask": mask for name, mask in out.items()}
 
     def _mask_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
@@ -267,7 +284,7 @@ class StackedClassifier(pl.LightningModule):
             )
         return out
 
-    def training_step(self, block: list[Tensor], block_index: int) -> None:
+    def training_step(self, block: Sequence[Tensor], block_index: int) -> None:
         optimizer: Any = self.optimizers()
         recipe, progress = self.recipe, self.progress
         total = recipe.epochs * self.steps_per_epoch
@@ -282,7 +299,7 @@ class StackedClassifier(pl.LightningModule):
             losses = self._losses(logits, y)
             correct = (logits.detach().argmax(dim=2) == y).sum(dim=1)
             self._running.append(torch.stack([losses.detach() * y.shape[1], correct.to(losses.dtype)]))
-            if self.l2.any():
+            if self.regularised:
                 squares = [self.weights[n].square().flatten(1).sum(1) for n in self.trained if self.weights[n].ndim > 2]
                 losses = losses + self.l2 * torch.stack(squares).sum(dim=0)
             for n in self.trained:
@@ -338,7 +355,7 @@ class StackedClassifier(pl.LightningModule):
         """Loss and accuracy of a part, for each member."""
         self.template.eval()
         rows = self.part_rows[part]
-        with torch.no_grad():
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             chunk = max(1, min(self.recipe.inference_batch, rows.shape[1]))
             logits = torch.cat([self._logits(self.values[r], {}) for r in rows.split(chunk, dim=1)], dim=1)
             y = self.labels[rows]
@@ -353,7 +370,6 @@ class StackedClassifier(pl.LightningModule):
         with torch.no_grad():
             for name, parameter in member.network.named_parameters():
                 parameter.copy_(self.weights[name][k])
-        member.trainer = self.trainer
         return member
 
     def state(self, k: int) -> dict[str, Any]:
