@@ -106,6 +106,13 @@ def test_a_sweep_file_is_run_and_its_swept_keys_can_be_replaced(command: Run, lo
     planned = command("sweep", str(tmp_path / "mine.yaml"), "--dry-run")
     assert planned.exit_code == 0, planned.output
     assert "6 jobs asked" in planned.stderr
+    done = command("sweep", str(tmp_path / "mine.yaml"), "seed=7", "model=logistic", "sweep=renamed")
+    assert done.exit_code == 0, done.output
+    (job,) = status(local, "renamed")
+    from mlflow import MlflowClient
+
+    note = MlflowClient(local.store).get_run(job["run_id"]).data.tags["mlflow.note.content"]
+    assert "leukobench sweep mine model=logistic" in note
     done = command("sweep", str(tmp_path / "mine.yaml"), "seed=7", "model=logistic")
     assert done.exit_code == 0, done.output
     (job,) = status(local, "mine")

@@ -106,16 +106,20 @@ DATA = {
 
 
 def test_a_note_says_leaks_and_shared_subjects() -> None:
-    note = run_note("fata", PARAMS, {"data": DATA, "leaks": ["keep_together=[]", "fit_on=all"]})
+    note = run_note(PARAMS, {"data": DATA, "leaks": ["keep_together=[]", "fit_on=all"]})
     assert "test data may leak" in note
     assert "`fit_on=all`" in note
     assert "7 subjects" in note
     assert "not for clinical use" in note
 
 
+def job(origin: str, *overrides: str) -> dict[str, Any]:
+    return {"origin": origin, "overrides": list(overrides)}
+
+
 def test_a_note_says_simulated_subset_and_faults() -> None:
     data = DATA | {"simulated": True, "subset": "100 of 10661 samples", "faults": ["a file | is\nbroken"]}
-    note = run_note("fata", PARAMS, {"data": data, "leaks": []})
+    note = run_note(PARAMS, {"data": data, "leaks": []})
     assert "**simulated**" in note
     assert "100 of 10661 samples" in note
     assert "a file \\| is broken" in note
@@ -123,16 +127,16 @@ def test_a_note_says_simulated_subset_and_faults() -> None:
 
 def test_a_note_shows_metrics_of_each_part_and_the_command() -> None:
     record = {"metrics": {"test_accuracy": 0.75, "train_accuracy": 1.0, "test_auroc": 0.5}, "best_epoch": None}
-    note = run_note("fata", PARAMS, {"data": DATA}, ["model=vgg16", "split.parts=[a,b]"], record)
+    note = run_note(PARAMS, {"data": DATA}, job("fata", "model=vgg16", "split.parts=[a,b]"), record)
     assert "| part | accuracy | AUROC |" in note
     assert "| train | 1.000 |  |" in note
     assert "| test | 0.750 | 0.500 |" in note
     assert "leukobench sweep fata model=vgg16 'split.parts=[a,b]'" in note
-    assert "leukobench train sweep=mine a=1" in run_note("mine", PARAMS, {}, ["a=1"])
+    assert "leukobench train sweep=mine a=1" in run_note(PARAMS, {}, job("train", "sweep=mine", "a=1"))
 
 
 def test_a_note_of_a_failure_says_why_and_fits_into_a_tag() -> None:
-    note = run_note("fata", PARAMS, {"error": "no memory " * 5000}, ["x=" + "y" * 9000])
+    note = run_note(PARAMS, {"error": "no memory " * 5000}, job("fata", "x=" + "y" * 9000))
     assert "**failed**: no memory" in note
     assert len(note) <= LONGEST_NOTE
 

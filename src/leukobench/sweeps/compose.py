@@ -65,7 +65,7 @@ class Composer:
     def __init__(self, compose: Compose, is_group: Callable[[str], bool], parser: OverridesParser) -> None:
         self.compose, self.is_group, self.parser = compose, is_group, parser
         self.compositions = 0
-        self._bases: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
+        self._bases: dict[tuple[str, ...], tuple[DictConfig, dict[str, str], str]] = {}
         self._templates: dict[tuple[tuple[str, ...], tuple[str, ...]], _Template] = {}
         self._parsed: dict[str, tuple[str, Any, bool]] = {}
 
@@ -88,15 +88,16 @@ class Composer:
             choices = {
                 k: str(v) for k, v in config.hydra.runtime.choices.items() if v is not None and "/" not in str(k)
             }
+            origin = str(config.hydra.job.config_name)
             OmegaConf.set_struct(config, False)
             config = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
             OmegaConf.set_struct(config, True)
-            self._bases[fixed] = (config, choices)
-        base, choices = self._bases[fixed]
+            self._bases[fixed] = (config, choices, origin)
+        base, choices, origin = self._bases[fixed]
         values = [self._parse(o)[:2] for o in overrides if self._parse(o)[2]]
         kind = (fixed, tuple(key for key, _ in values))
         if kind in self._templates and all(_is_plain(value) for _, value in values):
-            return Job(self._templates[kind].resolved(values), choices, own)
+            return Job(self._templates[kind].resolved(values), choices, own, origin)
         if any(_missing(base, key) for key, _ in values):
             # Hydra's own composition says what is wrong, as its users know it
             config = self.compose(list(overrides))
@@ -104,11 +105,11 @@ class Composer:
             del config["hydra"]
             resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(resolved, dict)
-            return Job({str(k): v for k, v in resolved.items()}, choices, own)
+            return Job({str(k): v for k, v in resolved.items()}, choices, own, origin)
         template = _Template(base, values)
         if all(_is_plain(value) for _, value in values):
             self._templates[kind] = template
-        return Job(template.resolved(values), choices, own)
+        return Job(template.resolved(values), choices, own, origin)
 
     def jobs(self, values: Mapping[str, Sequence[str]]) -> Iterator[Job]:
         """All jobs of a grid, the last key varying fastest."""

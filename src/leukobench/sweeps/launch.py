@@ -88,7 +88,7 @@ def run_single(config: DictConfig) -> dict[str, str]:
     assert isinstance(resolved, dict)
     if resolved["figures"] == "auto":
         resolved["figures"] = True
-    job = Job({str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task))
+    job = Job({str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task), str(hydra.job.config_name))
     return run_jobs(expand([job]), [])
 
 
@@ -388,6 +388,7 @@ def delivery_record(training: Training, replaces: Mapping[str, str] | None = Non
                 "epochs": e,
                 "params": training.jobs[e].params(),
                 "overrides": list(training.jobs[e].overrides),
+                "origin": training.jobs[e].origin,
                 "name": run_name(training.jobs[e]),
             }
             for e in training.epochs

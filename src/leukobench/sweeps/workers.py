@@ -235,7 +235,9 @@ def loaded(body: Any) -> list[Training]:
     """Trainings from what `saved` made of them."""
     out = []
     for one in body:
-        jobs = {int(e): Job(j["config"], j["choices"], tuple(j["overrides"])) for e, j in one["jobs"].items()}
+        jobs = {
+            int(e): Job(j["config"], j["choices"], tuple(j["overrides"]), j["origin"]) for e, j in one["jobs"].items()
+        }
         out.append(Training(one["id"], jobs, {int(e): i for e, i in one["identities"].items()}, one["shared"]))
     return out
 

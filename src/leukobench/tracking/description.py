@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leukobench.errors import ConfigError
-from leukobench.settings import find_sweep
 from leukobench.tracking.identity import NODES
 from leukobench.tracking.views import TAG, TITLES, address, saved_views
 
@@ -37,10 +35,9 @@ DISCLAIMER = "Results are for research, not for clinical use."
 
 
 def run_note(
-    sweep: str,
     params: Mapping[str, str],
     facts: Mapping[str, Any],
-    overrides: Sequence[str] = (),
+    job: Mapping[str, Any] | None = None,
     record: Mapping[str, Any] | None = None,
     epochs: Sequence[int] = (),
 ) -> str:
@@ -49,7 +46,7 @@ def run_note(
     Args:
         params: As logged.
         facts: Content of `run.json`.
-        overrides: That make this run from its sweep.
+        job: Its `origin` and `overrides`, which make it again; None, or without an origin, where that is not known.
         record: Content of `result.json`; None for a trajectory and for a run without a result.
         epochs: Checkpoint epochs of a trajectory.
     """
@@ -76,20 +73,16 @@ def run_note(
             ]
     elif len(epochs) > 1:
         lines += ["", "One training, read out at several epoch counts: the results are the runs below it."]
-    if overrides:
-        lines += ["", "```sh", command(sweep, overrides), "```"]
+    if job is not None and "origin" in job:
+        lines += ["", "```sh", command(job["origin"], job["overrides"]), "```"]
     lines += ["", DISCLAIMER]
     return "\n".join(lines)[:LONGEST_NOTE]
 
 
-def command(sweep: str, overrides: Sequence[str]) -> str:
-    """The command line that makes a run."""
-    try:
-        find_sweep(sweep)
-    except ConfigError:
-        named = [] if sweep == "train" or f"sweep={sweep}" in overrides else [f"sweep={sweep}"]
-        return " ".join(["leukobench train", *named, *map(_quoted, overrides)])
-    return " ".join([f"leukobench sweep {sweep}", *map(_quoted, overrides)])
+def command(origin: str, overrides: Sequence[str]) -> str:
+    """The command line that makes a run from its origin: the name of a sweep file, or `train`."""
+    start = "leukobench train" if origin == "train" else f"leukobench sweep {origin}"
+    return " ".join([start, *map(_quoted, overrides)])
 
 
 def _quoted(override: str) -> str:

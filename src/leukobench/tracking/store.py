@@ -358,7 +358,7 @@ class Store:
                 run = self._run(sweep, mine, trajectory, plan["name"], parent, run_tags, started, bool(replaced))
                 parent = run.run_id
                 params = {k: v for k, v in jobs[-1]["params"].items() if k != "epochs"}
-                note = run_note(sweep.name, params, facts, epochs=epochs)
+                note = run_note(params, facts, epochs=epochs)
                 self._fill(run, folder, params, curves, None, state, facts, note)
             for job in jobs:
                 identity, result = job["identity"], results.get(job["identity"])
@@ -370,7 +370,7 @@ class Store:
                 status = "FINISHED" if result is not None else state
                 own = [] if together else [row for row in curves if row["epoch"] <= job["epochs"]]
                 kept = None if result is None else (folder.result(identity), result)
-                note = run_note(sweep.name, job["params"], facts, job["overrides"], result, epochs)
+                note = run_note(job["params"], facts, job, result, epochs)
                 self._fill(run, None if together else folder, job["params"], own, kept, status, facts, note)
                 if fresh and status == "FINISHED" and replaced[identity] != run.run_id:
                     self.client.delete_run(replaced[identity])

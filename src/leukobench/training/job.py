@@ -83,12 +83,14 @@ class Job:
     Attributes:
         config: The resolved config as plain containers.
         choices: Config file chosen in each group.
-        overrides: The override strings that make this job from its sweep.
+        overrides: The override strings that make this job from its origin.
+        origin: Name of the sweep file that it is from, or `train`.
     """
 
     config: dict[str, Any]
     choices: dict[str, str]
     overrides: tuple[str, ...] = ()
+    origin: str = "train"
 
     def with_values(self, **values: Any) -> Job:
         """The same job with other top-level scalars, its overrides following."""
