@@ -181,6 +181,18 @@ def test_drawing_is_deterministic(golden):
     assert overview(golden) == overview(golden)
 
 
+def test_a_sweep_with_nothing_published_shows_its_own_numbers_at_a_glance(golden):
+    paper = load_paper(next(p for p in PAPERS if p.stem == "quickstart"))
+    params = {"data": "golub38", "model": "logistic", "optimizer": "adam", "epochs": "5", "seed": "0", "fold": "0"}
+    assert overview(rebuild(paper, Kept([], {}))) is None
+    ours = overview(rebuild(paper, results((params, frame(classes=("ALL", "AML"))))))
+    assert ours is not None
+    assert "logistic, Adam" in ours
+    assert "Majority class" in ours
+    assert "published" not in ours
+    assert "published" in overview(golden)
+
+
 def test_gene_correlations_find_the_gene_that_separates():
     rng = np.random.default_rng(0)
     positive = np.arange(30) < 12

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -547,42 +547,48 @@ _DRAW: Mapping[str, Callable[[_Drawing], str]] = {
 def overview(tables: Sequence[FilledTable]) -> str | None:
     """Published values and ours at a glance, for cells that are shares; None where no run fills any.
 
-    One line a cell where they are few, else a scatter of ours against published.
+    One line a cell where they are few, else a scatter of ours against published. Where nothing is published, as in a
+    sweep of one's own, ours alone.
     """
-    lines: list[tuple[str, float, dict[str, Answer]]] = []
+    lines: list[tuple[str, float | None, dict[str, Answer]]] = []
     arms: dict[str, str] = {}
     for table in tables:
         for row in table.rows:
             for c, title in zip(row.cells, table.columns):
-                if c is None or c.cell.value is None or c.cell.unit not in ("fraction", "percent"):
+                if c is None or c.cell.unit not in ("fraction", "percent"):
                     continue
                 filled = {arm: a for arm, a in c.answers.items() if a.estimate is not None}
                 if filled:
-                    lines.append((f"{table.id}  {row.title}  {title}", c.cell.value, filled))
+                    words = (table.id, row.title, title) if len(tables) > 1 else (row.title, title)
+                    lines.append(("  ".join(words), c.cell.value, filled))
                     arms |= {arm: table.arms[arm] for arm in filled}
-    if not lines:
+    compared = [(name, value, filled) for name, value, filled in lines if value is not None]
+    if not lines or (not compared and len(lines) > MOST_LINES):
         return None
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        return _dots(lines, arms) if len(lines) <= MOST_LINES else _scatter(lines, arms)
+        return _scatter(compared, arms) if len(compared) > MOST_LINES else _dots(compared or lines, arms)
 
 
-def _dots(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Mapping[str, str]) -> str:
+def _dots(lines: Sequence[tuple[str, float | None, Mapping[str, Answer]]], arms: Mapping[str, str]) -> str:
     from matplotlib.lines import Line2D
 
     canvas, axes = _canvas(1, 1, 8.4, 0.9 + 0.2 * len(lines) * max(1, len(arms)) ** 0.5)
     ax = axes[0, 0]
     for i, (_, value, filled) in enumerate(lines):
-        ax.plot(value, -i, "|", color="black", markersize=11, markeredgewidth=1.8)
+        if value is not None:
+            ax.plot(value, -i, "|", color="black", markersize=11, markeredgewidth=1.8)
         for k, arm in enumerate(arms):
             if arm in filled:
                 y = -i - (k - (len(arms) - 1) / 2) * 0.22
                 _estimate_mark(ax, filled[arm], k, y=y)
     ax.set_yticks([-i for i in range(len(lines))], [name for name, _, _ in lines], fontsize=7)
     ax.set_ylim(-len(lines) + 0.4, 0.6)
-    published = Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="published")
-    canvas.legend(handles=[published, *_arm_handles(arms)], loc="outside upper center", ncols=len(arms) + 2)
+    handles = _arm_handles(arms, [filled for _, _, filled in lines])
+    if any(value is not None for _, value, _ in lines):
+        handles.insert(0, Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="published"))
+    canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return _svg(canvas)
 
 
@@ -597,7 +603,8 @@ def _scatter(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Map
     values = [v for _, v, _ in lines]
     (equal,) = ax.plot([min(values), max(values)], [min(values), max(values)], "k-", linewidth=1, label="as published")
     ax.set(xlabel="Published", ylabel="Ours")
-    canvas.legend(handles=[equal, *_arm_handles(arms)], loc="outside upper center", ncols=len(arms) + 2)
+    handles = [equal, *_arm_handles(arms, [filled for _, _, filled in lines])]
+    canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return _svg(canvas)
 
 
@@ -615,11 +622,11 @@ def _estimate_mark(ax: Axes, answer: Answer, k: int, x: float | None = None, y: 
         ax.plot(e.mean, y, "o", color=colour, markersize=4, markerfacecolor=fill)
 
 
-def _arm_handles(arms: Mapping[str, str]) -> list[Any]:
+def _arm_handles(arms: Mapping[str, str], filled: Iterable[Mapping[str, Answer]]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=_colour(k), marker="o", label=label) for k, label in enumerate(arms.values())]
-    return [
-        *handles,
-        Line2D([], [], color="#666", marker="o", markerfacecolor="white", linestyle="", label="not comparable"),
-    ]
+    if any(a.verdict is Verdict.NOT_COMPARABLE for answers in filled for a in answers.values()):
+        hollow = Line2D([], [], color="#666", marker="o", markerfacecolor="white", linestyle="", label="not comparable")
+        handles.append(hollow)
+    return handles

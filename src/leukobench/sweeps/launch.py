@@ -88,7 +88,9 @@ def run_single(config: DictConfig) -> dict[str, str]:
     assert isinstance(resolved, dict)
     if resolved["figures"] == "auto":
         resolved["figures"] = True
-    job = Job({str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task), str(hydra.job.config_name))
+    job = Job(
+        {str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task), str(hydra.job.config_name)
+    )
     return run_jobs(expand([job]), [])
 
 
