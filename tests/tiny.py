@@ -1,4 +1,4 @@
-"""A tiny simulated expression data set for tests of the runs wing: `data=tiny`, found through LEUKOBENCH_CONF."""
+"""Simulated data for tests of the runs wing: `data=tiny`, found through LEUKOBENCH_CONF, and coloured images."""
 
 from __future__ import annotations
 
@@ -69,3 +69,25 @@ class Tiny(DataSource):
 
     def check(self, progress: Callable[[str, int, int], None] | None = None) -> Report:
         raise NotImplementedError
+
+
+def coloured(root: Path, size: int = 32, noise: int = 160, tint: int = 60, discs: bool = False) -> Path:
+    """Twenty images of one class reddish and one greenish, in the folders of `data=image_folder`.
+
+    Args:
+        noise: Pixels are drawn below this.
+        tint: Added to the colour of the class.
+        discs: On black but for a disc.
+    """
+    from PIL import Image
+
+    y, x = np.mgrid[:size, :size] - size // 2
+    seen = (x**2 + y**2 < 80 * (size / 32) ** 2) if discs else np.ones((size, size), bool)
+    g = np.random.default_rng(0)
+    for i in range(20):
+        folder = root / ("ALL" if i % 2 else "normal")
+        pixels = g.integers(0, noise, size=(size, size, 3))
+        pixels[..., i % 2] += tint
+        folder.mkdir(exist_ok=True, parents=True)
+        Image.fromarray((pixels * seen[..., None]).astype(np.uint8)).save(folder / f"{i}.png")
+    return root

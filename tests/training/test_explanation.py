@@ -13,6 +13,7 @@ from PIL import Image
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 from leukobench.training.explanation import activation_maxima, explain_genes, explain_images, own_images
 from leukobench.training.saved import SavedModel, load_result
+from tiny import coloured
 from trained import Trained
 
 Train = Callable[..., Trained]
@@ -21,15 +22,7 @@ Train = Callable[..., Trained]
 @pytest.fixture
 def cells(train: Train, tmp_path: Path) -> SavedModel:
     """A network on discs of 32 x 32 on black, red ones and green ones."""
-    y, x = np.mgrid[:32, :32]
-    disc = (y - 16) ** 2 + (x - 16) ** 2 < 80
-    g = np.random.default_rng(0)
-    for i in range(20):
-        label = "ALL" if i % 2 else "normal"
-        pixels = g.integers(0, 60, size=(32, 32, 3))
-        pixels[..., i % 2] += 150
-        (tmp_path / "data" / label).mkdir(exist_ok=True, parents=True)
-        Image.fromarray((pixels * disc[..., None]).astype(np.uint8)).save(tmp_path / "data" / label / f"{i}.png")
+    coloured(tmp_path / "data", noise=60, tint=150, discs=True)
     done = train(
         "data=image_folder",
         f"data.root={tmp_path / 'data'}",

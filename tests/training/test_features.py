@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from safetensors.torch import load_file
 
 from leukobench.sweeps.launch import run_here
 from leukobench.training.ahead import features_ahead
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job
+from tiny import coloured
 from trained import Trained
 
 WAYS = ("alone", "together")
@@ -25,16 +25,7 @@ Train = Callable[..., Trained]
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty coloured images of 32 x 32 in two classes."""
-    root = tmp_path_factory.mktemp("images")
-    g = np.random.default_rng(0)
-    for i in range(20):
-        label = "ALL" if i % 2 else "normal"
-        pixels = g.integers(0, 160, size=(32, 32, 3))
-        pixels[..., i % 2] += 60
-        (root / label).mkdir(exist_ok=True)
-        Image.fromarray(pixels.astype(np.uint8)).save(root / label / f"{i}.png")
-    return root
+    return coloured(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from leukobench.training import predict as module
 from leukobench.training.job import load_dataset
 from leukobench.training.predict import predict, predict_frame
 from leukobench.training.saved import SavedModel, load_result
+from tiny import coloured
 from trained import Trained
 
 Train = Callable[..., Trained]
@@ -41,13 +42,7 @@ def table(genes: SavedModel) -> pd.DataFrame:
 @pytest.fixture
 def cells(train: Train, tmp_path: Path) -> SavedModel:
     """A network on images of 32 x 32 that tells red from green."""
-    g = np.random.default_rng(0)
-    for i in range(20):
-        label = "ALL" if i % 2 else "normal"
-        pixels = g.integers(0, 100, size=(32, 32, 3))
-        pixels[..., i % 2] += 120
-        (tmp_path / "data" / label).mkdir(exist_ok=True, parents=True)
-        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "data" / label / f"{i}.png")
+    coloured(tmp_path / "data", noise=100, tint=120)
     return load_result(
         train(
             "data=image_folder",

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from leukobench.data.image_store import decode_image
@@ -21,6 +20,7 @@ from leukobench.sweeps.launch import delivery_record
 from leukobench.tracking.store import Store
 from leukobench.training.job import load_dataset
 from leukobench.training.saved import ModelInput, SavedModel, load_result, trained_weights, write_bundle
+from tiny import coloured
 from trained import Trained
 
 Train = Callable[..., Trained]
@@ -28,16 +28,7 @@ Train = Callable[..., Trained]
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty coloured images of 40 x 40 in two classes."""
-    root = tmp_path_factory.mktemp("images")
-    g = np.random.default_rng(0)
-    for i in range(20):
-        label = "ALL" if i % 2 else "normal"
-        pixels = g.integers(0, 160, size=(40, 40, 3))
-        pixels[..., i % 2] += 60
-        (root / label).mkdir(exist_ok=True)
-        Image.fromarray(pixels.astype(np.uint8)).save(root / label / f"{i}.png")
-    return root
+    return coloured(tmp_path_factory.mktemp("images"), size=40)
 
 
 def image_overrides(images: Path, model: str) -> list[str]:
