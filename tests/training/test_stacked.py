@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from leukobench.sweeps.plan import Plan, expand, make_plan
 from leukobench.tracking.folder import RunFolder
@@ -226,6 +227,19 @@ def test_a_stack_keeps_to_the_precision_of_its_members(plan_of: Callable[..., Pl
     run_training(alone)
     for ours, theirs in zip(folder(stack[0]).curves(), folder(alone).curves()):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=0.02)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_stack_on_a_gpu_ends_where_its_members_end_alone(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    assert sizes(plan_of(seeds(4), *MLP, "trainer.accelerator=gpu")) == [1] * 4, "not measured to be faster there"
+    (stack,) = plan_of(seeds(4), *MLP, "trainer.accelerator=gpu", stack=True).stacks
+    run_stack(stack)
+    assert folder(stack[0]).run()["stacked"] == 4
+    alone = elsewhere(stack[0], tmp_path / "alone")
+    run_training(alone)
+    for ours, theirs in zip(folder(stack[0]).curves(), folder(alone).curves()):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
 
 
 def test_fewer_than_four_alike_train_each_by_itself(plan_of: Callable[..., Plan]) -> None:
