@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -91,6 +92,26 @@ def test_a_cell_that_is_not_run_gives_the_command_that_fills_it(path):
                         expected = c.cell.overrides(arm) if arm else c.cell.runs
                         start = f"leukobench sweep {paper.sweep}" if paper.sweep else "leukobench train"
                         assert answer.command == " ".join((start, *expected))
+
+
+def test_settings_that_the_papers_sweep_does_not_have_are_named_and_make_a_cell_not_comparable(golden):
+    kept = golden_results()
+    overrides = {
+        "small": ["model=small", "protocol=paper", "seed=0", "trainer=gpu", "settings.output=there"],
+        "large": ["model=large", "protocol=paper", "preprocess.size=64"],
+    }
+    tagged = [
+        replace(r, tags={**r.tags, "leukobench.overrides": json.dumps(overrides.get(r.params["model"], []))})
+        for r in kept.results
+    ]
+    tables = rebuild(golden_paper(), replace(kept, results=tagged))
+    small, before = (cell(t, "table1", "small", 0).answers["paper"] for t in (tables, golden))
+    assert small.verdict is before.verdict
+    large = cell(tables, "table1", "large", 0).answers["paper"]
+    assert large.verdict is Verdict.NOT_COMPARABLE
+    notes = dict(next(t for t in tables if t.id == "table1").footnotes)
+    assert any("preprocess.size=64" in notes[m] for m in large.marks)
+    assert not any("trainer" in text or "settings.output" in text for text in notes.values())
 
 
 def test_a_value_is_the_metric_of_the_pooled_folds(golden):

@@ -86,6 +86,7 @@ def test_a_run_arrives_with_params_tags_metrics_and_artifacts(train: Train, stor
     assert (run.data.params["seed"], run.data.params["fold"], run.data.params["epochs"]) == ("0", "0", "3")
     tags = run.data.tags
     assert tags["leukobench.identity"] == done.training.identities[3]
+    assert "epochs=3" in json.loads(tags["leukobench.overrides"])
     assert tags["leukobench.sweep"] == "a sweep"
     assert tags["leukobench.protocol"] == "leak_free"
     assert tags["leukobench.simulated"] == "true"

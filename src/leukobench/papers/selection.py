@@ -8,6 +8,7 @@ the part that its protocol chooses on.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.metrics import DEFAULT_POSITIVE, LOWER_IS_BETTER, Metric, Predicted, score
 from leukobench.papers.memory import Memory
-from leukobench.papers.results import Index, Result, ResultSet, one_configuration
+from leukobench.papers.results import REPEATED, Index, Result, ResultSet, one_configuration
 from leukobench.papers.spec import Arm, Averaging, Cell, Choice, Paper, merge_overrides
 
 MOST_NAMED = 4
@@ -133,6 +134,26 @@ class Selector:
             return score(predicted, metric_of(choice.metric, choice.averaging, None, predicted.classes))
 
         return self.memory.value(result.run_id, [choice.metric, choice.averaging, part], compute)
+
+
+RUNNING = ("settings", "trainer", "planner", "hydra", "save_model", "figures", "curves_on", "evaluate_at", "sweep")
+"""Keys, with all below them, that say where and how a run is done, not what is done."""
+
+
+def own_settings(results: Sequence[Result], wanted: Sequence[str]) -> list[str]:
+    """Overrides with which results were made beyond those wanted, seed, fold and data: no part of the paper's sweep."""
+    known = {o.lstrip("+").partition("=")[0] for o in wanted} | {*REPEATED, "data", "data.root", "data.allow_faulty"}
+    found: set[str] = set()
+    for result in results:
+        try:
+            overrides = json.loads(result.tags.get("leukobench.overrides", "[]"))
+        except ValueError:  # too long for a tag
+            overrides = ["settings too many to list"]
+        for override in overrides:
+            key = override.lstrip("+~").partition("=")[0]
+            if key not in known and key.split(".")[0].split("/")[0] not in RUNNING:
+                found.add(override)
+    return sorted(found)
 
 
 def metric_of(name: str, averaging: Averaging | None, of: str | None, classes: tuple[str, ...]) -> Metric:

@@ -26,7 +26,7 @@ from leukobench.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import Result, ResultSet, configuration, pooled
-from leukobench.papers.selection import Selection, Selector, metric_of
+from leukobench.papers.selection import Selection, Selector, metric_of, own_settings
 from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, printed_decimals
 
 if TYPE_CHECKING:
@@ -397,6 +397,9 @@ class _Engine:
         if selection.missing:
             reasons.append(f"only {selection.missing} are run")
             marks.append(notes.mark(reasons[-1]))
+        if settings := own_settings(chosen, self._wanted(cell, arm)):
+            reasons.append("settings of its own")
+            marks.append(notes.mark("run with settings that the paper's sweep does not have: " + ", ".join(settings)))
         if simulated:
             reasons.append("simulated data")
             marks.append(notes.mark("simulated data, not a measurement of patients" + _counts(estimate, cell.part)))
@@ -433,6 +436,12 @@ class _Engine:
             runs=tuple(sorted(r.run_id for r in chosen)),
             chosen=selection.chosen,
         )
+
+    def _wanted(self, cell: Cell, arm: str) -> tuple[str, ...]:
+        """Every override that a run of this cell may have."""
+        cells = [cell, *(self.paper.cell(ref) for ref in cell.difference or ())]
+        chosen = [o for c in cells if c.choose is not None for candidate in c.choose.candidates for o in candidate]
+        return (*(o for c in cells for o in self.select.wanted(c.runs, arm)), *chosen)
 
     def _estimate(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         name = METRIC_ALIASES.get(cell.metric or "", cell.metric or "")

@@ -27,7 +27,7 @@ from filelock import FileLock
 from leukobench.errors import StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.claims import Claims
-from leukobench.tracking.description import NOTE, run_note
+from leukobench.tracking.description import LONGEST_NOTE, NOTE, run_note
 from leukobench.tracking.folder import SYSTEM_METRICS, RunFolder, read_json, write_json
 from leukobench.tracking.inputs import dataset_input
 
@@ -365,6 +365,7 @@ class Store:
                 if (running and together) or (result is None and state == "FINISHED"):
                     continue
                 run_tags = {**tags, PREFIX + "kind": "result", PREFIX + "identity": identity}
+                run_tags[PREFIX + "overrides"] = json.dumps(job["overrides"])[:LONGEST_NOTE]
                 fresh = identity in replaced
                 run = self._run(sweep, mine, identity, job["name"], parent, run_tags, started, fresh)
                 status = "FINISHED" if result is not None else state
