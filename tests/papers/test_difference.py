@@ -195,6 +195,14 @@ def test_it_is_shown_in_the_terminal_and_in_markdown(found: Difference) -> None:
     assert "Holm-adjusted over 2 cells" in markdown
 
 
+def test_a_narrow_terminal_breaks_no_number(found: Difference) -> None:
+    out = io.StringIO()
+    show_layout(lay_out(found), Console(file=out, width=80))
+    for cell in found.cells:
+        for value in (cell.a, cell.b):
+            assert f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]" in out.getvalue()
+
+
 def test_its_csv_holds_every_number(found: Difference) -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(found))))
     assert [row["in"] for row in rows] == ["both", "both", "a"]

@@ -18,7 +18,7 @@ def lay_out(found: Difference) -> Layout:
         Line(
             cell.label,
             "",
-            (Text(_estimate(cell.a)), Text(_estimate(cell.b)), _delta(cell), _p(cell), _predictions(cell)),
+            (_value(cell.a), _value(cell.b), _delta(cell), _p(cell), _predictions(cell)),
             _sizes(cell),
             "arm",
         )
@@ -71,6 +71,10 @@ def _estimate(estimate: Estimate, sign: str = "") -> str:
     if estimate.low is None or estimate.high is None:
         return text
     return f"{text} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
+
+
+def _value(estimate: Estimate) -> Text:
+    return Text(_estimate(estimate), sort=estimate.mean)
 
 
 def _delta(cell: Compared) -> Text:
