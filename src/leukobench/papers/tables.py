@@ -163,7 +163,8 @@ def judge(cell: Cell, estimate: Estimate, not_comparable: bool) -> Verdict | Non
     The published value stands for every value that prints like it (0.76 for 0.755 to 0.765; truncated 77.1 % for 77.1
     to 77.2). It is `reproduced` if one of these lies within the interval, `higher` if our whole interval lies above
     them, `lower` if below. A printed bound (`> 98 %`) is reproduced unless the interval lies wholly on its other side.
-    Without an interval our mean stands for it. Runs on other data, a subset, or simulated data are `not comparable`.
+    Without an interval our mean stands for it. Runs on other data, a subset, or simulated data, or with settings that the
+    paper's sweep does not have, are `not comparable`.
     None where nothing is published.
     """
     values = cell.numbers or (() if cell.value is None else (cell.value,))

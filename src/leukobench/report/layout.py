@@ -43,9 +43,10 @@ class Text:
 
     @property
     def pieces(self) -> list[str]:
-        """The main text in pieces that may stand below each other where room is short: a number, its interval; words."""
+        """The main text in pieces that may stand below each other where room is short: a number, its interval; the
+        words of what is long."""
         if self.sort is None:
-            return self.main.split(" ") if self.verdict is not None else [self.main]
+            return self.main.split(" ") if self.verdict is Verdict.IMPOSSIBLE else [self.main]
         number, bracket, interval = self.main.partition(" [")
         return [number, f"[{interval}"] if bracket else [number]
 
