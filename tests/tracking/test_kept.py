@@ -73,4 +73,16 @@ def test_runs_of_a_file_that_was_cut_are_fetched_anew(tmp_path: Path) -> None:
     [path] = tmp_path.glob("*.arrow")
     path.write_bytes(path.read_bytes()[:100])
     pieces = KeptPredictions(tmp_path).pieces(["a", "b"], table)
-    assert [frame["sample"][0] for frame, _ in pieces] == ["a-0", "b-0"]
+    found = [(place, sample) for frame, run in pieces for place, sample in zip(run.tolist(), frame["sample"])]
+    assert found == [(0, "a-0"), (0, "a-1"), (0, "a-2"), (1, "b-0"), (1, "b-1"), (1, "b-2")]
+
+
+def test_fetched_runs_with_other_columns_come_apart_and_stay_whole(tmp_path: Path) -> None:
+    def fetch(run: str) -> pa.Table:
+        found = table(run)
+        return found.append_column("series", pa.array(["s"] * found.num_rows)) if run == "b" else found
+
+    pieces = KeptPredictions(tmp_path).pieces(["a", "b", "c"], fetch)
+    assert [sorted(set(run.tolist())) for _, run in pieces] == [[0, 2], [1]]
+    assert ["series" in frame for frame, _ in pieces] == [False, True]
+    assert [list(frame["sample"]) for frame, _ in pieces][1] == ["b-0", "b-1", "b-2"]

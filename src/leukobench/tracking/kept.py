@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class KeptPredictions:
         return frame
 
     def pieces(self, run_ids: Sequence[str], fetch: Callable[[str], pa.Table]) -> list[tuple[pd.DataFrame, np.ndarray]]:
-        """The frames of many runs, those of one file in one piece: thousands of small frames take seconds to make."""
+        """The frames of many runs, as few as possible: thousands of small frames take seconds to make."""
         by_file: dict[str, list[int]] = {}
         fetched: list[int] = []
         for i, run_id in enumerate(run_ids):
@@ -68,9 +69,9 @@ class KeptPredictions:
             length = stop - start
             rows = np.arange(length.sum()) + np.repeat(start - (np.cumsum(length) - length), length)
             out.append((frame.take(rows).reset_index(drop=True), np.repeat(members, length)))
-        for i in fetched:
-            table = self._fetched(run_ids[i], fetch)
-            out.append((table.to_pandas(), np.full(table.num_rows, i)))
+        tables = [self._fetched(run_ids[i], fetch) for i in fetched]
+        for whole, members, bounds in _together(tables):
+            out.append((whole.to_pandas(), np.repeat([fetched[m] for m in members], np.diff(bounds))))
         return out
 
     def _fetched(self, run_id: str, fetch: Callable[[str], pa.Table]) -> pa.Table:
@@ -105,25 +106,30 @@ class KeptPredictions:
 
         from leukobench.errors import LeukoBenchError
 
-        by_schema: dict[str, list[str]] = {}
-        for run_id, table in self._new.items():
-            by_schema.setdefault(str(table.schema.remove_metadata()), []).append(run_id)
+        runs = list(self._new)
         with suppress(LeukoBenchError):
-            for runs in by_schema.values():
+            for whole, members, bounds in _together(list(self._new.values())):
                 name = uuid.uuid4().hex
-                tables = [self._new[r].replace_schema_metadata(None) for r in runs]
-                places: list[tuple[str, int, int]] = []
-                for run_id, table in zip(runs, tables):
-                    start = places[-1][2] if places else 0
-                    places.append((run_id, start, start + table.num_rows))
-                whole: Any = pa.concat_tables(tables).combine_chunks()
+                places = [(runs[m], start, stop) for m, start, stop in zip(members, bounds, bounds[1:])]
                 with (
                     atomic(self.folder / f"{name}.arrow") as temporary,
                     pa.OSFile(str(temporary), "wb") as sink,
                     pa.ipc.new_file(sink, whole.schema) as writer,
                 ):
-                    writer.write_table(whole)
+                    writer.write_table(whole.combine_chunks())
                 with atomic(self.folder / f"{name}.json") as temporary:
                     temporary.write_text(json.dumps(places), encoding="utf-8")
                 self._where |= {run_id: (name, start, stop) for run_id, start, stop in places}
         self._new, self._new_rows = {}, 0
+
+
+def _together(tables: Sequence[pa.Table]) -> Iterator[tuple[pa.Table, list[int], list[int]]]:
+    """Tables of equal columns one below the other, with their places in `tables` and the row at which each begins."""
+    import pyarrow as pa
+
+    by_schema: dict[str, list[int]] = {}
+    for i, table in enumerate(tables):
+        by_schema.setdefault(str(table.schema.remove_metadata()), []).append(i)
+    for members in by_schema.values():
+        whole = pa.concat_tables([tables[m].replace_schema_metadata(None) for m in members])
+        yield whole, members, [0, *accumulate(tables[m].num_rows for m in members)]
