@@ -239,7 +239,7 @@ class Repeats:
         values = np.array(count_metric(confusions, metric, self.classes))
         if metric.name not in ("accuracy", "error_rate"):
             needed = np.sum([p.confusion().sum(axis=1) for p in self.predicted], axis=0) > 0
-            support = confusions.sum(axis=(1, 3))
+            support = np.einsum("bsij->bi", confusions)
             values[(support[:, needed] == 0).any(axis=1)] = np.nan
         return values
 
