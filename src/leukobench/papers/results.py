@@ -177,9 +177,12 @@ class Index:
         return self._by_key[key]
 
 
-def configuration(result: Result) -> tuple[tuple[str, str], ...]:
+def configuration(result: Result) -> frozenset[tuple[str, str]]:
     """What the runs of one configuration have in common: every param but those of `REPEATED`."""
-    return tuple(sorted((k, v) for k, v in result.params.items() if k not in REPEATED))
+    params = dict(result.params)
+    for key in REPEATED:
+        params.pop(key, None)
+    return frozenset(params.items())
 
 
 def one_configuration(results: Sequence[Result], sweep: str | None) -> tuple[list[Result], int]:
@@ -191,7 +194,7 @@ def one_configuration(results: Sequence[Result], sweep: str | None) -> tuple[lis
     Returns:
         Its results, and how many other configurations were passed over.
     """
-    groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
+    groups: dict[frozenset[tuple[str, str]], list[Result]] = {}
     for result in results:
         groups.setdefault(configuration(result), []).append(result)
     if not groups:

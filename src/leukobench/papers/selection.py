@@ -144,9 +144,9 @@ def own_settings(results: Sequence[Result], wanted: Sequence[str]) -> list[str]:
     """Overrides with which results were made beyond those wanted, seed, fold and data: no part of the paper's sweep."""
     known = {o.lstrip("+").partition("=")[0] for o in wanted} | {*REPEATED, "data", "data.root", "data.allow_faulty"}
     found: set[str] = set()
-    for result in results:
+    for text in {r.tags.get("leukobench.overrides", "[]") for r in results}:
         try:
-            overrides = json.loads(result.tags.get("leukobench.overrides", "[]"))
+            overrides = json.loads(text)
         except ValueError:  # too long for a tag
             overrides = ["settings too many to list"]
         for override in overrides:
