@@ -20,7 +20,7 @@ from leukobench.evaluation.intervals import Estimate
 from leukobench.evaluation.metrics import compute
 from leukobench.papers.results import Index, Kept, KeptResult, normal, one_configuration
 from leukobench.papers.spec import load_paper
-from leukobench.papers.tables import FilledTable, Verdict, judge, letter, rebuild
+from leukobench.papers.tables import FilledTable, Verdict, in_ranges, judge, letter, rebuild
 from leukobench.report.text import csv_text, latex, markdown
 
 PAPERS = sorted((Path(__file__).parents[2] / "conf" / "paper").glob("*.yaml"))
@@ -519,3 +519,18 @@ def test_counts_are_not_compared_with_those_of_a_test_of_another_size(tmp_path):
 
     assert verdicts(60) == verdicts(62) == [Verdict.REPRODUCED, Verdict.REPRODUCED]
     assert verdicts(50) == [Verdict.NOT_COMPARABLE, Verdict.REPRODUCED]  # the number of samples itself is no such count
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ((), ""),
+        (("0",), "0"),
+        (("0", "1", "2"), "0, 1, 2"),
+        (("0", "1", "2", "3"), "0 to 3"),
+        (("0", "1", "2", "3", "4", "7", "8", "x"), "0 to 4, 7, 8, x"),
+        (("-1", "0", "1"), "-1, 0, 1"),
+    ],
+)
+def test_many_seeds_that_follow_one_another_are_named_as_a_range(names: tuple[str, ...], line: str) -> None:
+    assert in_ranges(names) == line

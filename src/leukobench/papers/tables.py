@@ -221,6 +221,18 @@ def letter(i: int) -> str:
     return (letter(i // 26 - 1) if i >= 26 else "") + chr(ord("a") + i % 26)
 
 
+def in_ranges(names: Sequence[str]) -> str:
+    """Names in one line, whole numbers that follow one another as a range: `0 to 9, 42`."""
+    runs: list[list[str]] = []
+    for name in names:
+        follows = runs and name.isdecimal() and runs[-1][-1].isdecimal() and int(name) == int(runs[-1][-1]) + 1
+        if follows:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return ", ".join(f"{r[0]} to {r[-1]}" if len(r) > 3 else ", ".join(r) for r in runs)
+
+
 class _Engine:
     """Fills tables of one paper; keeps what its tables have in common."""
 
@@ -285,7 +297,7 @@ class _Engine:
             seeds = sorted({r.params.get("seed", "?") for r in used}, key=natural)
             n = len({configuration(r) for r in used})
             lines.append(
-                f"Runs: {len(used)} ({n} configuration{'s' if n > 1 else ''}; seeds {', '.join(seeds)}); the latest "
+                f"Runs: {len(used)} ({n} configuration{'s' if n > 1 else ''}; seeds {in_ranges(seeds)}); the latest "
                 "finished run of each identity, folds of a seed pooled."
             )
         else:
