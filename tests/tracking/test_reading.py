@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from leukobench.errors import StoreError
 from leukobench.settings import Settings
 from leukobench.tracking.reading import Results
-from leukobench.tracking.store import PREFIX, Store
+from leukobench.tracking.store import PREFIX, Store, local_path
 
 NAME = "a sweep"
 
@@ -96,3 +97,16 @@ def test_a_database_put_back_from_a_copy_shows_what_the_copy_holds(local: Settin
     assert seeds(local) == ["0", "1"]
     renew(local, Path(copy))
     assert seeds(local) == ["0"]
+
+
+def test_a_missing_artifact_says_what_to_do_and_whether_its_folder_is_gone(local: Settings) -> None:
+    add(local, 0)
+    results = Results(local, [NAME])
+    [result] = results.results
+    folder = local_path(result.artifact_uri)
+    assert folder is not None
+    with pytest.raises(StoreError, match=rf"run {result.run_id} .*put a moved output folder back"):
+        results.predictions(result)
+    folder.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"no artifact predictions.parquet .*; run it again with --force"):
+        results.predictions(result)

@@ -181,7 +181,8 @@ class Results:
     def _fetch(self, run_id: str) -> pa.Table:
         import pyarrow.parquet as pq
 
-        return pq.read_table(self._file(self._by_id[run_id], "predictions.parquet"))
+        with pq.ParquetFile(self._file(self._by_id[run_id], "predictions.parquet")) as file:
+            return file.read()
 
     @cached_property
     def _kept(self) -> KeptPredictions:
@@ -234,7 +235,7 @@ class Results:
         if folder is not None:
             path = folder / name
             if not path.is_file():
-                raise StoreError(f"run {result.run_id} has no artifact {name} ({path}); run it again with --force")
+                raise StoreError(f"run {result.run_id} has no artifact {name} ({path}); {_remedy(folder)}")
             return path
         kept = self.cache / "artifacts" / result.run_id / name
         if not kept.is_file():
@@ -256,6 +257,15 @@ class Results:
             return source(name, self.settings).load()
         except LeukoBenchError:
             return None
+
+
+def _remedy(folder: Path) -> str:
+    if folder.exists():
+        return "run it again with --force"
+    return (
+        "its folder is gone: MLflow keeps whole paths, so put a moved output folder back where it was (runs move with "
+        "`leukobench export` and `leukobench import`), or run it again with --force"
+    )
 
 
 def _time_in(path: Path) -> int:
