@@ -290,7 +290,7 @@ METRICS = {
     "FP as named": {"fn"},
     "FN as named": {"fp"},
     "classes": {"classes"},
-    "samples": {"samples", "class_count"},
+    "samples": {"samples", "class_count", "resampled_count"},
 }
 
 

@@ -534,3 +534,20 @@ def test_counts_are_not_compared_with_those_of_a_test_of_another_size(tmp_path):
 )
 def test_many_seeds_that_follow_one_another_are_named_as_a_range(names: tuple[str, ...], line: str) -> None:
     assert in_ranges(names) == line
+
+
+def test_samples_after_resampling_are_those_that_the_runs_logged() -> None:
+    paper = load_paper(next(p for p in PAPERS if p.stem == "kandi"))
+    shared = {"model": "kandi_cnn", "resample": "smote", "data": "cumida_position", "protocol": "paper"}
+    runs = [KeptResult(f"r{s}", f"i{s}", {**shared, "seed": str(s)}) for s in range(3)]
+    counts = {"AML": 79, "CLL": 81}
+    artifacts = {(f"r{s}", "resampled"): {**counts, "CLL": 81 + 3 * s} for s in range(2)}
+
+    def after(*chosen: KeptResult) -> list[str]:
+        tables = rebuild(paper, Kept(chosen, {r.run_id: frame(0) for r in chosen}, artifacts))
+        answers = [cell(tables, "table3", row, 1).answers["paper"] for row in ("AML", "CLL", "TOTAL", "normal")]
+        return [f"{a.verdict.value} {a.estimate.mean:g}" if a.estimate else a.reason for a in answers]
+
+    missing = "the runs kept no resampled count of part all"
+    assert after(*runs[:2]) == ["reproduced 79", "higher 82.5", "lower 161.5", missing]
+    assert after(runs[2]) == [missing] * 4

@@ -221,9 +221,14 @@ def test_kandi_resamples_before_the_split_under_the_paper_and_inside_training_wi
     whole = paper.predictions()
     assert whole["label"].value_counts().nunique() == 1, "as many arrays of each class"
     assert len(tested) == pytest.approx(0.2 * len(whole), abs=1)
+    assert read_json(paper.folder.path / "resampled.json") == whole["label"].value_counts().to_dict()
     clean = finished(first("kandi", "model=kandi_mlp", "resample=smote", "protocol=leak_free", *KANDI))
     assert not clean.predictions()["sample"].str.startswith("smote-").any()
     assert clean.folder.run()["leaks"] == []
+    arrays = clean.predictions().groupby(["part", "label"]).size()
+    counts = read_json(clean.folder.path / "resampled.json")
+    largest = arrays["train"].max()
+    assert counts == {c: largest + arrays.drop("train").groupby("label").sum().get(c, 0) for c in counts}
 
 
 def test_kandi_keeps_losses_and_reconstruction_errors_of_its_autoencoder() -> None:

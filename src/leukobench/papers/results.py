@@ -48,9 +48,10 @@ class ResultSet(Protocol):
     A result set may also have `pieces(results)`: the predictions of many results in as few frames as it takes, each with
     the place in `results` of each row's; `store` (its address, printed under tables); `cache` (a folder in which
     statistics of finished results are kept between calls); `artifact(result, name)`: the content of a run's JSON
-    artifact (`curves`, `autoencoder_losses`, `reconstruction_errors`), None where it has none; and `dataset(name)`: the
-    expression data set of that name, None where its files are absent, for gene correlations. Its results may have
-    `metrics` (last logged value by name; used only for what predictions cannot tell, such as reconstruction errors).
+    artifact (`curves`, `autoencoder_losses`, `reconstruction_errors`, `resampled`), None where it has none; and
+    `dataset(name)`: the expression data set of that name, None where its files are absent, for gene correlations. Its
+    results may have `metrics` (last logged value by name; used only for what predictions cannot tell, such as
+    reconstruction errors).
     """
 
     @property

@@ -68,6 +68,8 @@ METRICS: dict[str, str] = {
     "samples": "number of samples",
     "class_count": "number of samples of class `of`",
     "class_share": "share of samples of class `of`",
+    "resampled_count": "number of samples of class `of`, or of all, in the parts together after resampling, as logged "
+    "by the run",
     "loss": "mean loss of the part at the checkpoint epoch, as logged by the run",
     "autoencoder_loss": "mean squared reconstruction error of the part, as logged by the run",
     "reconstruction_error_min": "smallest mean squared reconstruction error of a sample",

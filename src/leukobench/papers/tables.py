@@ -513,7 +513,7 @@ class _Engine:
     def _logged(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         """Mean over runs of what each of them kept; only for what predictions cannot tell."""
         read = getattr(self.results, "artifact", None)
-        values = [kept_value(r, cell.metric or "", cell.part, cell.epoch, read) for r in chosen]
+        values = [kept_value(r, cell, read) for r in chosen]
         seeds = len({r.params.get("seed", "0") for r in chosen})
         return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "runs", seeds, 0, None)
 
@@ -654,16 +654,17 @@ class _Engine:
         return Answer(None, estimate=estimate, simulated=answer.simulated, subset=answer.subset, runs=answer.runs)
 
 
-def kept_value(result: Result, metric: str, part: str, epoch: str | int, read: ReadArtifact | None) -> float:
-    """A quantity of a run that its predictions cannot tell: losses and reconstruction errors.
+def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
+    """A quantity of a run that its predictions cannot tell: losses, reconstruction errors, samples after resampling.
 
     Args:
-        epoch: `last`, or an epoch of the training that the quantity belongs to.
+        cell: Whose metric, part, class and epoch (`last`, or one of the training that the quantity belongs to) are wanted.
         read: Gives the content of a run's JSON artifact by name.
 
     Raises:
         LeukoBenchError: The run did not keep it.
     """
+    metric, part, epoch = cell.metric or "", cell.part, cell.epoch
     kept: list[float] = []
     if metric == "loss":
         last = str(result.params.get("epochs", "")) if epoch == "last" else str(epoch)
@@ -676,6 +677,10 @@ def kept_value(result: Result, metric: str, part: str, epoch: str | int, read: R
         errors = reconstruction_errors(read(result, "reconstruction_errors") if read else None)
         measures: dict[str, Callable[[list[float]], Any]] = {"min": min, "max": max, "mean": np.mean}
         kept = [float(measures[metric.rsplit("_", 1)[1]](errors))] if errors else []
+    elif metric == "resampled_count":
+        counts = (read(result, "resampled") if read else None) or {}
+        counted = [int(n) for name, n in counts.items() if cell.of in (None, name)]
+        kept = [float(sum(counted))] if counted else []
     if kept:
         return kept[-1]
     metrics: Mapping[str, float] = getattr(result, "metrics", {})

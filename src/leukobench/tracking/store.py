@@ -590,6 +590,7 @@ _ARTIFACTS = (
     "autoencoder_losses.json",
     "reconstruction_errors.json",
     "reconstruction.json",
+    "resampled.json",
     "preprocess.safetensors",
     "fit-profile.txt",
 )

@@ -351,6 +351,9 @@ def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> A
         size = preprocess.size
         network = build_network(job, (3, size, size), num_classes)
         feed, fitted = image_feed(job, dataset, preprocess, network, on_stage)
+    if isinstance(dataset, ExpressionDataset) and job.config["resample"].get("method", "none") != "none":
+        together = np.bincount(y[np.concatenate(list(rows.values()))], minlength=num_classes)
+        artifacts["resampled"] = dict(zip(dataset.classes, together.tolist()))
     counts = torch.bincount(torch.as_tensor(y[rows["train"]]), minlength=num_classes)
     trained: nn.Module = network
     if takes_features(job, network, feed):
