@@ -117,6 +117,18 @@ def test_members_that_serve_several_epoch_counts_write_them_all(plan_of: Callabl
         hold_equal(training, alone)
 
 
+def test_members_log_how_fast_their_stack_was(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    (stack,) = plan_of(seeds(4), *MLP, "epochs=3").stacks
+    run_stack(stack)
+    speeds = [folder(t).run()["speed"] for t in stack]
+    assert speeds == speeds[:1] * 4, "of all members together"
+    alone = elsewhere(stack[0], tmp_path / "alone")
+    run_training(alone)
+    assert speeds[0].keys() == folder(alone).run()["speed"].keys()
+    assert speeds[0]["samples_per_second"] > 0
+    assert 0 < speeds[0]["input_share"] < 1
+
+
 # --- failures and interruptions ---------------------------------------------------------------------------------------
 
 
@@ -256,6 +268,7 @@ def test_stacking_can_be_switched_off(plan_of: Callable[..., Plan]) -> None:
         (("patience=3",), "early stopping"),
         (("optimizer=lbfgs", "batch_size=null"), "optimizer=lbfgs"),
         (("trainer.compile=true",), "trainer settings"),
+        (("trainer.measure=true",), "trainer settings"),
     ],
 )
 def test_what_cannot_be_stacked_says_why(plan_of: Callable[..., Plan], choice: tuple[str, ...], reason: str) -> None:

@@ -36,6 +36,8 @@ RATES = ("lr", "weight_decay")
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Those without a scaler of gradients, which members would have to share."""
+ALONE = ("compile", "profiler", "measure")
+"""Keys of the trainer that ask for one network by itself."""
 
 _shared: dict[str, tuple[str | None, str | None]] = {}
 
@@ -45,7 +47,7 @@ def impossible(job: Job) -> str | None:
     config, trainer = job.config, job.config["trainer"]
     if prepare(job).dataset.family != "expression":
         return "only networks on expression data are stacked"
-    if trainer.get("precision", "32-true") not in PRECISIONS or trainer.get("compile") or trainer.get("profiler"):
+    if trainer.get("precision", "32-true") not in PRECISIONS or any(trainer.get(k) for k in ALONE):
         return "trainer settings"
     if config.get("patience") is not None:
         return "early stopping ends each training at an epoch of its own"

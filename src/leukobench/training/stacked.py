@@ -26,6 +26,7 @@ from leukobench.training.job import Training
 from leukobench.training.module import DIVERGED, Blocks, Classifier, seed_device
 from leukobench.training.randomness import seed_of
 from leukobench.training.run import OnEpoch, State, Work, attempt, run_trainer, trainer_of
+from leukobench.training.throughput import Clock
 
 
 def run_stack(
@@ -104,8 +105,10 @@ def _fit_stack(
     watcher = _StackWatcher(stack, group, on_epoch, interruption)
     folders = [w.folder.path for w in group]
     run_trainer(trainer_of(node, first.last - stack.progress.epoch, watcher, folders), stack)
+    speed = stack.clock.facts(stack.values.device)
     for k, work in watcher.works.items():
         id = work.training.id
+        work.folder.update(speed=speed)
         if k in stack.failed:
             states[id] = work.fail(stack.failed[k], share)
         elif not work.wanted:
@@ -125,6 +128,7 @@ class StackedClassifier(pl.LightningModule):
 
     Attributes:
         failed: Members whose loss is no longer a number, with the error; the others go on.
+        clock: Time of all members together, and the samples of each.
     """
 
     def __init__(self, members: Sequence[Classifier]) -> None:
@@ -144,6 +148,7 @@ class StackedClassifier(pl.LightningModule):
                 self.groups.append(slice(k, k + 1))
         self.recipe, self.progress, self.steps_per_epoch = first.recipe, first.progress, first.steps_per_epoch
         self.failed: dict[int, TrainingError] = {}
+        self.clock = Clock()
         self.template, self.loss_template = masked(first.network), first.loss
         self.masks = {n: m for n, m in self.template.named_modules() if isinstance(m, Masked)}
         names = dict(first.network.named_parameters())
@@ -240,6 +245,7 @@ class StackedClassifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._running = []
+        self.clock.start(self.values.device)
 
     def draw_masks(self, batch: int) -> dict[str, Tensor]:
         """Each member's dropout masks of this step, as it would draw them alone."""
@@ -293,9 +299,12 @@ class StackedClassifier(pl.LightningModule):
             factor = recipe.schedule.factor(progress.step, total)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
+            began = time.perf_counter()
             rows = rows.T
-            y = self.labels[rows]
-            logits = self._logits(self.values[rows], self.draw_masks(rows.shape[1]))
+            x, y = self.values[rows], self.labels[rows]
+            self.clock.input_seconds += time.perf_counter() - began
+            self.clock.samples += rows.numel()
+            logits = self._logits(x, self.draw_masks(rows.shape[1]))
             losses = self._losses(logits, y)
             correct = (logits.detach().argmax(dim=2) == y).sum(dim=1)
             self._running.append(torch.stack([losses.detach() * y.shape[1], correct.to(losses.dtype)]))
@@ -324,6 +333,7 @@ class StackedClassifier(pl.LightningModule):
             g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
 
     def on_train_epoch_end(self) -> None:
+        self.clock.stop(self.values.device)
         progress = self.progress
         n = self.part_rows["train"].shape[1]
         losses, correct = torch.stack(self._running).sum(dim=0).tolist()
