@@ -145,8 +145,9 @@ def test_inference_is_without_dropout_and_leaves_training_mode_as_it_was() -> No
 def test_lbfgs_sees_the_whole_training_part_at_once() -> None:
     lbfgs = lambda p: torch.optim.LBFGS(p, lr=1.0, max_iter=5, line_search_fn="strong_wolfe")  # noqa: E731
     module = fit(classifier(linear(), optimizer=lbfgs, batch_size=None, epochs=4))
-    losses = [row["train_loss"] for row in module.progress.curves]
-    assert losses == sorted(losses, reverse=True)
+    losses = np.array([row["train_loss"] for row in module.progress.curves])
+    assert losses[1] < 0.9 * losses[0]
+    assert (np.diff(losses) < 1e-6).all(), "no line search ends above where it began, up to rounding at the minimum"
     with pytest.raises(ConfigError, match="set batch_size=null"):
         fit(classifier(linear(), optimizer=lbfgs, batch_size=6))
 
