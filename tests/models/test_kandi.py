@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from leukobench.errors import ConfigError, LeukoBenchError
-from leukobench.models import kandi
+from leukobench.models import autoencoder, kandi
 from leukobench.models.autoencoder import Autoencoder, train_autoencoder
 
 FACTORIES = [kandi.cnn, kandi.rnn, kandi.mlp, kandi.hybrid]
@@ -115,6 +115,34 @@ def test_as_a_step_of_preprocessing_it_is_fitted_before_use():
     with pytest.raises(LeukoBenchError, match="before it is fitted"):
         step.transform(gaussian(3, 12))
     assert step.fit(gaussian(20, 12), None, seed=1).transform(gaussian(3, 12)).shape == (3, 4)
+
+
+def test_the_same_rows_and_options_are_fitted_once_in_a_process(monkeypatch):
+    fits = []
+
+    def counted(*args, **options):
+        fits.append(options)
+        return train_autoencoder(*args, **options)
+
+    monkeypatch.setattr(autoencoder, "train_autoencoder", counted)
+    monkeypatch.setattr(autoencoder, "_kept", type(autoencoder._kept)())
+    values, held = gaussian(20, 12), gaussian(5, 12, seed=3)
+    first = Autoencoder(units=4, epochs=2).fit(values, held, seed=1)
+    again = Autoencoder(units=4, epochs=2).fit(values.copy(), held.copy(), seed=1)
+    assert len(fits) == 1
+    np.testing.assert_array_equal(first.transform(values), again.transform(values))
+    alone = train_autoencoder(values, held, units=4, epochs=2, seed=1)
+    np.testing.assert_array_equal(first.transform(values), alone.encode(values))
+    for step, rows, validation, seed in (
+        (Autoencoder(units=4, epochs=2), values, held, 2),
+        (Autoencoder(units=4, epochs=2), values[:19], held, 1),
+        (Autoencoder(units=4, epochs=2), values, None, 1),
+        (Autoencoder(units=4, epochs=2, lr=1e-2), values, held, 1),
+        (Autoencoder(units=4, epochs=3), values, held, 1),
+    ):
+        step.fit(rows, validation, seed=seed)
+    assert len(fits) == 6
+    assert len(autoencoder._kept) == autoencoder.KEPT, "the oldest are forgotten"
 
 
 def test_values_of_different_width_are_refused():
