@@ -83,7 +83,12 @@ class Case:
         if self.network == "lenet5":
             return lenet5((3, SIZE, SIZE), 2)
         return timm_network(
-            (3, SIZE, SIZE), 2, name=self.network, pretrained=False, finetune=self.finetune, pooling="avg"
+            (3, SIZE, SIZE),
+            2,
+            name=self.network,
+            pretrained=False,
+            finetune=self.finetune,
+            pooling="avg",
         )
 
 
@@ -166,7 +171,9 @@ def usual_transforms(augment: str) -> list[Any]:
     """One combined bilinear affine, which is less work than separate rotation and zoom."""
     if augment == "none":
         return []
-    affine = transforms.RandomAffine(20, scale=(0.8, 1.2), interpolation=transforms.InterpolationMode.BILINEAR)
+    affine = transforms.RandomAffine(
+        20, scale=(0.8, 1.2), interpolation=transforms.InterpolationMode.BILINEAR
+    )
     return [affine, transforms.RandomHorizontalFlip()]
 
 
@@ -185,15 +192,21 @@ class Cached(TensorDataset):
     """Decoded images (n, 3, H, W) in memory; each one augmented by itself, as torchvision does."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, augment: str) -> None:
-        super().__init__(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
-        self.pipeline = transforms.Compose([*usual_transforms(augment), transforms.ConvertImageDtype(torch.float32)])
+        super().__init__(
+            torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
+        )
+        self.pipeline = transforms.Compose(
+            [*usual_transforms(augment), transforms.ConvertImageDtype(torch.float32)]
+        )
 
     def __getitem__(self, i: int) -> tuple[Tensor, ...]:
         image, label = super().__getitem__(i)
         return self.pipeline(image), label
 
 
-def usual(case: Case, pipeline: str, data: TorchDataset[Any], device: torch.device, precision: str) -> Row:
+def usual(
+    case: Case, pipeline: str, data: TorchDataset[Any], device: torch.device, precision: str
+) -> Row:
     """The plain loop: model.train(), for images, labels in loader."""
     network = case.build().to(device).train()
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], 1e-3)
@@ -211,7 +224,12 @@ def usual(case: Case, pipeline: str, data: TorchDataset[Any], device: torch.devi
     def loader(workers: int) -> DataLoader[Any]:
         pinned = device.type == "cuda"
         return DataLoader(
-            data, case.batch, shuffle=True, num_workers=workers, pin_memory=pinned, persistent_workers=workers > 0
+            data,
+            case.batch,
+            shuffle=True,
+            num_workers=workers,
+            pin_memory=pinned,
+            persistent_workers=workers > 0,
         )
 
     def read(batches: DataLoader[Any]) -> Callable[[], None]:
@@ -244,7 +262,10 @@ def usual(case: Case, pipeline: str, data: TorchDataset[Any], device: torch.devi
         loaders = {0: loaders[0]}
     elif device.type == "cpu" and alone > 10 * seconds(read(loaders[0]), device, 1) / case.images:
         loaders = {0: loaders[0]}  # workers cannot matter: spare the time
-    both = {w: seconds(train(batches), device, case.repeats) / case.images for w, batches in loaders.items()}
+    both = {
+        w: seconds(train(batches), device, case.repeats) / case.images
+        for w, batches in loaders.items()
+    }
     workers = min(both, key=lambda w: both[w])
     reading = seconds(read(loaders[workers]), device, case.repeats) / case.images
     return Row(
@@ -297,7 +318,9 @@ class Stopwatch(pl.Callback):
         self.times.append(clock() - self.start)
 
 
-def own(case: Case, store: ImageStore, labels: np.ndarray, device: torch.device, precision: str) -> Row:
+def own(
+    case: Case, store: ImageStore, labels: np.ndarray, device: torch.device, precision: str
+) -> Row:
     """The product's own feed, module and Trainer; channels innermost in memory, fused Adam."""
     images = store.array[: case.images]
     layout = torch.channels_last
@@ -317,10 +340,15 @@ def own(case: Case, store: ImageStore, labels: np.ndarray, device: torch.device,
             curves_on=(),
         )
         parts = {"train": np.arange(case.images)}
-        module = Classifier(network, nn.CrossEntropyLoss(), data, labels[: case.images], parts, recipe)
+        module = Classifier(
+            network, nn.CrossEntropyLoss(), data, labels[: case.images], parts, recipe
+        )
         watch = Stopwatch(device)
         trainer = quiet_trainer(
-            max_epochs=recipe.epochs, accelerator=device.type, precision=precision, callbacks=[watch]
+            max_epochs=recipe.epochs,
+            accelerator=device.type,
+            precision=precision,
+            callbacks=[watch],
         )
         trainer.fit(module)
         return statistics.median(watch.times[1:])
@@ -337,7 +365,9 @@ def own(case: Case, store: ImageStore, labels: np.ndarray, device: torch.device,
     input_time = seconds(read, device, max(3, case.repeats)) / case.images
     batch = data.training_batch(order[: case.batch].to(data.rows_on))
     network = case.build().to(memory_format=layout).to(device)
-    flops = operations(network, batch, torch.zeros(len(batch), dtype=torch.long, device=device)) / len(batch)
+    flops = operations(
+        network, batch, torch.zeros(len(batch), dtype=torch.long, device=device)
+    ) / len(batch)
     alone = epochs(FixedFeed(batch)) / case.images
     both = epochs(feed()) / case.images
     return Row(
@@ -362,7 +392,9 @@ def files_dataset(folder: Path) -> ImageDataset:
     if not paths:
         raise SystemExit(f"no BMP below {folder}")
     names = [str(p.relative_to(folder)) for p in paths]
-    return image_dataset("cells", paths, content_digests(paths, folder), names, ["cell"] * len(paths), ["cell"])
+    return image_dataset(
+        "cells", paths, content_digests(paths, folder), names, ["cell"] * len(paths), ["cell"]
+    )
 
 
 class Files(TorchDataset[Tensor]):
@@ -370,7 +402,9 @@ class Files(TorchDataset[Tensor]):
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
         self.paths = paths
-        self.pipeline = transforms.Compose([transforms.Resize((SIZE, SIZE)), transforms.PILToTensor()])
+        self.pipeline = transforms.Compose(
+            [transforms.Resize((SIZE, SIZE)), transforms.PILToTensor()]
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -403,7 +437,13 @@ def measure_store(folder: Path, work: Path, what: str) -> dict[str, Any]:
     epoch = seconds(read, cpu, 5)
     decoding = {}
     for workers in (0,) if clock.name == "cpu" else (0, 2):
-        loader = DataLoader(Files(dataset.paths), 32, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+        loader = DataLoader(
+            Files(dataset.paths),
+            32,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
 
         def decode(batches: DataLoader[Any] = loader) -> None:
             for _ in batches:
@@ -427,7 +467,9 @@ def measure_store(folder: Path, work: Path, what: str) -> dict[str, Any]:
 # The grid of paper fata -----------------------------------------------------------------------------------------------
 
 
-def measure_grid(cells: Path, images: int, work: Path, rows: list[Row], arguments: list[str]) -> dict[str, Any]:
+def measure_grid(
+    cells: Path, images: int, work: Path, rows: list[Row], arguments: list[str]
+) -> dict[str, Any]:
     """The sweep `fata` from start to end, and what it would take run by run.
 
     Run by run, each of the 32 combinations pushes its training images through the backbone in every epoch: 390 epochs
@@ -441,9 +483,15 @@ def measure_grid(cells: Path, images: int, work: Path, rows: list[Row], argument
     start = time.perf_counter()
     subprocess.run(command, check=True)
     taken = time.perf_counter() - start
-    speed = {r.case.network: r.together for r in rows if r.pipeline == "leukobench" and r.case.finetune == "head"}
+    speed = {
+        r.case.network: r.together
+        for r in rows
+        if r.pipeline == "leukobench" and r.case.finetune == "head"
+    }
     train = round(images * 0.8)
-    run_by_run = sum(2 * 390 * train / speed[n] for n in ("vgg16", "resnet50")) if len(speed) == 2 else None
+    run_by_run = (
+        sum(2 * 390 * train / speed[n] for n in ("vgg16", "resnet50")) if len(speed) == 2 else None
+    )
     return {
         "images": images,
         "combinations": 32,
@@ -459,7 +507,9 @@ def measure_grid(cells: Path, images: int, work: Path, rows: list[Row], argument
 def machine(device: torch.device) -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
-        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+        models = [
+            x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
+        ]
         cpu = models[0].split(":", 1)[1].strip() if models else cpu
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu,
@@ -489,7 +539,9 @@ def render(results: dict[str, Any]) -> str:
         "of ceiling | against folder |",
         "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    slowest = {json.dumps(r["case"]): r["together"] for r in results["rows"] if r["pipeline"] == "folder"}
+    slowest = {
+        json.dumps(r["case"]): r["together"] for r in results["rows"] if r["pipeline"] == "folder"
+    }
     for r in results["rows"]:
         c = r["case"]
         pipeline = r["pipeline"] + (f" ({r['workers']} workers)" if r["workers"] else "")
@@ -498,7 +550,12 @@ def render(results: dict[str, Any]) -> str:
             f"{r['step']:,.1f} | {r['together']:,.1f} | {r['waiting']:.1%} | {r['flops'] / results['ceiling']:.0%} | "
             f"{r['together'] / slowest[json.dumps(c)]:.2f}x |"
         )
-    lines += ["", "Input time as a share of the step's, `leukobench`: " + ", ".join(_shares(results["rows"])) + "."]
+    lines += [
+        "",
+        "Input time as a share of the step's, `leukobench`: "
+        + ", ".join(_shares(results["rows"]))
+        + ".",
+    ]
     s = results.get("store")
     if s:
         n = s["images"]
@@ -514,7 +571,10 @@ def render(results: dict[str, Any]) -> str:
             ("build the store, once", "build_seconds"),
             ("one epoch in random order from the store", "epoch_from_store_seconds"),
             ("one epoch decoding BMP, DataLoader without workers", "epoch_decoding_seconds"),
-            ("one epoch decoding BMP, DataLoader with 2 workers", "epoch_decoding_two_workers_seconds"),
+            (
+                "one epoch decoding BMP, DataLoader with 2 workers",
+                "epoch_decoding_two_workers_seconds",
+            ),
             ("verify every image of the store", "verify_seconds"),
         ):
             if s[key] is not None:
@@ -527,7 +587,9 @@ def render(results: dict[str, Any]) -> str:
             f"Grid of `fata`, {g['combinations']} combinations on {g['images']:,} simulated cells: {g['seconds']:,.0f} s",
         ]
         if g["run_by_run_seconds"]:
-            lines[-1] += f"; run by run it would take {g['run_by_run_seconds']:,.0f} s (passes times measured speed)"
+            lines[-1] += (
+                f"; run by run it would take {g['run_by_run_seconds']:,.0f} s (passes times measured speed)"
+            )
         lines[-1] += "."
     return "\n".join(lines)
 
@@ -545,7 +607,11 @@ def write_readme() -> None:
     text = path.read_text()
     for kind in ("cpu", "gpu"):
         file = HERE / "results" / f"images_{kind}.json"
-        table = render(json.loads(file.read_text())) if file.is_file() else "Not measured yet: no result file."
+        table = (
+            render(json.loads(file.read_text()))
+            if file.is_file()
+            else "Not measured yet: no result file."
+        )
         begin, end = f"<!-- {kind} -->", f"<!-- /{kind} -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
@@ -554,14 +620,20 @@ def write_readme() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cells", type=Path, help="folder of C-NMC files for the store part")
     parser.add_argument("--cpu", action="store_true", help="CPU rows even where there is a GPU")
     parser.add_argument("--grid", action="store_true", help="also the whole grid of paper fata")
     parser.add_argument("--grid-images", type=int, default=10_661)
-    parser.add_argument("--grid-arguments", nargs="*", default=[], help="further overrides of the sweep")
+    parser.add_argument(
+        "--grid-arguments", nargs="*", default=[], help="further overrides of the sweep"
+    )
     parser.add_argument("--only", help="network whose rows are measured")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="cpu implies one thread, no workers")
+    parser.add_argument(
+        "--clock", choices=sorted(CLOCKS), default="wall", help="cpu implies one thread, no workers"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, help="result file; the tables are then left alone")
     parser.add_argument("--render", action="store_true", help="only write the tables again")
@@ -577,10 +649,17 @@ def main() -> None:
     precision = "bf16-mixed" if gpu else "32-true"
     torch.set_float32_matmul_precision("high" if gpu else "highest")
     cases = [c for c in (GPU_CASES if gpu else CPU_CASES) if options.only in (None, c.network)]
-    results: dict[str, Any] = {"machine": machine(device), "precision": precision, "load": load, "clock": options.clock}
+    results: dict[str, Any] = {
+        "machine": machine(device),
+        "precision": precision,
+        "load": load,
+        "clock": options.clock,
+    }
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        root = simulate_cnmc(work / "cells", samples=max([c.images for c in cases], default=32), seed=0)
+        root = simulate_cnmc(
+            work / "cells", samples=max([c.images for c in cases], default=32), seed=0
+        )
         results["store"] = measure_store(
             options.cells or root, work / "real", "real C-NMC" if options.cells else "simulated"
         )
@@ -591,7 +670,9 @@ def main() -> None:
         results["ceiling"] = ceiling(device, precision)
         rows: list[Row] = []
         for case in cases:
-            cached = Cached(np.array(store.array[: case.images]), dataset.y[: case.images], case.augment)
+            cached = Cached(
+                np.array(store.array[: case.images]), dataset.y[: case.images], case.augment
+            )
             for measured in (
                 lambda c=case: usual(c, "folder", folder_dataset(root, c), device, precision),
                 lambda c=case, d=cached: usual(c, "cached", d, device, precision),
@@ -607,7 +688,9 @@ def main() -> None:
         results["rows"] = [asdict(r) for r in rows]
         if options.grid:
             cells = simulate_cnmc(work / "grid", samples=options.grid_images, seed=0)
-            results["grid"] = measure_grid(cells, options.grid_images, work, rows, options.grid_arguments)
+            results["grid"] = measure_grid(
+                cells, options.grid_images, work, rows, options.grid_arguments
+            )
     results["seconds"] = time.perf_counter() - began
     file = options.out or HERE / "results" / f"images_{'gpu' if gpu else 'cpu'}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,10 @@ def launch(cells: Path, output: Path, options: argparse.Namespace, *more: str) -
 def predictions(output: Path) -> dict[str, Any]:
     """Test predictions by identity."""
     results = Results(Settings(output, output, f"sqlite:///{output / 'mlflow.db'}"), ["fata"])
-    return {r.identity: results.predictions(r).set_index(["part", "sample"]).sort_index() for r in results.results}
+    return {
+        r.identity: results.predictions(r).set_index(["part", "sample"]).sort_index()
+        for r in results.results
+    }
 
 
 def compare(on: dict[str, Any], off: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +89,9 @@ def compare(on: dict[str, Any], off: dict[str, Any]) -> dict[str, Any]:
 
 def network_of(name: str, size: int) -> Any:
     torch.manual_seed(0)
-    return timm_network((3, size, size), 2, name=name, pretrained=False, finetune="head", pooling="avg", hidden=512)
+    return timm_network(
+        (3, size, size), 2, name=name, pretrained=False, finetune="head", pooling="avg", hidden=512
+    )
 
 
 def bare(cells: Path, work: Path, options: argparse.Namespace) -> float:
@@ -101,7 +106,9 @@ def bare(cells: Path, work: Path, options: argparse.Namespace) -> float:
     for network in networks:
         network.eval()
         with torch.inference_mode():
-            batches = [torch.from_numpy(images[i : i + BATCH].copy()) for i in range(0, len(images), BATCH)]
+            batches = [
+                torch.from_numpy(images[i : i + BATCH].copy()) for i in range(0, len(images), BATCH)
+            ]
             kept = torch.cat([network.frozen_features(normalise(b)) for b in batches])
         features = kept.clone()
         for optimizer_of in OPTIMIZERS.values():
@@ -110,7 +117,12 @@ def bare(cells: Path, work: Path, options: argparse.Namespace) -> float:
 
 
 def train_head(
-    head: nn.Module, features: Tensor, y: Tensor, rows: Tensor, optimizer_of: Callable[..., Any], epochs: int
+    head: nn.Module,
+    features: Tensor,
+    y: Tensor,
+    rows: Tensor,
+    optimizer_of: Callable[..., Any],
+    epochs: int,
 ) -> None:
     optimizer, loss_of = optimizer_of(head.parameters(), 1e-4), nn.CrossEntropyLoss()
     for _ in range(epochs):
@@ -177,12 +189,16 @@ def render(r: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument(
-        "--without-off", action="store_true", help="leave out the long half: what sharing costs, not gains"
+        "--without-off",
+        action="store_true",
+        help="leave out the long half: what sharing costs, not gains",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -73,15 +73,24 @@ def plan_once() -> dict[str, float]:
     parts["of it Hydra"], parts["of it Hydra, CPU"] = hydra
     plan = make_plan(expand(jobs, []), known, stack=True)
     lap("planning")
-    parts |= {"jobs": len(plan.jobs), "done": len(plan.done), "runs": len(known), "trainings": len(plan.trainings)}
+    parts |= {
+        "jobs": len(plan.jobs),
+        "done": len(plan.done),
+        "runs": len(known),
+        "trainings": len(plan.trainings),
+    }
     return parts
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "planning.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "planning.json"
+    )
     arguments = parser.parse_args()
     if arguments.once:
         print(json.dumps(plan_once()))
@@ -93,12 +102,18 @@ def main() -> None:
         output = Path(folder)
         command(output, "sweep", "quickstart", "seed=0")
         multiply(output, arguments.runs)
-        shutil.rmtree(output / "cache", ignore_errors=True)  # the copies are older than what was read last
+        shutil.rmtree(
+            output / "cache", ignore_errors=True
+        )  # the copies are older than what was read last
         environment = {**os.environ, "LEUKOBENCH_OUTPUT": folder}
         environment.pop("MLFLOW_TRACKING_URI", None)
         for name in ("first reading", "later"):
             text = subprocess.run(
-                [sys.executable, __file__, "--once"], env=environment, check=True, capture_output=True, text=True
+                [sys.executable, __file__, "--once"],
+                env=environment,
+                check=True,
+                capture_output=True,
+                text=True,
             ).stdout
             results[name] = parts = json.loads(text.splitlines()[-1])
             names = ("connecting", "reading the store", "composing", "planning")

@@ -53,7 +53,14 @@ class Case:
 
 def cases(cells: Path) -> list[Case]:
     genes = ("data=golub38", "model=gene_mlp", "preprocess=top50", "epochs=200", "batch_size=32")
-    images = ("data=cnmc", f"data.root={cells}", "model=lenet5", "preprocess=image", "preprocess.size=64", "epochs=5")
+    images = (
+        "data=cnmc",
+        f"data.root={cells}",
+        "model=lenet5",
+        "preprocess=image",
+        "preprocess.size=64",
+        "epochs=5",
+    )
     return [
         Case("gene_mlp, 50 genes, 200 epochs", genes, 32, True),
         Case("gene_mlp, 5,000 genes, 200 epochs", (*genes, "preprocess.genes=5000"), 32, True),
@@ -66,9 +73,21 @@ def seconds(case: Case, device: str, output: Path, *way: str) -> float:
     trainer = ["trainer=gpu"] if device == "gpu" else ["trainer.accelerator=cpu"]
     environ = {**os.environ, "LEUKOBENCH_OUTPUT": str(output), "MLFLOW_DISABLE_TELEMETRY": "true"}
     environ.pop("MLFLOW_TRACKING_URI", None)
-    command = [sys.executable, "-m", "leukobench", "train", "-m", *case.overrides, *trainer, *way, "save_model=false"]
+    command = [
+        sys.executable,
+        "-m",
+        "leukobench",
+        "train",
+        "-m",
+        *case.overrides,
+        *trainer,
+        *way,
+        "save_model=false",
+    ]
     began = time.perf_counter()
-    subprocess.run([*command, f"seed=range({case.count})"], env=environ, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, f"seed=range({case.count})"], env=environ, check=True, stdout=subprocess.DEVNULL
+    )
     taken = time.perf_counter() - began
     states = [json.loads(p.read_text()) for p in (output / "runs").rglob("run.json")]
     assert len(states) == case.count, f"{len(states)} of {case.count} trainings"
@@ -116,7 +135,11 @@ def write_readme() -> None:
     text = path.read_text(encoding="utf-8")
     for kind in ("cpu", "gpu"):
         file = HERE / "results" / f"several_{kind}.json"
-        table = render(json.loads(file.read_text())) if file.is_file() else "Not measured yet: no result file."
+        table = (
+            render(json.loads(file.read_text()))
+            if file.is_file()
+            else "Not measured yet: no result file."
+        )
         head, _, rest = text.partition(f"<!-- {kind} -->")
         _, _, tail = rest.partition(f"<!-- /{kind} -->")
         text = f"{head}<!-- {kind} -->\n{table}\n<!-- /{kind} -->{tail}"
@@ -124,7 +147,9 @@ def write_readme() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, nargs="*", default=None)
     parser.add_argument("--cpu", action="store_true", help="on the CPU even where there is a GPU")
     parser.add_argument("--render", action="store_true", help="only write the tables again")
@@ -133,11 +158,15 @@ def main() -> None:
         device = "gpu" if torch.cuda.is_available() and not options.cpu else "cpu"
         load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as folder:
-            rows = measure(device, options.workers or ([2, 4, 8] if device == "gpu" else [2]), Path(folder))
+            rows = measure(
+                device, options.workers or ([2, 4, 8] if device == "gpu" else [2]), Path(folder)
+            )
         name = torch.cuda.get_device_name() if device == "gpu" else environment()["processor"]
         machine = f"{name}, {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}"
         file = HERE / "results" / f"several_{device}.json"
-        file.write_text(json.dumps({"machine": machine, "load": load, "rows": rows}, indent=1) + "\n")
+        file.write_text(
+            json.dumps({"machine": machine, "load": load, "rows": rows}, indent=1) + "\n"
+        )
     write_readme()
 
 

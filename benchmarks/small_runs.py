@@ -74,7 +74,14 @@ class Wide(DataSource):
         labels = ["AML"] * 11 + ["ALL"] * 27
         ids, genes = [f"w{i}" for i in range(38)], [f"g{i}" for i in range(7129)]
         return expression_dataset(
-            self.name, values, genes, ids, labels, self.classes, positive=self.positive, simulated=True
+            self.name,
+            values,
+            genes,
+            ids,
+            labels,
+            self.classes,
+            positive=self.positive,
+            simulated=True,
         )
 
     def get(self) -> Path | None:
@@ -94,7 +101,9 @@ def composer() -> Callable[..., Job]:
     return lambda *overrides: made.job(overrides)
 
 
-def bare(values: Tensor, y: Tensor, parts: dict[str, Tensor], seed: int, **options: bool) -> list[dict[str, float]]:
+def bare(
+    values: Tensor, y: Tensor, parts: dict[str, Tensor], seed: int, **options: bool
+) -> list[dict[str, float]]:
     """A plain loop. Returns its curves."""
     torch.manual_seed(seed)
     network = mlp((values.shape[1],), 2, hidden=(128,), dropout=0.5)
@@ -133,7 +142,12 @@ def log(store: Store, experiment: str, curves: list[dict[str, float]]) -> None:
 
     now = int(time.time() * 1000)
     run = store.client.create_run(experiment)
-    metrics = [Metric(k, v, now, int(row["epoch"])) for row in curves for k, v in row.items() if k != "epoch"]
+    metrics = [
+        Metric(k, v, now, int(row["epoch"]))
+        for row in curves
+        for k, v in row.items()
+        if k != "epoch"
+    ]
     store.client.log_batch(run.info.run_id, metrics=metrics)
     store.client.set_terminated(run.info.run_id)
 
@@ -149,10 +163,18 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
     torch.set_num_threads(1)
     out: dict[str, dict[str, dict[str, float]]] = {}
     for width, overrides in WIDTHS.items():
-        times: dict[str, list[tuple[float, float]]] = {v + m: [] for v in VARIANTS for m in ("", LOGGED)}
+        times: dict[str, list[tuple[float, float]]] = {
+            v + m: [] for v in VARIANTS for m in ("", LOGGED)
+        }
         for seed in range(2 * repeats + 2):
-            common = (f"settings.output={folder}", f"settings.store={settings.store}", "model=gene_mlp")
-            job = job_of(*common, *overrides, f"epochs={EPOCHS}", f"batch_size={BATCH}", f"seed={seed}")
+            common = (
+                f"settings.output={folder}",
+                f"settings.store={settings.store}",
+                "model=gene_mlp",
+            )
+            job = job_of(
+                *common, *overrides, f"epochs={EPOCHS}", f"batch_size={BATCH}", f"seed={seed}"
+            )
             if width == "7,129":
                 job.config["data"] = {"_target_": "__main__.Wide"}
             (training,) = make_plan([job], {}).trainings
@@ -170,7 +192,11 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
                 assert set(states.values()) == {"finished"}, states
 
             def loop(
-                values: Tensor = values, y: Tensor = y, parts: Any = parts, seed: int = seed, **fused: bool
+                values: Tensor = values,
+                y: Tensor = y,
+                parts: Any = parts,
+                seed: int = seed,
+                **fused: bool,
             ) -> None:
                 curves = bare(values, y, parts, seed, **fused)
                 if seed % 2 == 0:
@@ -182,7 +208,10 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
                 took = time.perf_counter() - wall, time.process_time() - cpu
                 if seed >= 2:  # the first of each warms caches and connections
                     times[variant + (LOGGED if delivering else "")].append(took)
-        out[width] = {v: {"wall": min(t[0] for t in ts), "cpu": min(t[1] for t in ts)} for v, ts in times.items()}
+        out[width] = {
+            v: {"wall": min(t[0] for t in ts), "cpu": min(t[1] for t in ts)}
+            for v, ts in times.items()
+        }
     return out
 
 
@@ -197,21 +226,30 @@ def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
                 bare, fused, run = (variants[v + logged][clock] for v in VARIANTS)
                 seconds = f"{bare:.3f} s | {fused:.3f} s | {run:.3f} s"
                 where = "yes" if logged else "no"
-                lines.append(f"| {width} | {where} | {clock} | {seconds} | {run / bare:.2f} | {run / fused:.2f} |")
+                lines.append(
+                    f"| {width} | {where} | {clock} | {seconds} | {run / bare:.2f} | {run / fused:.2f} |"
+                )
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = measure(arguments.repeats, Path(folder))
     machine = f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}"
-    print(f"{machine}; load {os.getloadavg()[0]:.1f}; the fastest of {arguments.repeats}\n\n{table(results)}")
+    print(
+        f"{machine}; load {os.getloadavg()[0]:.1f}; the fastest of {arguments.repeats}\n\n{table(results)}"
+    )
     path = Path(__file__).parent / "results" / "small_runs.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine, "load": os.getloadavg(), "results": results}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"machine": machine, "load": os.getloadavg(), "results": results}, indent=1)
+        + "\n"
+    )
 
 
 def _processor() -> str:

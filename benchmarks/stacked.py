@@ -57,14 +57,28 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     job_of = composer()
     rows = []
 
-    def run(genes: int, epochs: int, where: str, stacked: bool, seeds: int) -> tuple[float | None, list[int]]:
+    def run(
+        genes: int, epochs: int, where: str, stacked: bool, seeds: int
+    ) -> tuple[float | None, list[int]]:
         """Seconds, and the sizes of stacks; no seconds where stacking is asked for and the rule does not stack."""
         output = folder / f"{genes}-{epochs}-{where}-{stacked}-{seeds}"
         settings = Settings(output, output, f"sqlite:///{output / 'mlflow.db'}")
         store = Store(settings) if where == "to MLflow" else None
-        common = (f"settings.output={output}", f"settings.store={settings.store}", "data=golub38", "model=gene_mlp")
-        what = ("preprocess=top50", f"preprocess.genes={genes}", f"epochs={epochs}", "batch_size=32")
-        trainings = make_plan([job_of(*common, *what, f"seed={s}") for s in range(seeds)], {}).trainings
+        common = (
+            f"settings.output={output}",
+            f"settings.store={settings.store}",
+            "data=golub38",
+            "model=gene_mlp",
+        )
+        what = (
+            "preprocess=top50",
+            f"preprocess.genes={genes}",
+            f"epochs={epochs}",
+            "batch_size=32",
+        )
+        trainings = make_plan(
+            [job_of(*common, *what, f"seed={s}") for s in range(seeds)], {}
+        ).trainings
         groups = [[t] for t in trainings]
         if stacked:
             groups = stacks(trainings)
@@ -72,7 +86,12 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
                 if not options.every_width:
                     return None, []
                 groups = [trainings]
-        outlet = Outlet(store, store.open_sweep("stacked") if store is not None else None, Console(quiet=True), {})
+        outlet = Outlet(
+            store,
+            store.open_sweep("stacked") if store is not None else None,
+            Console(quiet=True),
+            {},
+        )
         return seconds(groups, outlet), [len(g) for g in groups]
 
     for genes in options.genes:
@@ -81,7 +100,9 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             for where in WHERE:
                 run(genes, 2, where, False, 2)
                 run(genes, 2, where, True, 5)
-                row[f"stacked, {where}"], row["stacks"] = run(genes, epochs, where, True, options.seeds)
+                row[f"stacked, {where}"], row["stacks"] = run(
+                    genes, epochs, where, True, options.seeds
+                )
                 if row["stacks"]:
                     row[f"alone, {where}"], _ = run(genes, epochs, where, False, options.seeds)
             rows.append(row)
@@ -99,16 +120,24 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells = []
         for where in WHERE:
             alone, together = row.get(f"alone, {where}"), row[f"stacked, {where}"]
-            cells += [f"{alone:.1f} s", f"{together:.1f} s", f"{alone / together:.1f}x"] if alone else ["", "", ""]
+            cells += (
+                [f"{alone:.1f} s", f"{together:.1f} s", f"{alone / together:.1f}x"]
+                if alone
+                else ["", "", ""]
+            )
         lines.append(f"| {row['genes']:,} | {row['epochs']} | {rule} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=64)
     parser.add_argument("--genes", type=int, nargs="*", default=GENES)
-    parser.add_argument("--every-width", action="store_true", help="stack where the rule does not, too")
+    parser.add_argument(
+        "--every-width", action="store_true", help="stack where the rule does not, too"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
@@ -118,7 +147,10 @@ def main() -> None:
     machine = f"{processor}, {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}"
     print(f"{machine}; load when it began {load:.1f}; {options.seeds} seeds\n\n{table(rows)}")
     path = Path(__file__).parent / "results" / "stacked.json"
-    path.write_text(json.dumps({"machine": machine, "load": load, **vars(options), "rows": rows}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"machine": machine, "load": load, **vars(options), "rows": rows}, indent=1)
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,11 @@ class Seconds:
 
 def command(output: Path, *arguments: str) -> Seconds:
     """Time of one `leukobench` command."""
-    environment = {**os.environ, "LEUKOBENCH_OUTPUT": str(output), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        **os.environ,
+        "LEUKOBENCH_OUTPUT": str(output),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     environment.pop("MLFLOW_TRACKING_URI", None)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
@@ -85,7 +89,8 @@ def multiply(output: Path, results: int, now: bool = False) -> int:
     artifacts = output / "artifacts" / "quickstart"
     names = columns(db, "runs")
     rows = {
-        r: dict(zip(names, db.execute("SELECT * FROM runs WHERE run_uuid = ?", (r,)).fetchone())) for r in originals
+        r: dict(zip(names, db.execute("SELECT * FROM runs WHERE run_uuid = ?", (r,)).fetchone()))
+        for r in originals
     }
     parts = {}
     for table in ("params", "tags", "latest_metrics"):
@@ -93,7 +98,10 @@ def multiply(output: Path, results: int, now: bool = False) -> int:
         parts[table] = (
             keys,
             {
-                r: [dict(zip(keys, v)) for v in db.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", (r,))]
+                r: [
+                    dict(zip(keys, v))
+                    for v in db.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", (r,))
+                ]
                 for r in rows
             },
         )
@@ -118,7 +126,12 @@ def multiply(output: Path, results: int, now: bool = False) -> int:
                     if table == "tags" and value["key"] == "leukobench.identity":
                         value["value"] = new
                     insert(db, table, keys, value)
-            insert(db, "tags", parts["tags"][0], {"key": "leukobench.copy", "value": run, "run_uuid": new})
+            insert(
+                db,
+                "tags",
+                parts["tags"][0],
+                {"key": "leukobench.copy", "value": run, "run_uuid": new},
+            )
             target = artifacts / new / "artifacts"
             target.mkdir(parents=True)
             shutil.copy(artifacts / run / "artifacts" / "predictions.parquet", target)
@@ -167,10 +180,14 @@ def delete_some(output: Path, n: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--large", type=int, default=600, help="runs of fata's size")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tables.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "tables.json"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         output = Path(folder)
@@ -192,7 +209,9 @@ def main() -> None:
         enlarge(output)
         large = multiply(output, arguments.large)
         first_large = command(output, "tables", "quickstart", "--refresh")
-        print(f"first reading of {large} runs of {ROWS:,} rows: {first_large}, {first_large.beyond(startup, large)}")
+        print(
+            f"first reading of {large} runs of {ROWS:,} rows: {first_large}, {first_large.beyond(startup, large)}"
+        )
     times = {
         "startup": startup,
         "first": first,

@@ -50,8 +50,12 @@ def _run(arguments: list[str], environment: Mapping[str, str], folder: str, log:
     os._exit(0)
 
 
-def start(arguments: list[str], environment: Mapping[str, str], folder: Path, log: Path) -> multiprocessing.Process:
+def start(
+    arguments: list[str], environment: Mapping[str, str], folder: Path, log: Path
+) -> multiprocessing.Process:
     """Start `leukobench ARGUMENTS`; its output is appended to `log`."""
-    process = _context.Process(target=_run, args=(arguments, dict(environment), str(folder), str(log)))
+    process = _context.Process(
+        target=_run, args=(arguments, dict(environment), str(folder), str(log))
+    )
     process.start()
     return process  # type: ignore[return-value]

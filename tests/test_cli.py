@@ -17,7 +17,18 @@ from leukobench.settings import Settings
 from leukobench.sweeps.states import status
 
 Run = Callable[..., Result]
-HEAVY = ("torch", "pytorch_lightning", "mlflow", "hydra", "omegaconf", "sklearn", "pandas", "numpy", "scipy", "rich")
+HEAVY = (
+    "torch",
+    "pytorch_lightning",
+    "mlflow",
+    "hydra",
+    "omegaconf",
+    "sklearn",
+    "pandas",
+    "numpy",
+    "scipy",
+    "rich",
+)
 
 
 @pytest.fixture
@@ -88,7 +99,9 @@ def test_train_runs_once_and_logs_it(command: Run, local: Settings) -> None:
 
 
 def test_train_m_is_hydra_s_multirun(command: Run, local: Settings) -> None:
-    done = command("train", "-m", "data=tiny", "epochs=1,2", "seed=range(2)", "model=logistic,plain_cnn")
+    done = command(
+        "train", "-m", "data=tiny", "epochs=1,2", "seed=range(2)", "model=logistic,plain_cnn"
+    )
     assert done.exit_code == 0, done.output
     jobs = status(local, "train")
     assert len(jobs) == 4
@@ -97,7 +110,9 @@ def test_train_m_is_hydra_s_multirun(command: Run, local: Settings) -> None:
     assert "reads image data" in done.stderr
 
 
-def test_a_sweep_file_is_run_and_its_swept_keys_can_be_replaced(command: Run, local: Settings, tmp_path: Path) -> None:
+def test_a_sweep_file_is_run_and_its_swept_keys_can_be_replaced(
+    command: Run, local: Settings, tmp_path: Path
+) -> None:
     (tmp_path / "mine.yaml").write_text(
         "defaults: [train, {override data: tiny}, _self_]\n"
         "sweep: mine\n"
@@ -106,7 +121,9 @@ def test_a_sweep_file_is_run_and_its_swept_keys_can_be_replaced(command: Run, lo
     planned = command("sweep", str(tmp_path / "mine.yaml"), "--dry-run")
     assert planned.exit_code == 0, planned.output
     assert "6 jobs asked" in planned.stderr
-    done = command("sweep", str(tmp_path / "mine.yaml"), "seed=7", "model=logistic", "sweep=renamed")
+    done = command(
+        "sweep", str(tmp_path / "mine.yaml"), "seed=7", "model=logistic", "sweep=renamed"
+    )
     assert done.exit_code == 0, done.output
     (job,) = status(local, "renamed")
     from mlflow import MlflowClient
@@ -147,7 +164,9 @@ def test_an_unknown_choice_lists_those_there_are(command: Run) -> None:
 
 
 @pytest.mark.parametrize("start", [["train"], ["sweep", "quickstart"]])
-def test_a_paper_given_as_a_choice_is_one_message_with_its_sweep(command: Run, start: list[str]) -> None:
+def test_a_paper_given_as_a_choice_is_one_message_with_its_sweep(
+    command: Run, start: list[str]
+) -> None:
     refused(command(*start, "paper=fata"), "leukobench sweep fata")
 
 
@@ -160,19 +179,34 @@ def test_an_unknown_sweep_lists_those_there_are(command: Run) -> None:
 
 
 def test_missing_data_are_one_message_with_the_way_to_get_them(command: Run) -> None:
-    refused(command("train", "data=tiny", "data.root=/no/such/folder"), "no folder /no/such/folder", "data.root")
+    refused(
+        command("train", "data=tiny", "data.root=/no/such/folder"),
+        "no folder /no/such/folder",
+        "data.root",
+    )
     refused(command("train", "data=cnmc", "model=resnet18"), "cnmc", "data.root")
 
 
 def test_an_image_model_on_genes_is_one_message(command: Run) -> None:
-    refused(command("train", "data=tiny", "model=plain_cnn"), "model=plain_cnn reads image data", "data=tiny holds")
+    refused(
+        command("train", "data=tiny", "model=plain_cnn"),
+        "model=plain_cnn reads image data",
+        "data=tiny holds",
+    )
 
 
 def test_an_unwritable_store_is_one_message(command: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = f"settings.store=sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
-    refused(command("train", "data=tiny", store), "cannot open the MLflow store", "its folder can be written")
-    refused(command("train", "data=tiny", "settings.store=file:///tmp/mlruns"), "sqlite:////absolute/path")
+    refused(
+        command("train", "data=tiny", store),
+        "cannot open the MLflow store",
+        "its folder can be written",
+    )
+    refused(
+        command("train", "data=tiny", "settings.store=file:///tmp/mlruns"),
+        "sqlite:////absolute/path",
+    )
 
 
 def test_a_failed_run_is_reported_with_its_reason(command: Run) -> None:
@@ -183,7 +217,9 @@ def test_a_failed_run_is_reported_with_its_reason(command: Run) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--debug", "train", "fold=x"], ["train", "fold=x", "--debug"]])
+@pytest.mark.parametrize(
+    "arguments", [["--debug", "train", "fold=x"], ["train", "fold=x", "--debug"]]
+)
 def test_debug_shows_the_traceback_wherever_it_stands(
     command: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
@@ -209,5 +245,6 @@ def test_the_installed_command_refuses_with_one_line_and_status_1(tmp_path: Path
     )
     assert done.returncode == 1
     assert (
-        done.stderr.strip() == "error: Could not override 'no_such_key'. To append to your config use +no_such_key=1."
+        done.stderr.strip()
+        == "error: Could not override 'no_such_key'. To append to your config use +no_such_key=1."
     )

@@ -16,21 +16,28 @@ from trained import Trained
 Train = Callable[..., Trained]
 
 
-def test_pictures_are_drawn_later_into_the_artifacts_of_each_run_of_a_sweep(train: Train, local: Settings) -> None:
+def test_pictures_are_drawn_later_into_the_artifacts_of_each_run_of_a_sweep(
+    train: Train, local: Settings
+) -> None:
     store = Store(local)
     sweep = store.open_sweep("few")
     done = [train(f"seed={seed}") for seed in (0, 1)]
     for one in done:
         store.deliver(sweep, one.folder, delivery_record(one.training))
     where = {"store": local.store, "output": str(local.output), "data": str(local.data)}
-    runs = [r.info.run_id for r in store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")]
+    runs = [
+        r.info.run_id
+        for r in store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
+    ]
     assert not any(a.path == "figures" for r in runs for a in store.client.list_artifacts(r))
     draw_figures([], "few", where)
     for run in runs:
         names = {a.path for a in store.client.list_artifacts(run, "figures")}
         assert {"figures/confusion_matrix.png", "figures/learning_curves.png"} <= names
     draw_figures([str(done[0].folder.path)], None, where)
-    assert list(done[0].folder.path.glob("results/*/figures/roc.png")), "of a folder beside its result"
+    assert list(done[0].folder.path.glob("results/*/figures/roc.png")), (
+        "of a folder beside its result"
+    )
 
 
 def test_what_cannot_be_drawn_is_said(local: Settings) -> None:

@@ -71,7 +71,9 @@ class Tiny(DataSource):
         raise NotImplementedError
 
 
-def coloured(root: Path, size: int = 32, noise: int = 160, tint: int = 60, discs: bool = False) -> Path:
+def coloured(
+    root: Path, size: int = 32, noise: int = 160, tint: int = 60, discs: bool = False
+) -> Path:
     """Twenty images of one class reddish and one greenish, in the folders of `data=image_folder`.
 
     Args:

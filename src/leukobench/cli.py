@@ -49,9 +49,14 @@ def cli(debug: bool) -> None:
 def settings_options(function: F) -> F:
     """Options that name store, data and output folder."""
     for option in (
-        click.option("--store", help="MLflow tracking URI [MLFLOW_TRACKING_URI, else SQLite in the output folder]."),
+        click.option(
+            "--store",
+            help="MLflow tracking URI [MLFLOW_TRACKING_URI, else SQLite in the output folder].",
+        ),
         click.option("--output", help="Output folder [LEUKOBENCH_OUTPUT, else ./outputs]."),
-        click.option("--data-root", "data", help="Folder of data sets [LEUKOBENCH_DATA, else ./data]."),
+        click.option(
+            "--data-root", "data", help="Folder of data sets [LEUKOBENCH_DATA, else ./data]."
+        ),
     ):
         function = option(function)
     return function
@@ -155,12 +160,22 @@ def status(name: str, jobs: bool, **where: str | None) -> None:
 @cli.command()
 @click.argument("name")
 @click.argument("only", nargs=-1, metavar="[TABLE]...")
-@click.option("--format", "form", type=click.Choice(["md", "csv", "tex", "html"]), help="Default: for the terminal.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["md", "csv", "tex", "html"]),
+    help="Default: for the terminal.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
 @click.option("--refresh", is_flag=True, help="Read the whole store again instead of what is new.")
 @settings_options
 def tables(
-    name: str, only: tuple[str, ...], form: str | None, out: Path | None, refresh: bool, **where: str | None
+    name: str,
+    only: tuple[str, ...],
+    form: str | None,
+    out: Path | None,
+    refresh: bool,
+    **where: str | None,
 ) -> None:
     """Rebuild the tables of a paper (or `all`) from the runs in the store, beside what was published.
 
@@ -183,10 +198,16 @@ def tables(
 @click.option("--specificity")
 @click.option("--f1")
 @click.option("--n", type=int, help="Size of the test set.")
-@click.option("--format", "form", type=click.Choice(["md", "json"]), help="Default: for the terminal.")
+@click.option(
+    "--format", "form", type=click.Choice(["md", "json"]), help="Default: for the terminal."
+)
 @settings_options
 def audit(
-    name: str, confusion: tuple[int, int, int, int] | None, form: str | None, n: int | None, **values: str | None
+    name: str,
+    confusion: tuple[int, int, int, int] | None,
+    form: str | None,
+    n: int | None,
+    **values: str | None,
 ) -> None:
     """What in the published numbers (of a paper, of all, or of your own) cannot be.
 
@@ -239,7 +260,9 @@ def data_get(name: str, **where: str | None) -> None:
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of this data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @settings_options
-def data_check(name: str, overrides: tuple[str, ...], root: Path | None, as_json: bool, **where: str | None) -> None:
+def data_check(
+    name: str, overrides: tuple[str, ...], root: Path | None, as_json: bool, **where: str | None
+) -> None:
     """Read everything and report what is wrong. Exit status 1 where anything is.
 
     \b
@@ -337,12 +360,24 @@ def import_sweep(file: Path, **where: str | None) -> None:
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--metric", default="balanced_accuracy", show_default=True)
-@click.option("--averaging", type=click.Choice(["macro", "weighted", "micro", "binary"]), default="macro")
-@click.option("--part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
-@click.option("--format", "form", type=click.Choice(["md", "csv"]), help="Default: for the terminal.")
+@click.option(
+    "--averaging", type=click.Choice(["macro", "weighted", "micro", "binary"]), default="macro"
+)
+@click.option(
+    "--part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
+)
+@click.option(
+    "--format", "form", type=click.Choice(["md", "csv"]), help="Default: for the terminal."
+)
 @settings_options
 def diff(
-    first: str, second: str, metric: str, averaging: str, part: str, form: str | None, **where: str | None
+    first: str,
+    second: str,
+    metric: str,
+    averaging: str,
+    part: str,
+    form: str | None,
+    **where: str | None,
 ) -> None:
     """Compare two sweeps cell by cell: differences with intervals, paired tests, changed predictions.
 
@@ -361,7 +396,9 @@ def diff(
 
 
 @cli.command()
-@click.option("--keep-days", default=14.0, show_default=True, help="What was used within so many days stays.")
+@click.option(
+    "--keep-days", default=14.0, show_default=True, help="What was used within so many days stays."
+)
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @click.option("--dry-run", is_flag=True, help="List, and remove nothing.")
 @settings_options
@@ -384,11 +421,24 @@ def gc(keep_days: float, yes: bool, dry_run: bool, **where: str | None) -> None:
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--run", help="Run id, or the folder of a run or result.")
 @click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
-@click.option("-o", "--to", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write; default: print it.")
+@click.option(
+    "-o",
+    "--to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV to write; default: print it.",
+)
 @click.option("--id", "id_column", help="Column of sample names in a table.")
-@click.option("--threshold", type=float, help="Probability from which the positive class is called.")
-@click.option("--specificity", type=float, help="Call at the threshold with this specificity on validation.")
-@click.option("--calibrated", is_flag=True, help="Scale probabilities by the temperature fitted on validation.")
+@click.option(
+    "--threshold", type=float, help="Probability from which the positive class is called."
+)
+@click.option(
+    "--specificity", type=float, help="Call at the threshold with this specificity on validation."
+)
+@click.option(
+    "--calibrated",
+    is_flag=True,
+    help="Scale probabilities by the temperature fitted on validation.",
+)
 @click.option("--any-scale", is_flag=True, help="Predict expression values whatever their range.")
 @settings_options
 def predict(
@@ -413,7 +463,9 @@ def predict(
     """
     from leukobench.commands_models import predict_files
 
-    complete = predict_files(inputs, run, name, to, id_column, threshold, specificity, calibrated, any_scale, where)
+    complete = predict_files(
+        inputs, run, name, to, id_column, threshold, specificity, calibrated, any_scale, where
+    )
     sys.exit(0 if complete else 3)
 
 
@@ -421,7 +473,13 @@ def predict(
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--run", help="Run id, or the folder of a run or result.")
 @click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
-@click.option("-o", "--to", type=click.Path(file_okay=False, path_type=Path), default="explanation", show_default=True)
+@click.option(
+    "-o",
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="explanation",
+    show_default=True,
+)
 @click.option(
     "--method",
     "methods",
@@ -429,8 +487,15 @@ def predict(
     multiple=True,
     help="For images; all by default.",
 )
-@click.option("--samples", default=8, show_default=True, help="Own test images of each class, where none is named.")
-@click.option("--activation", is_flag=True, help="Also an image that each class's logit is large for.")
+@click.option(
+    "--samples",
+    default=8,
+    show_default=True,
+    help="Own test images of each class, where none is named.",
+)
+@click.option(
+    "--activation", is_flag=True, help="Also an image that each class's logit is large for."
+)
 @settings_options
 def explain(
     inputs: tuple[str, ...],
@@ -457,11 +522,18 @@ def explain(
 @click.argument("run", required=False, metavar="[RUN]")
 @click.argument("only", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--best", "sweep", help="Take the best result of this sweep instead of naming a run.")
-@click.option("--rule", default="validation_balanced_accuracy", show_default=True, help="Metric that decides.")
+@click.option(
+    "--rule", default="validation_balanced_accuracy", show_default=True, help="Metric that decides."
+)
 @click.option("--name", help="Name in the registry; default: DATA-MODEL.")
 @settings_options
 def register(
-    run: str | None, only: tuple[str, ...], sweep: str | None, rule: str, name: str | None, **where: str | None
+    run: str | None,
+    only: tuple[str, ...],
+    sweep: str | None,
+    rule: str,
+    name: str | None,
+    **where: str | None,
 ) -> None:
     """Register a trained model, with preprocessing, classes and card, in MLflow's model registry.
 
@@ -479,7 +551,9 @@ def register(
 @cli.command()
 @click.option("--run", help="Run id, or the folder of a run or result.")
 @click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
-@click.option("-o", "--to", type=click.Path(dir_okay=False, path_type=Path), help="card.md or card.html.")
+@click.option(
+    "-o", "--to", type=click.Path(dir_okay=False, path_type=Path), help="card.md or card.html."
+)
 @settings_options
 def card(run: str | None, name: str | None, to: Path | None, **where: str | None) -> None:
     """A model's card: data, protocol, leaks, metrics with intervals, subjects, limits.
@@ -513,7 +587,13 @@ def figures(runs: tuple[str, ...], sweep: str | None, **where: str | None) -> No
 @cli.command("export-model")
 @click.option("--run", help="Run id, or the folder of a run or result.")
 @click.option("--model", "name", help="Registered model: NAME or NAME/VERSION.")
-@click.option("-o", "--to", required=True, type=click.Path(dir_okay=False, path_type=Path), help="x.onnx or x.pt2.")
+@click.option(
+    "-o",
+    "--to",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="x.onnx or x.pt2.",
+)
 @settings_options
 def export_model(run: str | None, name: str | None, to: Path, **where: str | None) -> None:
     """Write a model for other programs, as ONNX or torch.export, and check that it answers the same.

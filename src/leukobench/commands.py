@@ -64,7 +64,9 @@ def show_status(name: str, jobs: bool, where: Where) -> None:
     out.print(f"[bold]sweep {escape(name)}[/bold] in {settings.store}: {len(rows)} jobs")
     for state in states:
         out.print(f"  {state:<12}{counts[state]:>6}")
-    spent = {r["training"]: r["training_seconds"] for r in rows if r["training_seconds"] is not None}
+    spent = {
+        r["training"]: r["training_seconds"] for r in rows if r["training_seconds"] is not None
+    }
     total = sum(spent.values())
     left = {r["training"] for r in rows if r["state"] != "done"}
     line = f"time spent {duration(total)} in {len(spent)} trainings"
@@ -108,7 +110,12 @@ def papers(name: str) -> list[Paper]:
 
 
 def show_tables(
-    name: str, only: Sequence[str], form: str | None, folder: Path | None, refresh: bool, where: Where
+    name: str,
+    only: Sequence[str],
+    form: str | None,
+    folder: Path | None,
+    refresh: bool,
+    where: Where,
 ) -> None:
     """Rebuild tables and print or write them."""
     from leukobench.papers.tables import rebuild
@@ -139,7 +146,9 @@ def show_tables(
         err.print(f"written: {folder / file}")
 
 
-def _rendered(filled: Sequence[tuple[Paper, Any]], form: str, results: Results, name: str) -> dict[str, str]:
+def _rendered(
+    filled: Sequence[tuple[Paper, Any]], form: str, results: Results, name: str
+) -> dict[str, str]:
     """File names and their text."""
     if form == "html":
         from leukobench.report.figures import draw
@@ -156,7 +165,11 @@ def _rendered(filled: Sequence[tuple[Paper, Any]], form: str, results: Results, 
 
 
 def show_audit(
-    name: str, confusion: tuple[int, int, int, int] | None, form: str | None, n: int | None, values: Where
+    name: str,
+    confusion: tuple[int, int, int, int] | None,
+    form: str | None,
+    n: int | None,
+    values: Where,
 ) -> None:
     """Audit papers, beside the data where they are present, or a user's own numbers."""
     from dataclasses import asdict
@@ -185,7 +198,9 @@ def show_audit(
     for title, found in findings.items():
         out.print(f"[bold]{escape(title)}[/bold]: {_findings(found)}")
         for f in found:
-            out.print(f"  [yellow]{escape(f.severity)}[/yellow] {escape(f.place)}: {escape(f.finding)}")
+            out.print(
+                f"  [yellow]{escape(f.severity)}[/yellow] {escape(f.place)}: {escape(f.finding)}"
+            )
             out.print(f"      [dim]{escape(f.evidence)}[/dim] ({f.rule}, {f.status})")
             if f.corrected is not None:
                 out.print(f"      it must have been: {escape(str(f.corrected))}")
@@ -216,13 +231,17 @@ def list_data(where: Where) -> None:
     from leukobench.data.catalog import data_files, source
 
     settings = resolve(**where)
-    table = Table("name", "family", "what", "here", "licence", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "name", "family", "what", "here", "licence", box=None, header_style="bold", pad_edge=False
+    )
     for name in data_files():
         s = source(name, settings)
         here = "yes" if s.root is None or (s.root.exists() and any(s.root.iterdir())) else "no"
         table.add_row(name, s.family, escape(s.title), here, escape(s.licence))
     out.print(table)
-    out.print(f"data folder: {settings.data} (LEUKOBENCH_DATA); get one with: leukobench data get NAME")
+    out.print(
+        f"data folder: {settings.data} (LEUKOBENCH_DATA); get one with: leukobench data get NAME"
+    )
 
 
 def get_data(name: str, where: Where) -> None:
@@ -233,7 +252,9 @@ def get_data(name: str, where: Where) -> None:
     out.print(f"{name} is ready" + (f" in {path}" if path is not None else "; nothing to download"))
 
 
-def check_data(name: str, overrides: Sequence[str], root: Path | None, as_json: bool, where: Where) -> bool:
+def check_data(
+    name: str, overrides: Sequence[str], root: Path | None, as_json: bool, where: Where
+) -> bool:
     """Check, print the report, and say whether it is clean."""
     from leukobench.data.catalog import source
 
@@ -243,8 +264,12 @@ def check_data(name: str, overrides: Sequence[str], root: Path | None, as_json: 
     if as_json:
         sys.stdout.write(report.to_json() + "\n")
         return report.clean
-    counts = Table("what", "name", "found", "expected", box=None, header_style="bold", pad_edge=False)
-    cells: list[list[Any]] = report.counts.astype(object).where(report.counts.notna(), None).to_numpy().tolist()
+    counts = Table(
+        "what", "name", "found", "expected", box=None, header_style="bold", pad_edge=False
+    )
+    cells: list[list[Any]] = (
+        report.counts.astype(object).where(report.counts.notna(), None).to_numpy().tolist()
+    )
     shown: Counter[str] = Counter()
     for what, which, found, expected in cells:
         shown[what] += 1
@@ -267,15 +292,23 @@ def check_data(name: str, overrides: Sequence[str], root: Path | None, as_json: 
     out.print(counts)
     colours = {"error": "red", "warning": "yellow", "note": "cyan"}
     for finding in report.findings:
-        out.print(f"[{colours[finding.severity]}]{finding.severity}[/] {finding.rule}: {escape(finding.message)}")
+        out.print(
+            f"[{colours[finding.severity]}]{finding.severity}[/] {finding.rule}: {escape(finding.message)}"
+        )
         if finding.where:
             more = f" … ({finding.count} in all)" if finding.count > len(finding.where[:5]) else ""
             out.print("    " + escape(", ".join(finding.where[:5])) + more)
-    out.print("[green]clean[/green]" if report.clean else f"[bold]not clean[/bold]: {_findings(report.findings)}")
+    out.print(
+        "[green]clean[/green]"
+        if report.clean
+        else f"[bold]not clean[/bold]: {_findings(report.findings)}"
+    )
     return report.clean
 
 
-def simulate_data(name: str, folder: Path, samples: int | None, subjects: int | None, seed: int, where: Where) -> None:
+def simulate_data(
+    name: str, folder: Path, samples: int | None, subjects: int | None, seed: int, where: Where
+) -> None:
     """Write simulated data."""
     from leukobench.data.catalog import source
 
@@ -297,8 +330,13 @@ def serve_ui(port: int, where: Where) -> None:
     if settings.store.startswith("http"):
         out.print(f"the store is a server already: open {settings.store}")
         return
-    if settings.store.startswith("sqlite:///") and not Path(settings.store.removeprefix("sqlite:///")).is_file():
-        raise LeukoBenchError(f"there is no store at {settings.store} yet; launch one: leukobench sweep quickstart")
+    if (
+        settings.store.startswith("sqlite:///")
+        and not Path(settings.store.removeprefix("sqlite:///")).is_file()
+    ):
+        raise LeukoBenchError(
+            f"there is no store at {settings.store} yet; launch one: leukobench sweep quickstart"
+        )
     with socket.socket() as s:
         if s.connect_ex(("127.0.0.1", port)) == 0:
             raise ConfigError(f"port {port} is taken; choose another with --port")
@@ -310,7 +348,16 @@ def serve_ui(port: int, where: Where) -> None:
         "PYTHONWARNINGS": "ignore",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.store]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--uvicorn-opts",
+        "--log-level warning",
+    ]
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -325,7 +372,9 @@ def serve_ui(port: int, where: Where) -> None:
             for name, page in _sweep_pages(f"http://127.0.0.1:{port}"):
                 out.print(f"  {escape(name)}: {page}")
         code = server.wait()
-        raise LeukoBenchError(f"the MLflow server ended by itself, status {code}; its messages stand above")
+        raise LeukoBenchError(
+            f"the MLflow server ended by itself, status {code}; its messages stand above"
+        )
     except KeyboardInterrupt:
         out.print("stopping")
     finally:
@@ -360,13 +409,17 @@ def _sweep_pages(url: str, most: int = 12) -> list[tuple[str, str]]:
     body = json.dumps({"max_results": most + 1, "order_by": ["last_update_time DESC"]}).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{url}/api/2.0/mlflow/experiments/search", body, headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        request, timeout=60
+    ) as answer:
         experiments = json.load(answer).get("experiments", [])
     pages = []
     for e in experiments:
         saved = any(tag["key"] == TAG + RESULTS for tag in e.get("tags", []))
         if e["experiment_id"] != "0":
-            pages.append((e["name"], f"{url}/{address(e['experiment_id'], RESULTS if saved else '')}"))
+            pages.append(
+                (e["name"], f"{url}/{address(e['experiment_id'], RESULTS if saved else '')}")
+            )
     return pages[:most]
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def model_of(run: str | None, name: str | None, settings: Settings) -> SavedModel:
     """The model of `--run` or `--model`, whichever is given."""
     if (run is None) == (name is None):
-        raise ConfigError("name one model: --run with a run id or folder, or --model with a registered model's name")
+        raise ConfigError(
+            "name one model: --run with a run id or folder, or --model with a registered model's name"
+        )
     from leukobench.training.saved import load_registered, load_result
 
     return load_result(run, settings) if run is not None else load_registered(str(name), settings)
@@ -52,11 +54,17 @@ def predict_files(
     temperature = 1.0
     if calibrated or specificity is not None:
         if threshold is not None:
-            raise ConfigError("--threshold is a choice of its own; leave --specificity and --calibrated out")
+            raise ConfigError(
+                "--threshold is a choice of its own; leave --specificity and --calibrated out"
+            )
         temperature, threshold = operating(model, specificity)
         err.print(
             f"chosen on validation: temperature {temperature:.4g}"
-            + (f", {model.input.positive} from a probability of {threshold:.4g}" if threshold is not None else "")
+            + (
+                f", {model.input.positive} from a probability of {threshold:.4g}"
+                if threshold is not None
+                else ""
+            )
         )
     with progress("predicting") as bar:
         found = predict(
@@ -79,7 +87,10 @@ def predict_files(
             found.frame.to_csv(temporary, index=False)
     counts = found.frame.loc[found.frame["error"] == "", "predicted"].value_counts()
     listed = ", ".join(f"{n} {c}" for c, n in counts.items())
-    err.print(f"{counts.sum()} of {len(found.frame)} predicted: {listed}" + (f"; written to {to}" if to else ""))
+    err.print(
+        f"{counts.sum()} of {len(found.frame)} predicted: {listed}"
+        + (f"; written to {to}" if to else "")
+    )
     for sample, reason in zip(found.faults["sample"], found.faults["error"]):
         err.print(f"[red]not predicted[/red] {escape(sample)}: {escape(reason)}")
     err.print("For research on benchmarks only, not for clinical use.")
@@ -95,7 +106,9 @@ def operating(model: SavedModel, specificity: float | None) -> tuple[float, floa
     kept = model.files.training / "calibration.json"
     if not model.files.file("predictions.parquet").is_file():
         if not kept.is_file():
-            raise ConfigError(f"{model.name} was trained without validation samples, so that nothing is chosen on them")
+            raise ConfigError(
+                f"{model.name} was trained without validation samples, so that nothing is chosen on them"
+            )
         body = json.loads(kept.read_text())
         if specificity is None:
             return float(body["temperature"]), None
@@ -162,7 +175,12 @@ def _explain_genes(model: SavedModel, inputs: Sequence[Path], to: Path) -> bool:
 
 
 def _explain_images(
-    model: SavedModel, inputs: Sequence[Path], to: Path, methods: Sequence[str], samples: int, activation: bool
+    model: SavedModel,
+    inputs: Sequence[Path],
+    to: Path,
+    methods: Sequence[str],
+    samples: int,
+    activation: bool,
 ) -> bool:
     from leukobench.models.explain import METHODS
     from leukobench.training.explanation import activation_maxima, explain_images, own_images
@@ -190,14 +208,21 @@ def _explain_images(
 
 
 def register_model(
-    run: str | None, sweep: str | None, only: Sequence[str], rule: str, name: str | None, where: Where
+    run: str | None,
+    sweep: str | None,
+    only: Sequence[str],
+    rule: str,
+    name: str | None,
+    where: Where,
 ) -> None:
     """Register a run, or the best result of a sweep, and print how to use it."""
     from leukobench.training.register import best_of, register
     from leukobench.training.saved import load_result
 
     if (run is None) == (sweep is None):
-        raise ConfigError("name one: a RUN to register, or --best SWEEP to take its best result on validation")
+        raise ConfigError(
+            "name one: a RUN to register, or --best SWEEP to take its best result on validation"
+        )
     settings = resolve(**where)
     chosen = "hand: this run was named"
     if sweep is not None:
@@ -233,7 +258,9 @@ def write_card(run: str | None, name: str | None, to: Path | None, where: Where)
     from leukobench.tracking.folder import atomic
 
     with atomic(to) as temporary:
-        temporary.write_text(card_html(card) if to.suffix in (".html", ".htm") else card, encoding="utf-8")
+        temporary.write_text(
+            card_html(card) if to.suffix in (".html", ".htm") else card, encoding="utf-8"
+        )
     err.print(f"written to {to}")
 
 
@@ -252,7 +279,9 @@ def draw_figures(runs: Sequence[str], sweep: str | None, where: Where) -> None:
     if sweep is not None:
         runs = [r.run_id for r in Results(settings, [sweep]).results]
         if not runs:
-            raise StoreError(f"the store {settings.store} has no finished result of a sweep {sweep!r}")
+            raise StoreError(
+                f"the store {settings.store} has no finished result of a sweep {sweep!r}"
+            )
     with progress("drawing") as bar:
         for i, run in enumerate(runs):
             located = locate_run(run, settings)
@@ -262,7 +291,9 @@ def draw_figures(runs: Sequence[str], sweep: str | None, where: Where) -> None:
             else:
                 store = Store(settings)
                 with tempfile.TemporaryDirectory() as scratch:
-                    write_run_figures(located.result, located.training, sample_files(located), out=Path(scratch))
+                    write_run_figures(
+                        located.result, located.training, sample_files(located), out=Path(scratch)
+                    )
                     with store.errors("write"):
                         store.client.log_artifacts(located.run_id, scratch, FOLDER)
                 out.print(f"{located.name}: artifacts {FOLDER}/ of run {located.run_id}")
@@ -301,7 +332,9 @@ def export_model(run: str | None, name: str | None, to: Path, where: Where) -> N
         example = rng.integers(0, 256, (3, *model.input.raw_shape), dtype=np.uint8)
     else:
         centre = np.asarray(model.input.arrays["centre"], np.float32)
-        example = (centre + np.abs(centre) * rng.normal(0, 0.5, (3, len(centre)))).astype(np.float32)
+        example = (centre + np.abs(centre) * rng.normal(0, 0.5, (3, len(centre)))).astype(
+            np.float32
+        )
     facts = {
         "classes": list(model.classes),
         "genes": list(model.genes),

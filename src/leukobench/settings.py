@@ -47,7 +47,9 @@ def _first(*candidates: Path) -> Path:
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
-    raise ConfigError(f"the installation is incomplete: none of {[str(c) for c in candidates]} exists")
+    raise ConfigError(
+        f"the installation is incomplete: none of {[str(c) for c in candidates]} exists"
+    )
 
 
 def user_conf_dir() -> Path | None:
@@ -85,7 +87,9 @@ def find_sweep(name: str) -> Path:
     raise ConfigError(f"no sweep {name!r}; there are: {', '.join(known)}")
 
 
-def resolve(data: str | None = None, output: str | None = None, store: str | None = None) -> Settings:
+def resolve(
+    data: str | None = None, output: str | None = None, store: str | None = None
+) -> Settings:
     """Settings from explicit values, else the environment, else the defaults.
 
     Without a store address, it is an SQLite file in the output folder.

@@ -32,7 +32,9 @@ def write_idb1(root: Path) -> Path:
 
 def write_idb2(root: Path) -> Path:
     for number in range(1, 7):
-        write_image(root / "ALL_IDB2" / "img" / f"Im{number:03d}_{number % 2}.tif", number, (257, 257))
+        write_image(
+            root / "ALL_IDB2" / "img" / f"Im{number:03d}_{number % 2}.tif", number, (257, 257)
+        )
     return root
 
 
@@ -78,7 +80,11 @@ def test_a_simulated_subset_misses_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "rule"),
-    [("", "centroids_disagree"), ("10 20 30\n", "centroids_unreadable"), ("1000 20\n", "centroids_outside")],
+    [
+        ("", "centroids_disagree"),
+        ("10 20 30\n", "centroids_unreadable"),
+        ("1000 20\n", "centroids_outside"),
+    ],
 )
 def test_centroids_that_contradict_the_field_are_found(tmp_path, text, rule):
     write_idb1(tmp_path)

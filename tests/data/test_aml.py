@@ -24,7 +24,9 @@ def write_aml(root: Path) -> Path:
         for number in (1, 2):
             path = folder / code / f"{code}_{number:04d}.tiff"
             path.parent.mkdir(parents=True, exist_ok=True)
-            small = np.random.default_rng(10 * i + number).integers(0, 255, (8, 8, 4), dtype=np.uint8)
+            small = np.random.default_rng(10 * i + number).integers(
+                0, 255, (8, 8, 4), dtype=np.uint8
+            )
             Image.fromarray(small).resize((400, 400)).save(path)
             lines.append(
                 f"{code}/{path.name} {code} {code if number == 1 else 'nan'} {'UNC' if number == 1 else 'nan'}"
@@ -64,7 +66,9 @@ def test_codes_without_a_class_are_left_out_and_said_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "classes", [{"a": ["XYZ"]}, {"a": ["MYO"], "b": ["MYO"]}, {"a": []}, {}], ids=["unknown", "twice", "empty", "none"]
+    "classes",
+    [{"a": ["XYZ"]}, {"a": ["MYO"], "b": ["MYO"]}, {"a": []}, {}],
+    ids=["unknown", "twice", "empty", "none"],
 )
 def test_impossible_choices_of_classes_are_refused(classes):
     with pytest.raises(ConfigError, match="each code once"):
@@ -98,12 +102,16 @@ def test_without_annotations_the_folders_give_the_labels(tmp_path):
     write_aml(tmp_path)
     (tmp_path / "annotations.dat").unlink()
     assert len(AML(tmp_path, classes=BLAST).load()) == 8
-    assert finding(AML(tmp_path, classes=BLAST).check(), "annotations_missing").severity == "warning"
+    assert (
+        finding(AML(tmp_path, classes=BLAST).check(), "annotations_missing").severity == "warning"
+    )
 
 
 def test_a_damaged_annotation_line_is_named(tmp_path):
     write_aml(tmp_path)
-    (tmp_path / "annotations.dat").write_text("LYT/LYT_0001.tiff LYT nan nan\nLYT/LYT_0002.tiff LYT\n")
+    (tmp_path / "annotations.dat").write_text(
+        "LYT/LYT_0001.tiff LYT nan nan\nLYT/LYT_0002.tiff LYT\n"
+    )
     with pytest.raises(FaultyDataError, match="line 2"):
         AML(tmp_path, classes=BLAST).load()
 

@@ -14,7 +14,14 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from leukobench.data.check import Report
-from leukobench.data.cnmc import CNMC, LABELS_CSV, official_dataset, official_files, official_names, subject_of
+from leukobench.data.cnmc import (
+    CNMC,
+    LABELS_CSV,
+    official_dataset,
+    official_files,
+    official_names,
+    subject_of,
+)
 from leukobench.data.simulated import mark_simulated
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
@@ -120,7 +127,10 @@ def test_the_lower_case_subject_is_read_as_the_upper_case_one():
 @pytest.mark.parametrize("layout", [KAGGLE, TCIA], ids=["Kaggle", "TCIA"])
 def test_both_layouts_give_the_same_samples(tmp_path, layout):
     data = CNMC(write_layout(tmp_path, layout), parts=["train", "preliminary"]).load()
-    assert set(data.ids) == {n.removesuffix(".bmp") for *_, n in TRAINING} | {"UID_57_1_1_all", "UID_H25_1_1_hem"}
+    assert set(data.ids) == {n.removesuffix(".bmp") for *_, n in TRAINING} | {
+        "UID_57_1_1_all",
+        "UID_H25_1_1_hem",
+    }
     assert data.samples.loc["UID_h3_1_1_hem"].to_dict() | {"content": ""} == {
         "label": "normal",
         "subject": "H3",
@@ -186,7 +196,9 @@ def test_a_truncated_zip_leaves_no_half_folder(tmp_path):
     write_layout(tmp_path / "source")
     root = tmp_path / "cnmc"
     root.mkdir()
-    whole = Path(shutil.make_archive(str(tmp_path / "whole"), "zip", tmp_path / "source")).read_bytes()
+    whole = Path(
+        shutil.make_archive(str(tmp_path / "whole"), "zip", tmp_path / "source")
+    ).read_bytes()
     (root / "archive.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FaultyDataError, match="download it again"):
         CNMC(root).load()
@@ -195,7 +207,9 @@ def test_a_truncated_zip_leaves_no_half_folder(tmp_path):
 
 def test_missing_data_say_how_to_get_them(tmp_path):
     for source in (CNMC(tmp_path / "absent"), CNMC(tmp_path), CNMC()):
-        with pytest.raises(MissingDataError, match=r"10\.7937/tcia\.2019\.dc64i46r.*LEUKOBENCH_DATA"):
+        with pytest.raises(
+            MissingDataError, match=r"10\.7937/tcia\.2019\.dc64i46r.*LEUKOBENCH_DATA"
+        ):
             source.load()
     with pytest.raises(MissingDataError, match="Kaggle"):
         CNMC(tmp_path / "absent").get()
@@ -408,13 +422,24 @@ def test_an_official_pair_of_equal_images_under_two_subjects_is_found(shared_dat
         members = {Path(m).stem: m for m in archive.namelist()}
         here = [s for s in pairs.index if s in members]
         for sample in here:
-            for name, row in official[official["content"] == official.loc[sample, "content"]].iterrows():
-                target = tmp_path / "training_data" / row["official"] / folder[row["label"]] / f"{name}.bmp"
+            for name, row in official[
+                official["content"] == official.loc[sample, "content"]
+            ].iterrows():
+                target = (
+                    tmp_path
+                    / "training_data"
+                    / row["official"]
+                    / folder[row["label"]]
+                    / f"{name}.bmp"
+                )
                 target.parent.mkdir(exist_ok=True, parents=True)
                 target.write_bytes(archive.read(members[sample]))
     report = CNMC(tmp_path).check()
     found = {f.rule: f.count for f in report.findings if f.rule.startswith("duplicate_content")}
-    across = sum(official[official["content"] == official.loc[s, "content"]]["subject"].nunique() > 1 for s in here)
+    across = sum(
+        official[official["content"] == official.loc[s, "content"]]["subject"].nunique() > 1
+        for s in here
+    )
     assert sum(found.values()) == len(here) == 7
     assert found["duplicate_content_across_subjects"] == across > 0
     assert not {"altered_file", "swapped_file", "surplus_file"} & rules(report)
@@ -433,7 +458,9 @@ def test_a_file_removed_truncated_or_swapped_by_hand_is_found(real_copy):
     a.rename(spare)
     b.rename(a)
     spare.rename(b)
-    with pytest.raises(FaultyDataError, match=r"(?s)not byte for byte.*content of another official file"):
+    with pytest.raises(
+        FaultyDataError, match=r"(?s)not byte for byte.*content of another official file"
+    ):
         CNMC(real_copy).load()
     report = CNMC(real_copy).check()
     assert paths[0].name in finding(report, "truncated_file").where[0]

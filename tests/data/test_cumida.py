@@ -64,7 +64,9 @@ class TestOneSeries:
             Cumida(path).load()
 
     def test_a_damaged_gz_file_says_so(self, tmp_path: Path) -> None:
-        path = write(tmp_path / "Leukemia_GSE1.csv.gz", [f"p{i}" for i in range(500)], ["A", "B"] * 20)
+        path = write(
+            tmp_path / "Leukemia_GSE1.csv.gz", [f"p{i}" for i in range(500)], ["A", "B"] * 20
+        )
         path.write_bytes(path.read_bytes()[:-200])
         with pytest.raises(FaultyDataError, match="damaged or cut off"):
             Cumida(path).load()
@@ -104,7 +106,12 @@ class TestMerging:
         data = Cumida(two).load()
         assert data.genes == ("b", "c")
         assert data.values.tolist() == [[1, 2], [4, 5], [102, 100], [105, 103]]
-        assert list(data.ids) == ["GSE14317/GSM0", "GSE14317/GSM1", "GSE63270/GSM0", "GSE63270/GSM1"]
+        assert list(data.ids) == [
+            "GSE14317/GSM0",
+            "GSE14317/GSM1",
+            "GSE63270/GSM0",
+            "GSE63270/GSM1",
+        ]
         assert data.classes == ("AML", "ATL", "normal")
 
     def test_position_puts_columns_under_each_other_whatever_their_names(self, two: Path) -> None:
@@ -189,7 +196,9 @@ class TestSimulation:
 
 
 class TestGet:
-    def test_each_series_is_fetched_from_its_address(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_each_series_is_fetched_from_its_address(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         asked = []
         monkeypatch.setattr("pooch.retrieve", lambda url, **kw: asked.append((url, kw["fname"])))
         Cumida(tmp_path).get()
@@ -197,7 +206,9 @@ class TestGet:
         assert asked[-1][0].endswith("/Leukemia/GSE22529_U133B/Leukemia_GSE22529_U133B.csv")
         assert series_name(Path(asked[-1][1])) == "GSE22529_U133B"
 
-    def test_offline_lists_what_to_download_by_hand(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_offline_lists_what_to_download_by_hand(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def unreachable(*_: object, **__: object) -> None:
             raise ConnectionError("no network")
 

@@ -70,7 +70,9 @@ class TestReading:
         ]
         assert len({ExpressionCsv(p, **ROLES).load().fingerprint for p in paths}) == 1
 
-    def test_rows_are_numbered_without_an_id_column(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_rows_are_numbered_without_an_id_column(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         data = source(frame, tmp_path, id=None, ignore=["sample"]).load()
         assert list(data.ids)[:2] == ["1", "2"]
 
@@ -81,7 +83,9 @@ class TestReading:
     def test_class_order_can_be_given(self, frame: pd.DataFrame, tmp_path: Path) -> None:
         assert source(frame, tmp_path, classes=["AML", "ALL"]).load().classes == ("AML", "ALL")
 
-    def test_subjects_are_unknown_without_a_subject_column(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_subjects_are_unknown_without_a_subject_column(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         assert not source(frame, tmp_path, subject=None, ignore=["who"]).load().has_subjects
 
 
@@ -94,23 +98,33 @@ class TestErrors:
         with pytest.raises(MissingDataError, match=r"nowhere\.csv"):
             ExpressionCsv(tmp_path / "nowhere.csv").load()
 
-    def test_an_absent_column_lists_those_found_and_the_likely_one(self, frame: pd.DataFrame, tmp_path: Path) -> None:
-        with pytest.raises(FaultyDataError, match=r"no column 'kinds'; found: sample, who.*Did you mean kind"):
+    def test_an_absent_column_lists_those_found_and_the_likely_one(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
+        with pytest.raises(
+            FaultyDataError, match=r"no column 'kinds'; found: sample, who.*Did you mean kind"
+        ):
             source(frame, tmp_path, label="kinds").load()
 
-    def test_a_column_of_text_among_the_genes_is_named(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_a_column_of_text_among_the_genes_is_named(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         frame["sex"] = "F"
         with pytest.raises(FaultyDataError, match=r"'sex' \(for instance 'F'\)"):
             source(frame, tmp_path).load()
         assert len(source(frame, tmp_path, ignore=["sex"]).load().genes) == 30
 
-    def test_a_word_among_numbers_is_named_by_row_and_gene(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_a_word_among_numbers_is_named_by_row_and_gene(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         frame = frame.astype({"g3": object})
         frame.loc[4, "g3"] = "high"
         with pytest.raises(FaultyDataError, match="row 5, gene g3: 'high'"):
             source(frame, tmp_path).load()
 
-    def test_a_missing_value_is_named_and_cannot_be_lived_with(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_a_missing_value_is_named_and_cannot_be_lived_with(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         frame.loc[2, "g7"] = np.nan
         assert "missing_values" in rules(source(frame, tmp_path).check())
         with pytest.raises(FaultyDataError, match="sample s2, gene g7"):
@@ -151,11 +165,15 @@ class TestErrors:
 
 class TestChecks:
     def test_a_sound_table_is_clean(self, frame: pd.DataFrame, tmp_path: Path) -> None:
-        report = source(frame, tmp_path, series=None, official=None, ignore=["batch", "part"]).check()
+        report = source(
+            frame, tmp_path, series=None, official=None, ignore=["batch", "part"]
+        ).check()
         assert report.clean
         assert report.facts["distinct rows"] == 12
 
-    def test_copies_of_a_row_are_found_within_and_across(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_copies_of_a_row_are_found_within_and_across(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         genes = [c for c in frame if c.startswith("g")]
         frame.loc[1, genes] = frame.loc[0, genes]
         frame.loc[8, genes] = frame.loc[0, genes]
@@ -166,7 +184,9 @@ class TestChecks:
         assert "duplicate_content_across_parts" in found
         assert "duplicate_content_across_classes" not in found
 
-    def test_equal_rows_of_two_classes_are_an_error(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_equal_rows_of_two_classes_are_an_error(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         genes = [c for c in frame if c.startswith("g")]
         frame.loc[2, genes] = frame.loc[0, genes]
         with pytest.raises(FaultyDataError, match="one of the labels is wrong"):
@@ -199,7 +219,9 @@ class TestChecks:
         genes = [c for c in frame if c.startswith("g")]
 
         def scaled(x: pd.DataFrame) -> pd.DataFrame:
-            return (x - x.min()) / (x.max() - x.min()) if how == "unit" else (x - x.mean()) / x.std()
+            return (
+                (x - x.min()) / (x.max() - x.min()) if how == "unit" else (x - x.mean()) / x.std()
+            )
 
         if column is None:
             frame[genes] = scaled(frame[genes])
@@ -210,12 +232,16 @@ class TestChecks:
         expected = "scaled_before_split" if column is None else "scaled_per_part"
         assert found & {"scaled_before_split", "scaled_per_part"} == {expected}
 
-    def test_scaling_by_blocks_is_found_without_being_told_the_parts(self, frame: pd.DataFrame, tmp_path: Path) -> None:
+    def test_scaling_by_blocks_is_found_without_being_told_the_parts(
+        self, frame: pd.DataFrame, tmp_path: Path
+    ) -> None:
         genes = [c for c in frame if c.startswith("g")]
         for rows in (slice(0, 4), slice(5, 11)):
             block = frame.loc[rows, genes]
             frame.loc[rows, genes] = (block - block.min()) / (block.max() - block.min())
-        report = source(frame, tmp_path, series=None, official=None, ignore=["batch", "part"]).check()
+        report = source(
+            frame, tmp_path, series=None, official=None, ignore=["batch", "part"]
+        ).check()
         found = next(f for f in report.findings if f.rule == "scaled_per_part")
         assert "after row 5" in found.message
 

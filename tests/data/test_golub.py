@@ -91,7 +91,9 @@ class TestGolub38:
             Golub38(folder).load()
 
     @pytest.mark.real_data
-    def test_patient_numbers_are_those_of_the_equal_arrays_of_the_complete_set(self, shared_data: Path) -> None:
+    def test_patient_numbers_are_those_of_the_equal_arrays_of_the_complete_set(
+        self, shared_data: Path
+    ) -> None:
         ours, whole = Golub38().load(), Golub(shared_data / "golub").load()
         columns = [whole.genes.index(g) for g in ours.genes]
         reference = np.maximum(whole.values[:, columns], 20)
@@ -100,7 +102,9 @@ class TestGolub38:
         assert (distance.argmin(axis=1) == rows).all()
         assert distance[np.arange(38), rows].max() < 1.8
         assert (ours.values == reference[rows]).mean() > 0.93
-        assert (whole.samples["label"].iloc[rows].to_numpy() == ours.samples["label"].to_numpy()).all()
+        assert (
+            whole.samples["label"].iloc[rows].to_numpy() == ours.samples["label"].to_numpy()
+        ).all()
 
 
 class TestLayout:
@@ -145,9 +149,16 @@ class TestLayout:
     def test_simulation_at_full_size_has_the_official_counts(self, tmp_path: Path) -> None:
         data = Golub(Golub().simulate(tmp_path, seed=1)).load()
         counts = data.samples.groupby(["official", "label"]).size().to_dict()
-        assert counts == {("test", "ALL"): 20, ("test", "AML"): 14, ("train", "ALL"): 27, ("train", "AML"): 11}
+        assert counts == {
+            ("test", "ALL"): 20,
+            ("test", "AML"): 14,
+            ("train", "ALL"): 27,
+            ("train", "AML"): 11,
+        }
 
-    def test_the_same_seed_gives_the_same_data_and_another_seed_other_data(self, tmp_path: Path) -> None:
+    def test_the_same_seed_gives_the_same_data_and_another_seed_other_data(
+        self, tmp_path: Path
+    ) -> None:
         prints = [
             Golub(Golub().simulate(tmp_path / str(i), samples=8, seed=seed)).load().fingerprint
             for i, seed in enumerate((1, 1, 2))
@@ -212,7 +223,9 @@ class TestFaults:
         (simulated / "leukemiamicroarray.csv").write_text("x\n")
         report = Golub(simulated).check()
         assert report.clean
-        assert "golub_corrupt" in next(f for f in report.findings if f.rule == "surplus_files").message
+        assert (
+            "golub_corrupt" in next(f for f in report.findings if f.rule == "surplus_files").message
+        )
 
 
 @pytest.mark.real_data
@@ -229,7 +242,10 @@ class TestRealFiles:
         assert (known["found"] == known["expected"]).all()
 
     def test_a_swapped_label_is_found_though_the_counts_are_right(self, real: Path) -> None:
-        edit(real / "actual.csv", lambda text: text.replace("\n5,ALL", "\n5,AML").replace("\n30,AML", "\n30,ALL"))
+        edit(
+            real / "actual.csv",
+            lambda text: text.replace("\n5,ALL", "\n5,AML").replace("\n30,AML", "\n30,ALL"),
+        )
         report = Golub(real).check()
         found = next(f for f in report.findings if f.rule == "label_disagrees")
         assert found.where == ("5", "30")
@@ -247,13 +263,19 @@ class TestRealFiles:
 
     def test_a_patient_in_both_parts_is_found(self, real: Path) -> None:
         edit(real / TEST, lambda text: text.replace("Number,39,", "Number,1,", 1))
-        assert {"subject_in_two_parts", "array_in_other_part", "array_swapped"} <= rules(Golub(real).check())
+        assert {"subject_in_two_parts", "array_in_other_part", "array_swapped"} <= rules(
+            Golub(real).check()
+        )
 
-    def test_the_damaged_copy_is_rebuilt_to_the_rounding_of_the_file(self, shared_data: Path) -> None:
+    def test_the_damaged_copy_is_rebuilt_to_the_rounding_of_the_file(
+        self, shared_data: Path
+    ) -> None:
         rebuilt = GolubCorrupt(shared_data / "golub").load()
         read = GolubCorrupt(shared_data / "golub" / "corrupt_copy").load()
         assert np.abs(rebuilt.values.astype(float) - read.values).max() < 6e-7
-        pd.testing.assert_frame_equal(rebuilt.samples[["label", "subject"]], read.samples[["label", "subject"]])
+        pd.testing.assert_frame_equal(
+            rebuilt.samples[["label", "subject"]], read.samples[["label", "subject"]]
+        )
         assert np.bincount(read.y).tolist() == [23, 49]
         assert rebuilt.samples["content"].nunique() == read.samples["content"].nunique() == 36
         assert rebuilt.ids.is_unique
@@ -287,7 +309,9 @@ class TestGet:
         real = Golub(shared_data / "golub").load()
         order = np.random.default_rng(0).permutation(72)
         bunch = SimpleNamespace(
-            data=real.values[order], target=real.samples["label"].to_numpy()[order], feature_names=list(real.genes)
+            data=real.values[order],
+            target=real.samples["label"].to_numpy()[order],
+            feature_names=list(real.genes),
         )
         monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **_: bunch)
         Golub(tmp_path / "new").get()
@@ -295,13 +319,19 @@ class TestGet:
         assert got.check().clean
         assert got.load().fingerprint == real.fingerprint
 
-    def test_other_values_than_the_raw_ones_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        bunch = SimpleNamespace(data=np.zeros((72, 7129)), target=["ALL"] * 72, feature_names=["g"] * 7129)
+    def test_other_values_than_the_raw_ones_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bunch = SimpleNamespace(
+            data=np.zeros((72, 7129)), target=["ALL"] * 72, feature_names=["g"] * 7129
+        )
         monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **_: bunch)
         with pytest.raises(FaultyDataError, match="0 of the 72 raw arrays"):
             Golub(tmp_path).get()
 
-    def test_offline_says_what_to_download_by_hand(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_offline_says_what_to_download_by_hand(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def unreachable(**_: object) -> None:
             raise URLError("no network")
 

@@ -20,7 +20,9 @@ def write_image(path: Path, seed: int) -> None:
 
 
 def write_folders(root: Path) -> Path:
-    for i, name in enumerate(("ALL/1.png", "ALL/deep/2.jpg", "normal/1.png", "normal/2.bmp", "normal/3.webp")):
+    for i, name in enumerate(
+        ("ALL/1.png", "ALL/deep/2.jpg", "normal/1.png", "normal/2.bmp", "normal/3.webp")
+    ):
         write_image(root / name, i)
     return root
 
@@ -80,7 +82,11 @@ def test_a_manifest_names_subjects_and_parts(tmp_path):
 
 def test_classes_choose_and_order(tmp_path):
     write_image(write_folders(tmp_path) / "other" / "1.png", 9)
-    assert ImageFolder(tmp_path, classes=["other", "normal", "ALL"]).load().classes == ("other", "normal", "ALL")
+    assert ImageFolder(tmp_path, classes=["other", "normal", "ALL"]).load().classes == (
+        "other",
+        "normal",
+        "ALL",
+    )
     with pytest.raises(FaultyDataError, match=r"other/1\.png: other"):
         ImageFolder(tmp_path, classes=["normal", "ALL"]).load()
     assert len(ImageFolder(tmp_path, classes=["normal", "ALL"], allow_faulty=True).load()) == 5
@@ -88,7 +94,11 @@ def test_classes_choose_and_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "rule"),
-    [("gone.png,ALL,p9", "missing_files"), ("ALL/1.png,,p9", "missing_label"), ("ALL/1.png,ALL,", "missing_subject")],
+    [
+        ("gone.png,ALL,p9", "missing_files"),
+        ("ALL/1.png,,p9", "missing_label"),
+        ("ALL/1.png,ALL,", "missing_subject"),
+    ],
 )
 def test_faulty_manifest_lines_are_named(tmp_path, line, rule):
     write_manifest(tmp_path, "ALL/deep/2.jpg,ALL,p1", "normal/1.png,normal,p2", line)

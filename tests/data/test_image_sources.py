@@ -36,7 +36,17 @@ def test_a_users_own_images_have_no_simulation(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["cnmc", "cnmc_challenge", "all_idb1", "all_idb2", "aml", "aml_five", "aml_blast", "image_folder"]
+    "name",
+    [
+        "cnmc",
+        "cnmc_challenge",
+        "all_idb1",
+        "all_idb2",
+        "aml",
+        "aml_five",
+        "aml_blast",
+        "image_folder",
+    ],
 )
 def test_each_config_builds_its_source(name):
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())

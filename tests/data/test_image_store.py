@@ -22,7 +22,9 @@ from leukobench.data.image_store import build_store, decode_image, open_store
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
 
 
-def make_dataset(folder: Path, n: int = 12, size: int = 40, twin: bool = False, seed: int = 0) -> ImageDataset:
+def make_dataset(
+    folder: Path, n: int = 12, size: int = 40, twin: bool = False, seed: int = 0
+) -> ImageDataset:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     paths = []
@@ -57,7 +59,9 @@ def test_resizing_is_pillows_antialiased_bilinear(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.array[0], np.asarray(expected))
 
 
-def test_a_second_build_opens_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_build_opens_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = make_dataset(tmp_path / "images")
     first = build_store(dataset, 16, tmp_path / "stores")
     monkeypatch.setattr(image_store, "decode_image", no_decoding)
@@ -79,7 +83,9 @@ def test_size_resize_method_content_and_order_have_stores_of_their_own(tmp_path:
     assert len(keys) == 5
 
 
-def test_identical_contents_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identical_contents_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = make_dataset(tmp_path / "images", twin=True)
     decoded = []
     real = decode_image
@@ -91,7 +97,9 @@ def test_identical_contents_are_decoded_once(tmp_path: Path, monkeypatch: pytest
 
 def test_progress_counts_up_to_every_image(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    build_store(make_dataset(tmp_path / "images"), 16, tmp_path / "stores", lambda *a: seen.append(a))
+    build_store(
+        make_dataset(tmp_path / "images"), 16, tmp_path / "stores", lambda *a: seen.append(a)
+    )
     assert seen[0] == ("decode", 0, 12)
     assert seen[-1] == ("decode", 12, 12)
     assert [s[1] for s in seen] == sorted(s[1] for s in seen)
@@ -113,7 +121,9 @@ def test_opening_a_store_that_was_not_built_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["images.npy", "rows.npy", "store.json"])
 @pytest.mark.parametrize("fault", ["truncated", "missing"])
-def test_a_broken_store_is_refused_and_then_built_again(tmp_path: Path, name: str, fault: str) -> None:
+def test_a_broken_store_is_refused_and_then_built_again(
+    tmp_path: Path, name: str, fault: str
+) -> None:
     dataset = make_dataset(tmp_path / "images")
     file = build_store(dataset, 16, tmp_path / "stores").folder / name
     if fault == "missing":
@@ -135,7 +145,9 @@ def test_a_changed_pixel_is_found_by_the_full_verification(tmp_path: Path) -> No
         open_store(dataset, 16, tmp_path / "stores").verify()
 
 
-def test_a_damaged_file_is_named_and_the_rest_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_named_and_the_rest_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = make_dataset(tmp_path / "images")
     whole = dataset.paths[7].read_bytes()
     dataset.paths[7].write_bytes(whole[: len(whole) // 2])
@@ -146,7 +158,9 @@ def test_a_damaged_file_is_named_and_the_rest_is_kept(tmp_path: Path, monkeypatc
     dataset.paths[7].write_bytes(whole)
     decoded = []
     real = decode_image
-    monkeypatch.setattr(image_store, "decode_image", lambda *a: (decoded.append(a[0].name), real(*a))[1])
+    monkeypatch.setattr(
+        image_store, "decode_image", lambda *a: (decoded.append(a[0].name), real(*a))[1]
+    )
     build_store(dataset, 16, tmp_path / "stores").verify()
     assert decoded == ["7.bmp"]
 
@@ -161,7 +175,14 @@ def test_a_killed_build_is_continued(tmp_path: Path) -> None:
         " lambda w, done, n: print(done, flush=True), workers=1)"
     )
     tests = Path(__file__).resolve().parents[1]
-    arguments = [sys.executable, "-c", script, str(tests), str(tmp_path / "images"), str(tmp_path / "stores")]
+    arguments = [
+        sys.executable,
+        "-c",
+        script,
+        str(tests),
+        str(tmp_path / "images"),
+        str(tmp_path / "stores"),
+    ]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -205,7 +226,9 @@ def build_and_count(images: Path, stores: Path, queue: multiprocessing.Queue[int
     image_store.decode_image = slow  # type: ignore[assignment]
     paths = sorted(images.glob("*.bmp"))
     contents = [digest(p.read_bytes()) for p in paths]
-    dataset = image_dataset("toy", paths, contents, [p.stem for p in paths], ["a"] * len(paths), ["a", "b"])
+    dataset = image_dataset(
+        "toy", paths, contents, [p.stem for p in paths], ["a"] * len(paths), ["a", "b"]
+    )
     build_store(dataset, 16, stores, workers=1).verify()
     queue.put(count)
 
@@ -215,7 +238,9 @@ def test_two_processes_build_one_store_between_them(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     processes = [
-        context.Process(target=build_and_count, args=(tmp_path / "images", tmp_path / "stores", queue))
+        context.Process(
+            target=build_and_count, args=(tmp_path / "images", tmp_path / "stores", queue)
+        )
         for _ in range(2)
     ]
     for p in processes:
@@ -226,7 +251,9 @@ def test_two_processes_build_one_store_between_them(tmp_path: Path) -> None:
     assert counts == [0, 30]
 
 
-def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn.feature_selection import f_classif
 
-from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample, signal_to_noise
+from leukobench.data.preprocess import (
+    ExpressionPreprocess,
+    ImagePreprocess,
+    Resample,
+    signal_to_noise,
+)
 from leukobench.errors import ConfigError
 
 Y = np.array([0, 1] * 10)
@@ -38,13 +43,17 @@ def test_zscores_have_mean_zero_and_deviation_one_on_the_rows_fitted_on(values: 
         ExpressionPreprocess(genes=5, select_by="anova"),
     ],
 )
-def test_rows_that_are_not_handed_over_change_nothing(preprocess: ExpressionPreprocess, values: np.ndarray) -> None:
+def test_rows_that_are_not_handed_over_change_nothing(
+    preprocess: ExpressionPreprocess, values: np.ndarray
+) -> None:
     other = values.copy()
     other[12:] = np.random.default_rng(1).normal(500, 300, size=other[12:].shape)
     one, two = preprocess.fit(values[:12], Y[:12]), preprocess.fit(other[:12], Y[:12])
     np.testing.assert_array_equal(one.transform(values), two.transform(values))
     everything = preprocess.fit(other, Y)
-    assert not np.array_equal(one.transform(values), everything.transform(values)), "fitted on all: another result"
+    assert not np.array_equal(one.transform(values), everything.transform(values)), (
+        "fitted on all: another result"
+    )
 
 
 def test_each_row_is_transformed_by_itself(values: np.ndarray) -> None:
@@ -91,7 +100,9 @@ def test_a_constant_gene_is_neither_selected_nor_a_division_by_zero(values: np.n
 
 def test_log_clips_to_floor_and_ceiling_first() -> None:
     values = np.array([[-28_400.0, 20.0], [71_369.0, 2_000.0]])
-    out = ExpressionPreprocess(log=True, scale="none").fit(values, np.array([0, 1])).transform(values)
+    out = (
+        ExpressionPreprocess(log=True, scale="none").fit(values, np.array([0, 1])).transform(values)
+    )
     np.testing.assert_allclose(out, np.log10([[20, 20], [16_000, 2_000]]), rtol=1e-6)
 
 
@@ -103,7 +114,9 @@ def test_minmax_scales_the_rows_fitted_on_to_the_unit_interval(values: np.ndarra
 
 
 def test_no_step_at_all_hands_the_values_on(values: np.ndarray) -> None:
-    np.testing.assert_array_equal(ExpressionPreprocess(scale="none").fit(values, Y).transform(values), values)
+    np.testing.assert_array_equal(
+        ExpressionPreprocess(scale="none").fit(values, Y).transform(values), values
+    )
 
 
 def test_another_number_of_genes_is_refused(values: np.ndarray) -> None:
@@ -123,21 +136,31 @@ def test_unknown_switches_are_refused_with_those_there_are() -> None:
         ExpressionPreprocess(select_by="variance")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"scale knows zscore, minmax and none, not 'robust'"):
         ExpressionPreprocess(scale="robust")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"normalise knows auto, unit, imagenet and half, not 'max'"):
+    with pytest.raises(
+        ConfigError, match=r"normalise knows auto, unit, imagenet and half, not 'max'"
+    ):
         ImagePreprocess(normalise="max")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "preprocess",
-    [ExpressionPreprocess(log=True, genes=9), ExpressionPreprocess(scale="minmax"), ExpressionPreprocess(scale="none")],
+    [
+        ExpressionPreprocess(log=True, genes=9),
+        ExpressionPreprocess(scale="minmax"),
+        ExpressionPreprocess(scale="none"),
+    ],
 )
-def test_plain_arrays_rebuild_the_fitted_object(preprocess: ExpressionPreprocess, values: np.ndarray) -> None:
+def test_plain_arrays_rebuild_the_fitted_object(
+    preprocess: ExpressionPreprocess, values: np.ndarray
+) -> None:
     fitted = preprocess.fit(values[:12], Y[:12])
     state = {k: np.asarray(v) for k, v in fitted.state().items()}
     low, high = state["log_limits"]
     x = values.astype(np.float64)
     x = x if np.isnan(low) else np.log10(np.clip(x, low, high))
-    rebuilt = (x[:, state["columns"].astype(int)] - state["offset"].astype(float)) * state["factor"].astype(float)
+    rebuilt = (x[:, state["columns"].astype(int)] - state["offset"].astype(float)) * state[
+        "factor"
+    ].astype(float)
     np.testing.assert_allclose(rebuilt, fitted.transform(values), rtol=1e-4, atol=1e-5)
 
 
@@ -152,7 +175,9 @@ class Mean:
         return values.mean(axis=1, keepdims=True)
 
 
-def test_an_encoder_sees_the_scaled_rows_fitted_on_and_the_validation_rows(values: np.ndarray) -> None:
+def test_an_encoder_sees_the_scaled_rows_fitted_on_and_the_validation_rows(
+    values: np.ndarray,
+) -> None:
     encoder = Mean()
     fitted = ExpressionPreprocess(encoder=encoder).fit(values[:10], Y[:10], values[10:15], seed=3)
     assert (len(encoder.shown), encoder.seed) == (10, 3)
@@ -184,7 +209,10 @@ def test_smote_follows_its_seed(values: np.ndarray) -> None:
 
 
 def test_smote_takes_fewer_neighbours_where_a_class_is_small(values: np.ndarray) -> None:
-    assert np.bincount(Resample("smote")(values, np.array([0] * 17 + [1] * 3), 0)[1]).tolist() == [17, 17]
+    assert np.bincount(Resample("smote")(values, np.array([0] * 17 + [1] * 3), 0)[1]).tolist() == [
+        17,
+        17,
+    ]
 
 
 def test_smote_of_a_single_sample_is_refused(values: np.ndarray) -> None:

@@ -57,19 +57,31 @@ class TestContent:
     def test_classes_can_be_learnt(self) -> None:
         labels = ["ALL", "AML"] * 40
         values = log_expression(np.random.default_rng(0), 500, labels)
-        assert cross_val_score(linear(), values, labels, cv=KFold(4, shuffle=True, random_state=0)).mean() > 0.8
+        assert (
+            cross_val_score(
+                linear(), values, labels, cv=KFold(4, shuffle=True, random_state=0)
+            ).mean()
+            > 0.8
+        )
 
     def test_without_class_effect_they_cannot(self) -> None:
         labels = ["ALL", "AML"] * 40
         values = log_expression(np.random.default_rng(0), 500, labels, class_effect=0)
-        assert cross_val_score(linear(), values, labels, cv=KFold(4, shuffle=True, random_state=0)).mean() < 0.7
+        assert (
+            cross_val_score(
+                linear(), values, labels, cv=KFold(4, shuffle=True, random_state=0)
+            ).mean()
+            < 0.7
+        )
 
     def test_the_series_can_be_read_from_the_values(self, tmp_path: Path) -> None:
         data = Cumida(Cumida().simulate(tmp_path, samples=150, seed=1, genes=400)).load()
         series = data.samples["series"].astype(str).to_numpy()
         values = StandardScaler().fit_transform(data.values)
         assert (
-            cross_val_score(KNeighborsClassifier(1), values, series, cv=KFold(4, shuffle=True, random_state=0)).mean()
+            cross_val_score(
+                KNeighborsClassifier(1), values, series, cv=KFold(4, shuffle=True, random_state=0)
+            ).mean()
             > 0.95
         )
 
@@ -81,8 +93,12 @@ class TestContent:
         groups = data.samples["subject"].to_numpy()
         assert len(set(groups)) == 40
         nearest = make_pipeline(StandardScaler(), KNeighborsClassifier(1))
-        leaking = cross_val_score(nearest, data.values, data.y, cv=KFold(4, shuffle=True, random_state=0)).mean()
-        clean = cross_val_score(nearest, data.values, data.y, cv=GroupKFold(4), groups=groups).mean()
+        leaking = cross_val_score(
+            nearest, data.values, data.y, cv=KFold(4, shuffle=True, random_state=0)
+        ).mean()
+        clean = cross_val_score(
+            nearest, data.values, data.y, cv=GroupKFold(4), groups=groups
+        ).mean()
         assert leaking > 0.95
         assert clean < leaking - 0.1
 

@@ -14,7 +14,12 @@ from leukobench.data.all_idb import AllIdb1, AllIdb2
 from leukobench.data.aml import AML, COUNTS
 from leukobench.data.base import ImageDataset
 from leukobench.data.cnmc import CNMC
-from leukobench.data.simulate_images import simulate_all_idb1, simulate_all_idb2, simulate_aml, simulate_cnmc
+from leukobench.data.simulate_images import (
+    simulate_all_idb1,
+    simulate_all_idb2,
+    simulate_aml,
+    simulate_cnmc,
+)
 from leukobench.data.simulated import is_simulated
 from leukobench.errors import LeukoBenchError
 
@@ -80,7 +85,11 @@ def test_a_split_that_shares_subjects_gives_better_figures(cnmc: Path) -> None:
     subjects = dataset.samples["subject"].to_numpy()
     forest = RandomForestClassifier(40, random_state=0)
     shared = cross_val_score(
-        forest, x, y, cv=StratifiedKFold(5, shuffle=True, random_state=0), scoring="balanced_accuracy"
+        forest,
+        x,
+        y,
+        cv=StratifiedKFold(5, shuffle=True, random_state=0),
+        scoring="balanced_accuracy",
     ).mean()
     apart = cross_val_score(
         forest,
@@ -95,19 +104,24 @@ def test_a_split_that_shares_subjects_gives_better_figures(cnmc: Path) -> None:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()
+    }
 
 
 def test_the_same_seed_draws_the_same_files_and_another_seed_others(tmp_path: Path) -> None:
     first, again, other = (
-        contents(simulate_cnmc(tmp_path / name, samples=8, seed=seed)) for name, seed in (("a", 3), ("b", 3), ("c", 4))
+        contents(simulate_cnmc(tmp_path / name, samples=8, seed=seed))
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
     )
     assert first == again
     images = [name for name in first if name.endswith("bmp")]
     assert all(first[name] != other.get(name) for name in images)
 
 
-def test_a_repeated_simulation_is_accepted_and_foreign_files_are_not_mixed_in(tmp_path: Path) -> None:
+def test_a_repeated_simulation_is_accepted_and_foreign_files_are_not_mixed_in(
+    tmp_path: Path,
+) -> None:
     simulate_cnmc(tmp_path / "a", samples=6, seed=3)
     simulate_cnmc(tmp_path / "a", samples=6, seed=3)
     with pytest.raises(LeukoBenchError, match="not mixed"):
@@ -139,7 +153,9 @@ def test_all_idb1_has_fields_and_the_centroids_of_their_blasts(tmp_path: Path) -
         centroids = source.centroids(sample)
         assert (len(centroids) > 0) == (dataset.samples.loc[sample, "label"] == "ALL")
         for x, y in centroids:
-            assert image[int(y), int(x), 1] < 0.6 * np.median(image[..., 1]), "a nucleus is dark in green"
+            assert image[int(y), int(x), 1] < 0.6 * np.median(image[..., 1]), (
+                "a nucleus is dark in green"
+            )
 
 
 def test_all_idb2_has_crops_of_both_classes(tmp_path: Path) -> None:

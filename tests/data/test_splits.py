@@ -48,7 +48,15 @@ def table(
     ids = [f"s{i:03d}" for i in range(len(labels))]
     classes = sorted(set(labels))
     return expression_dataset(
-        "table", values, ["a", "b", "c"], ids, labels, classes, subjects=subjects, series=series, official=official
+        "table",
+        values,
+        ["a", "b", "c"],
+        ids,
+        labels,
+        classes,
+        subjects=subjects,
+        series=series,
+        official=official,
     )
 
 
@@ -117,7 +125,11 @@ def test_consecutive_seeds_of_a_grouped_holdout_test_different_subjects() -> Non
 
 def test_a_size_can_be_a_number_of_samples() -> None:
     split = Holdout(test=7, validation=5, stratify=False).split(table(["a"] * 20 + ["b"] * 20))
-    assert {part: len(ids) for part, ids in split.parts.items()} == {"train": 28, "validation": 5, "test": 7}
+    assert {part: len(ids) for part, ids in split.parts.items()} == {
+        "train": 28,
+        "validation": 5,
+        "test": 7,
+    }
 
 
 def test_every_sample_is_tested_once_over_the_folds_of_each_repeat() -> None:
@@ -126,14 +138,20 @@ def test_every_sample_is_tested_once_over_the_folds_of_each_repeat() -> None:
     assert splitter.folds(data) == 12
     tested = [splitter.split(data, fold).parts["test"] for fold in range(12)]
     for repeat in range(3):
-        assert sorted(i for ids in tested[4 * repeat : 4 * repeat + 4] for i in ids) == sorted(data.ids)
+        assert sorted(i for ids in tested[4 * repeat : 4 * repeat + 4] for i in ids) == sorted(
+            data.ids
+        )
     assert set(tested[0]) != set(tested[4]), "repeats shuffle anew"
-    assert all({"a", "b"} == set(data.samples.loc[list(ids), "label"]) for ids in tested), "stratified"
+    assert all({"a", "b"} == set(data.samples.loc[list(ids), "label"]) for ids in tested), (
+        "stratified"
+    )
 
 
 def test_the_first_repeat_of_repeated_kfold_is_kfold() -> None:
     data = table(["a"] * 12 + ["b"] * 9)
-    assert KFold(k=3, repeats=2, seed=1).split(data, 2).hash == KFold(k=3, seed=1).split(data, 2).hash
+    assert (
+        KFold(k=3, repeats=2, seed=1).split(data, 2).hash == KFold(k=3, seed=1).split(data, 2).hash
+    )
 
 
 def test_leave_one_out_tests_each_sample_alone() -> None:
@@ -165,7 +183,9 @@ SPLITTERS: list[Splitter] = [
 ]
 
 
-@pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda s: f"{s.name}-{'stratified' if s.stratify else 'plain'}")
+@pytest.mark.parametrize(
+    "splitter", SPLITTERS, ids=lambda s: f"{s.name}-{'stratified' if s.stratify else 'plain'}"
+)
 def test_no_splitter_separates_what_it_keeps_together(splitter: Splitter) -> None:
     data = cells()
     for fold in range(splitter.folds(data)):
@@ -226,7 +246,9 @@ def test_keeping_together_what_the_data_do_not_know_is_refused_with_the_reason(n
 
 
 def test_an_unknown_grouping_is_refused_by_name() -> None:
-    with pytest.raises(SplitError, match=r"knows \['subject', 'content', 'series'\], not 'hospital'"):
+    with pytest.raises(
+        SplitError, match=r"knows \['subject', 'content', 'series'\], not 'hospital'"
+    ):
         Holdout(keep_together=["hospital"]).split(cells())
 
 
@@ -276,7 +298,9 @@ def test_leave_one_group_out_drops_classes_that_training_then_lacks() -> None:
 
 def test_leave_one_group_out_refuses_where_every_class_has_its_own_group() -> None:
     with pytest.raises(SplitError, match="none can be left out"):
-        LeaveOneGroupOut(by="series").folds(table(["a", "a", "b", "b"], series=["e0", "e0", "e1", "e1"]))
+        LeaveOneGroupOut(by="series").folds(
+            table(["a", "a", "b", "b"], series=["e0", "e0", "e1", "e1"])
+        )
 
 
 # --- official parts ---------------------------------------------------------------------------------------------------
@@ -343,7 +367,9 @@ def test_a_changed_split_file_is_noticed(tmp_path: Path) -> None:
         Split.read(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x"}', "not json", '{"parts": {"train": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"name": "x"}', "not json", '{"parts": {"train": 1}}']
+)
 def test_a_file_that_is_no_split_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(SplitError, match="is not a split file"):
@@ -374,12 +400,16 @@ def test_a_published_split_reports_what_it_shares_on_these_data(tmp_path: Path) 
 
 
 def test_a_published_split_of_other_samples_is_refused(tmp_path: Path) -> None:
-    path = Split("x", 0, 1, {"train": ("s000", "nobody"), "test": ("s001",)}).write(tmp_path / "s.json")
+    path = Split("x", 0, 1, {"train": ("s000", "nobody"), "test": ("s001",)}).write(
+        tmp_path / "s.json"
+    )
     with pytest.raises(SplitError, match=r"names 1 samples that table does not have.*nobody"):
         FromFile(str(path)).split(cells())
 
 
 def test_a_split_file_that_uses_a_sample_twice_is_refused(tmp_path: Path) -> None:
-    path = Split("x", 0, 1, {"train": ("s000", "s001"), "test": ("s001",)}).write(tmp_path / "s.json")
+    path = Split("x", 0, 1, {"train": ("s000", "s001"), "test": ("s001",)}).write(
+        tmp_path / "s.json"
+    )
     with pytest.raises(SplitError, match="1 samples twice"):
         FromFile(str(path)).split(cells())

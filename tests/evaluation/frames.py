@@ -31,7 +31,9 @@ def predictions(
     return frame
 
 
-def random_predictions(seed=0, n=60, classes=("ALL", "AML"), skill=1.0, subjects=None, **more) -> pd.DataFrame:
+def random_predictions(
+    seed=0, n=60, classes=("ALL", "AML"), skill=1.0, subjects=None, **more
+) -> pd.DataFrame:
     """Predictions of a classifier with some skill on n samples."""
     y = np.random.default_rng(99).integers(0, len(classes), n)
     rng = np.random.default_rng(seed)

@@ -55,7 +55,10 @@ def test_the_operating_point_has_the_best_sensitivity_at_the_specificity_asked_f
     predicted = Predicted.of(frame, "validation")
     for wanted in (0.0, 0.5, 0.9, 1.0):
         point = operating_point(predicted, "ALL", wanted)
-        here = [score(predicted, Metric(m, "binary", "ALL", point.threshold)) for m in ("recall", "specificity")]
+        here = [
+            score(predicted, Metric(m, "binary", "ALL", point.threshold))
+            for m in ("recall", "specificity")
+        ]
         assert here == pytest.approx([point.sensitivity, point.specificity])
         assert point.specificity >= wanted
         thresholds = np.unique(predicted.p[:, 0])

@@ -20,7 +20,9 @@ def one(frame, seed="0"):
 def test_it_is_the_difference_of_the_means():
     a = [random_predictions(s, skill=2.0) for s in range(3)]
     b = [random_predictions(s + 10) for s in range(3)]
-    found = difference(*(Repeats.of([(str(s), f) for s, f in enumerate(frames)]) for frames in (a, b)), ACCURACY)
+    found = difference(
+        *(Repeats.of([(str(s), f) for s, f in enumerate(frames)]) for frames in (a, b)), ACCURACY
+    )
     expected = [compute(x) - compute(y) for x, y in zip(a, b)]
     assert found.mean == pytest.approx(np.mean(expected))
     assert found.values == pytest.approx(expected)
@@ -29,7 +31,10 @@ def test_it_is_the_difference_of_the_means():
 
 
 def test_the_interval_is_that_of_a_paired_bootstrap_over_subjects():
-    a, b = random_predictions(1, n=300, skill=2.0, subjects=30), random_predictions(2, n=300, subjects=30)
+    a, b = (
+        random_predictions(1, n=300, skill=2.0, subjects=30),
+        random_predictions(2, n=300, subjects=30),
+    )
 
     def right(frame):
         called = np.where(frame["p_ALL"] > frame["p_AML"], "ALL", "AML")
@@ -61,7 +66,10 @@ def test_what_both_get_wrong_does_not_widen_it():
 
 @pytest.mark.parametrize("metric", [ACCURACY, Metric("auroc"), Metric("f1"), Metric("log_loss")])
 def test_turning_it_round_changes_its_sign(metric):
-    a, b = (Repeats.of([(str(s), random_predictions(s + 3 * i, skill=2.0 - i)) for s in range(2)]) for i in range(2))
+    a, b = (
+        Repeats.of([(str(s), random_predictions(s + 3 * i, skill=2.0 - i)) for s in range(2)])
+        for i in range(2)
+    )
     there, back = difference(a, b, metric), difference(b, a, metric)
     assert there.mean == pytest.approx(-back.mean)
     assert there.low == pytest.approx(-back.high, abs=0.02)

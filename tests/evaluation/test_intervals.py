@@ -34,7 +34,9 @@ def test_mean_is_over_seeds():
 
 @pytest.mark.parametrize("metric", [ACCURACY, Metric("f1"), Metric("auroc"), Metric("brier")])
 def test_the_order_of_runs_changes_nothing(metric):
-    frames = [piece for s in range(3) for piece in halves(random_predictions(s, subjects=7), str(s))]
+    frames = [
+        piece for s in range(3) for piece in halves(random_predictions(s, subjects=7), str(s))
+    ]
     assert Repeats.of(frames).estimate(metric) == Repeats.of(frames[::-1]).estimate(metric)
 
 
@@ -56,7 +58,12 @@ def test_subjects_widen_the_interval_where_their_samples_agree():
     n, m = 20, 15
     right = np.random.default_rng(0).random(n) < 0.7
     labels = np.repeat(np.where(np.arange(n) % 2, "ALL", "AML"), m)
-    p = np.array([[1.0, 0.0] if (c == "ALL") == ok else [0.0, 1.0] for c, ok in zip(labels, np.repeat(right, m))])
+    p = np.array(
+        [
+            [1.0, 0.0] if (c == "ALL") == ok else [0.0, 1.0]
+            for c, ok in zip(labels, np.repeat(right, m))
+        ]
+    )
     with_subjects = predictions(labels, p, subjects=np.repeat([f"P{i}" for i in range(n)], m))
     without = predictions(labels, p)
     wide = Repeats.of([(s, with_subjects) for s in "01"]).estimate(ACCURACY)

@@ -47,9 +47,13 @@ def test_counts_agree_with_scikit_learn(case):
     }
     present = np.union1d(y, called)
     for averaging in ("macro", "weighted", "micro"):
-        p, r, f, _ = sk.precision_recall_fscore_support(y, called, labels=present, average=averaging, zero_division=0)
+        p, r, f, _ = sk.precision_recall_fscore_support(
+            y, called, labels=present, average=averaging, zero_division=0
+        )
         expected |= {("precision", averaging): p, ("recall", averaging): r, ("f1", averaging): f}
-    p, r, f, _ = sk.precision_recall_fscore_support(y, called, labels=labels, average=None, zero_division=0)
+    p, r, f, _ = sk.precision_recall_fscore_support(
+        y, called, labels=labels, average=None, zero_division=0
+    )
     expected |= {("precision", "binary"): p[0], ("recall", "binary"): r[0], ("f1", "binary"): f[0]}
     tn, fp, _, _ = sk.multilabel_confusion_matrix(y, called, labels=labels)[0].ravel()
     expected["specificity", "binary"] = tn / (tn + fp) if tn + fp else 0.0
@@ -61,18 +65,24 @@ def test_probability_metrics_agree_with_scikit_learn():
     frame = random_predictions(classes=CLASSES)
     predicted = Predicted.of(frame)
     y, p = predicted.y, predicted.p / predicted.p.sum(axis=1, keepdims=True)
-    assert compute(frame, "auroc", "macro") == pytest.approx(sk.roc_auc_score(y, p, multi_class="ovr"))
+    assert compute(frame, "auroc", "macro") == pytest.approx(
+        sk.roc_auc_score(y, p, multi_class="ovr")
+    )
     assert compute(frame, "auroc", "weighted") == pytest.approx(
         sk.roc_auc_score(y, p, multi_class="ovr", average="weighted")
     )
-    assert compute(frame, "auprc", "binary") == pytest.approx(sk.average_precision_score(y == 0, predicted.p[:, 0]))
+    assert compute(frame, "auprc", "binary") == pytest.approx(
+        sk.average_precision_score(y == 0, predicted.p[:, 0])
+    )
     assert compute(frame, "log_loss") == pytest.approx(sk.log_loss(y, p))
 
 
 def test_two_class_brier_score_is_scikit_learns():
     frame = random_predictions()
     predicted = Predicted.of(frame)
-    assert compute(frame, "brier") == pytest.approx(sk.brier_score_loss(predicted.y == 0, predicted.p[:, 0]), abs=1e-6)
+    assert compute(frame, "brier") == pytest.approx(
+        sk.brier_score_loss(predicted.y == 0, predicted.p[:, 0]), abs=1e-6
+    )
 
 
 def test_macro_f1_is_the_mean_of_class_f1s_not_of_averages():
@@ -85,13 +95,19 @@ def test_published_matrix_gives_its_published_accuracy():
     matrix = np.array([[955, 136], [230, 279]])
     classes = ("ALL", "normal")
     assert count_metric(matrix, Metric("accuracy"), classes) == pytest.approx(0.77125)
-    assert count_metric(matrix, Metric("specificity", "binary"), classes) == pytest.approx(279 / 509)
-    assert count_metric(matrix, Metric("balanced_accuracy"), classes) == pytest.approx((955 / 1091 + 279 / 509) / 2)
+    assert count_metric(matrix, Metric("specificity", "binary"), classes) == pytest.approx(
+        279 / 509
+    )
+    assert count_metric(matrix, Metric("balanced_accuracy"), classes) == pytest.approx(
+        (955 / 1091 + 279 / 509) / 2
+    )
 
 
 def test_counts_of_a_published_matrix_come_back():
     matrix = np.array([[955, 136], [230, 279]])
-    counts = [float(count_metric(matrix, Metric(n), ("ALL", "normal"))) for n in ("tp", "fn", "fp", "tn")]
+    counts = [
+        float(count_metric(matrix, Metric(n), ("ALL", "normal"))) for n in ("tp", "fn", "fp", "tn")
+    ]
     assert counts == [955, 136, 230, 279]
 
 
@@ -151,7 +167,17 @@ def test_all_metrics_are_finite_and_hold_subjects_where_known():
     found = all_metrics(random_predictions(subjects=9))
     assert np.isfinite(list(found.values())).all()
     assert found["subject_accuracy"] >= 0
-    assert {"accuracy", "f1", "f1_macro", "auroc", "auprc", "mcc", "brier", "ece", "log_loss"} <= set(found)
+    assert {
+        "accuracy",
+        "f1",
+        "f1_macro",
+        "auroc",
+        "auprc",
+        "mcc",
+        "brier",
+        "ece",
+        "log_loss",
+    } <= set(found)
 
 
 def test_all_metrics_leave_out_what_one_class_alone_does_not_define():

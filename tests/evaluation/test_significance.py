@@ -34,7 +34,11 @@ def test_subjects_are_compared_by_wilcoxon():
     subjects = [f"P{i // 2}" for i in range(20)]
     a, b = np.ones(20, bool), np.zeros(20, bool)
     found = compare(
-        {"a": repeats(with_hits(a, subjects=subjects)), "b": repeats(with_hits(b, subjects=subjects))}, best="a"
+        {
+            "a": repeats(with_hits(a, subjects=subjects)),
+            "b": repeats(with_hits(b, subjects=subjects)),
+        },
+        best="a",
     )
     assert (found.test, found.unit, found.n) == ("Wilcoxon", "subjects", 10)
     assert found.differs("b")
@@ -44,7 +48,9 @@ def test_many_are_corrected_by_holm_after_friedman():
     a, b, c = np.ones(40, bool), np.ones(40, bool), np.ones(40, bool)
     b[:12] = False
     c[0] = False
-    found = compare({n: repeats(with_hits(h)) for n, h in {"a": a, "b": b, "c": c}.items()}, best="a")
+    found = compare(
+        {n: repeats(with_hits(h)) for n, h in {"a": a, "b": b, "c": c}.items()}, best="a"
+    )
     assert found.overall < 0.05
     assert found.p["b"] == pytest.approx(2 * 2 * 0.5**12)
     assert found.differs("b")
@@ -71,30 +77,38 @@ def test_configurations_of_different_data_are_not_compared():
 
 
 def test_majority_baseline_learns_from_training_rows():
-    frame = predictions(["AML", "AML", "ALL", "ALL"], [[0.5, 0.5]] * 4, parts=["train", "train", "train", "test"])
+    frame = predictions(
+        ["AML", "AML", "ALL", "ALL"], [[0.5, 0.5]] * 4, parts=["train", "train", "train", "test"]
+    )
     assert compute(majority(frame)) == 0.0
     assert compute(majority(frame), part="train") == pytest.approx(2 / 3)
 
 
 def test_series_oracle_predicts_each_series_majority():
     frame = predictions(
-        ["ALL", "ALL", "AML", "ALL", "AML"], [[0.5, 0.5]] * 5, parts=["train", "train", "train", "test", "test"]
+        ["ALL", "ALL", "AML", "ALL", "AML"],
+        [[0.5, 0.5]] * 5,
+        parts=["train", "train", "train", "test", "test"],
     ).assign(series=["A", "A", "B", "A", "B"])
     assert compute(series_majority(frame)) == 1.0
     assert compute(majority(frame)) == 0.5
 
 
 def test_series_oracle_falls_back_on_the_majority_for_an_unseen_series():
-    frame = predictions(["ALL", "ALL", "AML"], [[0.5, 0.5]] * 3, parts=["train", "train", "test"]).assign(
-        series=["A", "A", "B"]
-    )
+    frame = predictions(
+        ["ALL", "ALL", "AML"], [[0.5, 0.5]] * 3, parts=["train", "train", "test"]
+    ).assign(series=["A", "A", "B"])
     assert compute(series_majority(frame)) == 0.0
 
 
 def test_each_run_of_a_frame_learns_from_its_own_training_rows():
     parts = ["train", "train", "test", "test"]
-    first = predictions(["ALL", "ALL", "ALL", "AML"], [[0.5, 0.5]] * 4, parts=parts).assign(series=list("AABA"))
-    second = predictions(["AML", "ALL", "ALL", "AML"], [[0.5, 0.5]] * 4, parts=parts).assign(series=list("ABCA"))
+    first = predictions(["ALL", "ALL", "ALL", "AML"], [[0.5, 0.5]] * 4, parts=parts).assign(
+        series=list("AABA")
+    )
+    second = predictions(["AML", "ALL", "ALL", "AML"], [[0.5, 0.5]] * 4, parts=parts).assign(
+        series=list("ABCA")
+    )
     both, run = pd.concat([first, second], ignore_index=True), np.repeat([5, 2], 4)
     for baseline in (majority, series_majority):
         apart = pd.concat([baseline(first), baseline(second)], ignore_index=True)

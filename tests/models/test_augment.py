@@ -56,7 +56,9 @@ def test_each_image_is_sampled_by_its_own_parameters() -> None:
     table = RAI.draw(6, generator())
     together = RAI(images, table)
     for i in range(6):
-        torch.testing.assert_close(together[i : i + 1], RAI(images[i : i + 1], table[i : i + 1]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            together[i : i + 1], RAI(images[i : i + 1], table[i : i + 1]), atol=1e-4, rtol=0
+        )
 
 
 def test_parameters_stay_in_their_ranges_and_fill_them() -> None:
@@ -71,8 +73,12 @@ def test_parameters_stay_in_their_ranges_and_fill_them() -> None:
 
 
 def test_parameters_are_a_function_of_the_generator_and_the_position() -> None:
-    torch.testing.assert_close(RAI.draw(50, generator(3)), RAI.draw(50, generator(3)), atol=0, rtol=0)
-    torch.testing.assert_close(RAI.draw(50, generator(3)), RAI.draw(1001, generator(3))[:50], atol=0, rtol=0)
+    torch.testing.assert_close(
+        RAI.draw(50, generator(3)), RAI.draw(50, generator(3)), atol=0, rtol=0
+    )
+    torch.testing.assert_close(
+        RAI.draw(50, generator(3)), RAI.draw(1001, generator(3))[:50], atol=0, rtol=0
+    )
     assert not torch.equal(RAI.draw(50, generator(3)), RAI.draw(50, generator(4)))
 
 
@@ -103,7 +109,10 @@ def test_a_flip_alone_mirrors_left_and_right() -> None:
 def test_a_zoom_above_one_magnifies() -> None:
     images = torch.zeros(1, 40, 40, 3, dtype=torch.uint8)
     images[:, 15:25, 15:25] = 200
-    areas = [float((RAI(images, torch.tensor([[0.0, z, 1.0]]))[0, 0] > 100).sum()) for z in (0.8, 1.0, 1.2)]
+    areas = [
+        float((RAI(images, torch.tensor([[0.0, z, 1.0]]))[0, 0] > 100).sum())
+        for z in (0.8, 1.0, 1.2)
+    ]
     assert areas == [64.0, 100.0, 144.0]
 
 
@@ -119,7 +128,9 @@ def test_outside_the_image_is_black_or_its_edge() -> None:
 def test_both_layouts_give_the_same() -> None:
     images = smooth_images(4, 24, 32)
     table = RAI.draw(4, generator())
-    torch.testing.assert_close(RAI(images.permute(0, 3, 1, 2), table), RAI(images, table), atol=0, rtol=0)
+    torch.testing.assert_close(
+        RAI(images.permute(0, 3, 1, 2), table), RAI(images, table), atol=0, rtol=0
+    )
     torch.testing.assert_close(RAI(images.float(), table), RAI(images, table), atol=1e-3, rtol=0)
 
 
@@ -141,7 +152,9 @@ def test_normalisation_equals_torchvision(name: str, channels_last: bool) -> Non
 
 def test_black_outside_stays_black_in_every_normalisation() -> None:
     images = torch.full((1, 20, 20, 3), 200, dtype=torch.uint8)
-    corner = Normalise("imagenet")(Augment(zoom=(0.5, 1))(images, torch.tensor([[0.0, 0.5, 1.0]])))[0, :, 0, 0]
+    corner = Normalise("imagenet")(Augment(zoom=(0.5, 1))(images, torch.tensor([[0.0, 0.5, 1.0]])))[
+        0, :, 0, 0
+    ]
     black = Normalise("imagenet")(torch.zeros(1, 2, 2, 3, dtype=torch.uint8))[0, :, 0, 0]
     torch.testing.assert_close(corner, black)
 
@@ -165,10 +178,16 @@ def test_the_configs_hold_what_their_names_say() -> None:
         assert node.pop("version") == 1
         made[file.stem] = Augment(**node)
     assert made["none"].is_identity
-    assert (made["rai"].rotation, list(made["rai"].zoom), made["rai"].flip) == (20, [0.8, 1.2], True)
+    assert (made["rai"].rotation, list(made["rai"].zoom), made["rai"].flip) == (
+        20,
+        [0.8, 1.2],
+        True,
+    )
 
 
-@pytest.mark.parametrize("wrong", [{"rotation": -5}, {"zoom": (1.2, 0.8)}, {"zoom": (0, 1)}, {"outside": "mirror"}])
+@pytest.mark.parametrize(
+    "wrong", [{"rotation": -5}, {"zoom": (1.2, 0.8)}, {"zoom": (0, 1)}, {"outside": "mirror"}]
+)
 def test_impossible_values_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="augment"):
         Augment(**wrong)  # type: ignore[arg-type]

@@ -37,7 +37,9 @@ def test_saliency_lies_in_the_half_that_decides(method: Method) -> None:
     g = torch.Generator().manual_seed(0)
     x = torch.rand(3, 3, SIZE, SIZE, generator=g)
     if method == "grad_cam":
-        x[..., SIZE // 2 :] *= 0.2  # one channel: its weight is the same everywhere, only its values differ
+        x[..., SIZE // 2 :] *= (
+            0.2  # one channel: its weight is the same everywhere, only its values differ
+        )
     maps = explain.saliency(LeftBrightness(), x, torch.tensor([1, 1, 1]), method)
     assert maps.shape == (3, SIZE, SIZE)
     assert maps.dtype == np.float32
@@ -49,7 +51,9 @@ def test_saliency_lies_in_the_half_that_decides(method: Method) -> None:
 def test_saliency_of_a_frozen_network_is_had_all_the_same() -> None:
     network = LeftBrightness().requires_grad_(False)
     for method in METHODS:
-        assert explain.saliency(network, torch.rand(1, 3, SIZE, SIZE), torch.tensor([1]), method).any()
+        assert explain.saliency(
+            network, torch.rand(1, 3, SIZE, SIZE), torch.tensor([1]), method
+        ).any()
 
 
 def test_black_background_can_count_in_integrated_gradients() -> None:
@@ -57,7 +61,9 @@ def test_black_background_can_count_in_integrated_gradients() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return -super().forward(x)
 
-    maps = explain.saliency(Darkness(), torch.zeros(1, 3, SIZE, SIZE), torch.tensor([1]), "integrated_gradients")
+    maps = explain.saliency(
+        Darkness(), torch.zeros(1, 3, SIZE, SIZE), torch.tensor([1]), "integrated_gradients"
+    )
     assert maps.sum() > 0
 
 
@@ -65,7 +71,9 @@ def test_grad_cam_takes_the_last_maps_and_refuses_networks_without() -> None:
     network = lenet5((3, SIZE, SIZE), 2)
     layer = explain.feature_layer(network, torch.zeros(1, 3, SIZE, SIZE))
     assert isinstance(layer, nn.AvgPool2d)
-    tokens = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten(2), nn.Linear(16, 16), nn.Flatten(), nn.Linear(64, 2))
+    tokens = nn.Sequential(
+        nn.Conv2d(3, 4, 8, 8), nn.Flatten(2), nn.Linear(16, 16), nn.Flatten(), nn.Linear(64, 2)
+    )
     with pytest.raises(ConfigError, match="no feature maps"):
         explain.feature_layer(tokens, torch.zeros(1, 3, SIZE, SIZE))
 
@@ -81,7 +89,9 @@ def test_the_share_outside_a_cell_is_counted_on_black_pixels() -> None:
     inside = explain.outside_cell(image, saliency)
     assert inside is not None
     assert inside.saliency == 0
-    assert explain.outside_cell(np.full((10, 10, 3), 150, np.uint8), saliency) is None, "no black background"
+    assert explain.outside_cell(np.full((10, 10, 3), 150, np.uint8), saliency) is None, (
+        "no black background"
+    )
     assert explain.outside_cell(image, np.zeros((10, 10), np.float32)) is None, "no saliency"
 
 

@@ -25,13 +25,21 @@ STATE = {
 
 def expression() -> tuple[WholeModel, np.ndarray]:
     torch.manual_seed(0)
-    encoded = {**STATE, "encoder.weight": RNG.normal(size=(4, 6)), "encoder.bias": RNG.normal(size=4)}
-    return WholeModel(ExpressionInput(encoded), gene.logistic((4,), 2)), RNG.uniform(-50, 20000, (3, 6)).astype("f4")
+    encoded = {
+        **STATE,
+        "encoder.weight": RNG.normal(size=(4, 6)),
+        "encoder.bias": RNG.normal(size=4),
+    }
+    return WholeModel(ExpressionInput(encoded), gene.logistic((4,), 2)), RNG.uniform(
+        -50, 20000, (3, 6)
+    ).astype("f4")
 
 
 def pixels() -> tuple[WholeModel, np.ndarray]:
     torch.manual_seed(0)
-    return WholeModel(ImageInput("imagenet"), image.lenet5((3, 32, 32), 3)), RNG.integers(0, 256, (2, 32, 32, 3), "u1")
+    return WholeModel(ImageInput("imagenet"), image.lenet5((3, 32, 32), 3)), RNG.integers(
+        0, 256, (2, 32, 32, 3), "u1"
+    )
 
 
 @pytest.mark.parametrize("form", ["onnx", "torch"])
@@ -48,10 +56,18 @@ def test_a_file_answers_as_the_model_for_raw_inputs(form: Form, make, tmp_path: 
 
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (answer,) = session.run(["probabilities"], {"input": more})
-        assert json.loads(session.get_modelmeta().custom_metadata_map["leukobench.classes"]) == ["ALL", "AML"]
+        assert json.loads(session.get_modelmeta().custom_metadata_map["leukobench.classes"]) == [
+            "ALL",
+            "AML",
+        ]
     else:
         files = {"leukobench.json": ""}
-        answer = torch.export.load(str(path), extra_files=files).module()(torch.from_numpy(more)).detach().numpy()
+        answer = (
+            torch.export.load(str(path), extra_files=files)
+            .module()(torch.from_numpy(more))
+            .detach()
+            .numpy()
+        )
         assert json.loads(files["leukobench.json"])["classes"] == ["ALL", "AML"]
     assert answer == pytest.approx(expected, abs=1e-5)
     assert answer.sum(axis=1) == pytest.approx(np.ones(len(more)), abs=1e-5)

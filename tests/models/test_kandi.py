@@ -70,7 +70,9 @@ def test_other_inputs_are_refused_with_a_way_out(factory):
 
 
 def test_the_autoencoder_learns_and_records_both_losses():
-    fitted = train_autoencoder(gaussian(64, 30), gaussian(16, 30, seed=1), units=8, epochs=30, lr=0.01, seed=1)
+    fitted = train_autoencoder(
+        gaussian(64, 30), gaussian(16, 30, seed=1), units=8, epochs=30, lr=0.01, seed=1
+    )
     assert len(fitted.train_losses) == len(fitted.validation_losses) == 30
     assert fitted.train_losses[-1] < fitted.train_losses[0]
     assert fitted.encode(gaussian(5, 30)).shape == (5, 8)
@@ -105,7 +107,9 @@ def test_the_seed_alone_decides_and_global_randomness_is_left_alone():
 
 def test_validation_rows_change_nothing_but_their_own_loss():
     alone = train_autoencoder(gaussian(40, 12), units=4, epochs=2, seed=7)
-    watched = train_autoencoder(gaussian(40, 12), gaussian(9, 12, seed=3), units=4, epochs=2, seed=7)
+    watched = train_autoencoder(
+        gaussian(40, 12), gaussian(9, 12, seed=3), units=4, epochs=2, seed=7
+    )
     assert alone.train_losses == watched.train_losses
     assert alone.validation_losses == ()
 

@@ -20,7 +20,9 @@ COUNTS = torch.tensor([3, 1])
 def test_cross_entropy_is_torchs():
     logits = torch.randn(4, 2)
     loss = losses.cross_entropy(COUNTS, label_smoothing=0.1)
-    torch.testing.assert_close(loss(logits, Y), torch.nn.functional.cross_entropy(logits, Y, label_smoothing=0.1))
+    torch.testing.assert_close(
+        loss(logits, Y), torch.nn.functional.cross_entropy(logits, Y, label_smoothing=0.1)
+    )
 
 
 def test_balanced_weights_are_scikit_learns():
@@ -65,7 +67,9 @@ def test_guessing_costs_one_and_certainty_in_the_truth_nothing(counts):
 def test_batches_average_to_the_whole():
     logits = torch.randn(4, 2)
     loss = losses.weighted_squared_error(COUNTS)
-    torch.testing.assert_close((loss(logits[:2], Y[:2]) + loss(logits[2:], Y[2:])) / 2, loss(logits, Y))
+    torch.testing.assert_close(
+        (loss(logits[:2], Y[:2]) + loss(logits[2:], Y[2:])) / 2, loss(logits, Y)
+    )
 
 
 def test_gene_models_and_losses_import_no_image_library():
@@ -73,5 +77,7 @@ def test_gene_models_and_losses_import_no_image_library():
         "import sys, leukobench.models.gene, leukobench.models.losses;"
         "sys.exit(', '.join(sorted({'timm', 'torchvision', 'pytorch_lightning'} & set(sys.modules))) or 0)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr

@@ -66,7 +66,9 @@ def test_the_last_block_alone_is_trained_and_alone_leaves_evaluation_mode():
     ],
 )
 def test_the_last_block_is_the_last_stage_of_each_architecture(name, first):
-    model = transfer.timm_network(SHAPE, 2, name=name, pretrained=False, finetune="last_block", pooling="avg")
+    model = transfer.timm_network(
+        SHAPE, 2, name=name, pretrained=False, finetune="last_block", pooling="avg"
+    )
     assert next(n for n, p in model.backbone.named_parameters() if p.requires_grad) == first
 
 
@@ -85,7 +87,9 @@ def test_all_trains_everything():
 def test_vgg_features_are_feature_maps_and_not_its_dense_layers():
     shape = (3, 224, 224)
     inputs = {
-        pooling: transfer.timm_network(shape, 2, name="vgg11", pretrained=False, pooling=pooling).head[0].in_features
+        pooling: transfer.timm_network(shape, 2, name="vgg11", pretrained=False, pooling=pooling)
+        .head[0]
+        .in_features
         for pooling in ("avg", "flatten")
     }
     assert inputs == {"avg": 512, "flatten": 25_088}
@@ -120,7 +124,9 @@ def test_the_same_seed_gives_the_same_start():
     starts = []
     for _ in range(2):
         torch.manual_seed(5)
-        starts.append(torch.cat([p.detach().flatten() for p in resnet(finetune="all").parameters()]))
+        starts.append(
+            torch.cat([p.detach().flatten() for p in resnet(finetune="all").parameters()])
+        )
     assert torch.equal(*starts)
 
 

@@ -26,10 +26,14 @@ def golden_results() -> Kept:
     return Kept(runs, frames, store="store.db")
 
 
-def frame(seed: int = 0, n: int = 40, skill: float = 1.0, classes: tuple[str, ...] = ("ALL", "normal")) -> pd.DataFrame:
+def frame(
+    seed: int = 0, n: int = 40, skill: float = 1.0, classes: tuple[str, ...] = ("ALL", "normal")
+) -> pd.DataFrame:
     """Predictions of one hold-out run: the first three quarters are the training part."""
     y = np.arange(n) % len(classes)
-    logits = np.random.default_rng(seed).normal(size=(n, len(classes))) + skill * np.eye(len(classes))[y]
+    logits = (
+        np.random.default_rng(seed).normal(size=(n, len(classes))) + skill * np.eye(len(classes))[y]
+    )
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     out = pd.DataFrame(
         {
@@ -48,5 +52,7 @@ def frame(seed: int = 0, n: int = 40, skill: float = 1.0, classes: tuple[str, ..
 
 def results(*runs: tuple[dict[str, str], pd.DataFrame], **more: object) -> Kept:
     """A result a (params, predictions) pair."""
-    kept = [KeptResult(f"run{i}", f"id{i}", params, {}, float(i)) for i, (params, _) in enumerate(runs)]
+    kept = [
+        KeptResult(f"run{i}", f"id{i}", params, {}, float(i)) for i, (params, _) in enumerate(runs)
+    ]
     return Kept(kept, {f"run{i}": f for i, (_, f) in enumerate(runs)}, **more)  # type: ignore[arg-type]

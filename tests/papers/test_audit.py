@@ -35,7 +35,9 @@ KEYS = ("neuraldesigner", "kandi", "rai", "fata", "kadhim")
 
 @pytest.fixture(scope="module")
 def findings() -> dict[str, list[AuditFinding]]:
-    return {key: audit_paper(load_paper(REPOSITORY / "conf" / "paper" / f"{key}.yaml")) for key in KEYS}
+    return {
+        key: audit_paper(load_paper(REPOSITORY / "conf" / "paper" / f"{key}.yaml")) for key in KEYS
+    }
 
 
 def load(tmp_path: Path, text: str) -> Paper:
@@ -68,7 +70,11 @@ tables:
 
 # (paper, rule, what finding and evidence must hold): every finding of the arithmetic audit that printed numbers show.
 KNOWN = [
-    ("neuraldesigner", "class_shares", ["23 ALL and 49 AML", "47 ALL and 25 AML", "31.944", "68.056"]),
+    (
+        "neuraldesigner",
+        "class_shares",
+        ["23 ALL and 49 AML", "47 ALL and 25 AML", "31.944", "68.056"],
+    ),
     ("neuraldesigner", "chance_of_separation", ["23 and 49", "1.8308e-15", "4.670e-16"]),
     ("neuraldesigner", "drawn_positives", ["hardly fit AML", "0.0052", "0.231"]),
     ("neuraldesigner", "small_test", ["76.8 %", "14 = floor of 0.2 x 72"]),
@@ -80,7 +86,11 @@ KNOWN = [
     ("kandi", "sums_agree", ["GSE71449", "Table 2: 4", ": 3"]),
     ("kandi", "spreadsheet_limit", ["16384 = 2^14"]),
     ("kandi", "spreadsheet_limit", ["16382", "less 2 columns"]),
-    ("kandi", "oversampling_only_adds", ["normal: 103 before, 79 after", "CLL: 81 before", "1027 = 13 x 79"]),
+    (
+        "kandi",
+        "oversampling_only_adds",
+        ["normal: 103 before, 79 after", "CLL: 81 before", "1027 = 13 x 79"],
+    ),
     ("kandi", "possible_sizes", ["96.6%", "199/206 = 96.602"]),
     ("kandi", "mixture_share", ["v = 0.198", "0.5605 (fits)", "0.5401 (does not fit)"]),
     ("kandi", "reconstruction_floor", ["0.5753", "0.521 to 0.516"]),
@@ -96,13 +106,33 @@ KNOWN = [
     ("rai", "confusion_matrices", ["LeNet: FN is printed 19 and must be 190"]),
     ("rai", "confusion_matrices", ["CNN: TN is not printed and must be 356"]),
     ("rai", "split_sizes", ["1091 ALL and 509 normal", "1084 ALL and 516 normal", "15.0 %"]),
-    ("rai", "scores_from_counts", ["changed places", "86.81 %", "99.54 %", "92.74 %", "67.6 %", "83.6 %"]),
-    ("rai", "scores_from_counts", ["cut off, not rounded", "85.1875", "87.3750", "89.3750", "81.3750"]),
+    (
+        "rai",
+        "scores_from_counts",
+        ["changed places", "86.81 %", "99.54 %", "92.74 %", "67.6 %", "83.6 %"],
+    ),
+    (
+        "rai",
+        "scores_from_counts",
+        ["cut off, not rounded", "85.1875", "87.3750", "89.3750", "81.3750"],
+    ),
     ("rai", "scores_from_counts", ["88.975%", "1423.6", "89.3750"]),
     ("rai", "majority_class", ["68.19"]),
-    ("rai", "hidden_by_accuracy", ["CNN is number 3, not 5", "71.2", "77.0", "80.8", "83.6", "78.3", "75.7"]),
-    ("fata", "split_sizes", ["2133 = ceiling of 0.2 x 10661", "leaving 8528", "1455 ALL and 678 normal"]),
-    ("fata", "impossible_triples", ["29 as macro", "13 as weighted", "23 as values of ALL", "24 as values of normal"]),
+    (
+        "rai",
+        "hidden_by_accuracy",
+        ["CNN is number 3, not 5", "71.2", "77.0", "80.8", "83.6", "78.3", "75.7"],
+    ),
+    (
+        "fata",
+        "split_sizes",
+        ["2133 = ceiling of 0.2 x 10661", "leaving 8528", "1455 ALL and 678 normal"],
+    ),
+    (
+        "fata",
+        "impossible_triples",
+        ["29 as macro", "13 as weighted", "23 as values of ALL", "24 as values of normal"],
+    ),
     ("fata", "impossible_triples", ["table3, row 30: F1 0.82 is impossible", "1395 to 1515"]),
     ("fata", "impossible_triples", ["table4, row 10: F1 0.73 is impossible"]),
     ("fata", "impossible_triples", ["table5, row 30: F1 0.79 is impossible"]),
@@ -113,39 +143,57 @@ KNOWN = [
     ("fata", "accuracy_of_triples", ["86% hardly goes with table4, row 20", "0.852 to 0.855"]),
     ("fata", "accuracy_of_triples", ["82.00% hardly goes with table6, row 80", "0.811 to 0.816"]),
     ("fata", "largest", ["81.70%", "81.81%", "row 80"]),
-    ("fata", "rising", ["Adam falls to row 40: 89.74% to 89.45%", "RMSprop falls to row 60: 89.83% to 89.69%"]),
+    (
+        "fata",
+        "rising",
+        ["Adam falls to row 40: 89.74% to 89.45%", "RMSprop falls to row 60: 89.83% to 89.69%"],
+    ),
     ("fata", "common_denominator", ["All 32", "1/8528", "0.006", "(6822): 20 of 32"]),
     ("fata", "cited_twice", ["83,30%", "87.90%", "87.00%", "beats only the lower one"]),
     ("fata", "other_test_set", ["[22]", "preliminary test", "85.11%", "1867"]),
     ("fata", "decay_schedule", ["267 steps", "8.6e-05 after 10", "2.2e-05 after 100"]),
-    ("kadhim", "joint_counts", ["18/19 truncated", "175/177 rounded", "88/89 truncated", "n = 108", "49 and 59"]),
+    (
+        "kadhim",
+        "joint_counts",
+        ["18/19 truncated", "175/177 rounded", "88/89 truncated", "n = 108", "49 and 59"],
+    ),
     ("kadhim", "accuracy_between", ["less than 21 %"]),
     ("kadhim", "one_vs_rest_reading", ["5 to 6 classes", "0.9868", "0.9789", "0.9895", "0.9824"]),
 ]
 
 
 class TestFivePapers:
-    @pytest.mark.parametrize(("key", "rule", "said"), KNOWN, ids=[f"{k}-{r}-{s[0][:20]}" for k, r, s in KNOWN])
+    @pytest.mark.parametrize(
+        ("key", "rule", "said"), KNOWN, ids=[f"{k}-{r}-{s[0][:20]}" for k, r, s in KNOWN]
+    )
     def test_a_known_contradiction_is_found(
         self, findings: dict[str, list[AuditFinding]], key: str, rule: str, said: list[str]
     ) -> None:
         texts = [f"{f.finding} || {f.evidence}" for f in findings[key] if f.rule == rule]
         assert any(all(part in text for part in said) for text in texts), texts
 
-    def test_accuracies_that_fit_their_rows_are_not_blamed(self, findings: dict[str, list[AuditFinding]]) -> None:
+    def test_accuracies_that_fit_their_rows_are_not_blamed(
+        self, findings: dict[str, list[AuditFinding]]
+    ) -> None:
         texts = [f.finding for f in findings["fata"] if f.rule == "accuracy_of_triples"]
         assert not any("table3, row 10" in t or "table3, row 20" in t for t in texts)
 
-    def test_only_three_of_32_rows_are_impossible(self, findings: dict[str, list[AuditFinding]]) -> None:
+    def test_only_three_of_32_rows_are_impossible(
+        self, findings: dict[str, list[AuditFinding]]
+    ) -> None:
         assert sum("is impossible" in f.finding for f in findings["fata"]) == 3
 
-    def test_a_misprint_is_corrected_where_the_value_follows(self, findings: dict[str, list[AuditFinding]]) -> None:
+    def test_a_misprint_is_corrected_where_the_value_follows(
+        self, findings: dict[str, list[AuditFinding]]
+    ) -> None:
         corrected = {f.finding: f.corrected for f in findings["rai"] if f.corrected is not None}
         assert corrected["LeNet: FN is printed 19 and must be 190"] == 190
         assert corrected["CNN: TN is not printed and must be 356"] == 356
         assert 0.89375 in corrected.values()
 
-    def test_without_data_nothing_claims_to_be_verified_on_them(self, findings: dict[str, list[AuditFinding]]) -> None:
+    def test_without_data_nothing_claims_to_be_verified_on_them(
+        self, findings: dict[str, list[AuditFinding]]
+    ) -> None:
         assert {f.status for fs in findings.values() for f in fs} == {"computed"}
 
     def test_every_rule_is_explained_and_described_in_the_docs(self) -> None:
@@ -161,10 +209,16 @@ class TestRealData:
         from leukobench.data.golub import Golub, GolubCorrupt
 
         folder = shared_data / "golub"
-        datasets = {"golub": Golub(folder).load(), "golub_corrupt": GolubCorrupt(folder / "corrupt_copy").load()}
+        datasets = {
+            "golub": Golub(folder).load(),
+            "golub_corrupt": GolubCorrupt(folder / "corrupt_copy").load(),
+        }
         paper = load_paper(REPOSITORY / "conf" / "paper" / "neuraldesigner.yaml")
         found = {f.rule: f for f in audit_paper(paper, datasets) if f.status == "verified on data"}
-        assert "36 distinct ones: one occurs 20 times, one occurs 18 times" in found["duplicate_rows"].finding
+        assert (
+            "36 distinct ones: one occurs 20 times, one occurs 18 times"
+            in found["duplicate_rows"].finding
+        )
         assert "23 ALL, 13 AML" in found["duplicate_rows"].evidence
         assert "52.8 %" in found["duplicate_rows"].evidence
         assert "8.6 distinct" in found["duplicate_rows"].evidence
@@ -196,24 +250,36 @@ class TestRules:
     ) -> None:
         found = [f for f in audit_paper(load(tmp_path, OWN.replace(old, new))) if f.rule == rule]
         assert [f.severity for f in found] == ["contradiction"]
-        assert found[0].corrected == (None if corrected is None else pytest.approx(corrected, abs=1e-9))
+        assert found[0].corrected == (
+            None if corrected is None else pytest.approx(corrected, abs=1e-9)
+        )
 
     @pytest.mark.parametrize(
         ("line", "message"),
         [
             ("{rule: rowsums}", "no audit rule 'rowsums'; rules are sums_agree"),
             ("{rule: possible_sizes, cells: [t/A/accuracy]}", "sizes: Field required"),
-            ("{rule: possible_sizes, cells: [t/A/accuracy], sizes: [9], size: 3}", "size: Extra inputs"),
-            ("{rule: possible_sizes, cells: [t/Z/accuracy], sizes: [9]}", "no published cell fits 't/Z/accuracy'"),
+            (
+                "{rule: possible_sizes, cells: [t/A/accuracy], sizes: [9], size: 3}",
+                "size: Extra inputs",
+            ),
+            (
+                "{rule: possible_sizes, cells: [t/Z/accuracy], sizes: [9]}",
+                "no published cell fits 't/Z/accuracy'",
+            ),
         ],
     )
-    def test_a_wrong_audit_line_is_told_with_file_and_line(self, tmp_path: Path, line: str, message: str) -> None:
+    def test_a_wrong_audit_line_is_told_with_file_and_line(
+        self, tmp_path: Path, line: str, message: str
+    ) -> None:
         paper = load(tmp_path, f"{OWN}audit:\n  - {line}\n")
         with pytest.raises(PaperError, match=re.escape(message)) as caught:
             audit_paper(paper)
         assert re.search(r"own\.yaml, line 2[01]", str(caught.value))
 
-    def test_an_accuracy_is_checked_against_the_sizes_that_the_paper_states(self, tmp_path: Path) -> None:
+    def test_an_accuracy_is_checked_against_the_sizes_that_the_paper_states(
+        self, tmp_path: Path
+    ) -> None:
         line = "  - {rule: possible_sizes, cells: [t/B/accuracy], sizes: [%d]}\n"
         assert audit_paper(load(tmp_path, f"{OWN}audit:\n{line % 20}")) == []
         (found,) = audit_paper(load(tmp_path, f"{OWN}audit:\n{line % 13}"))
@@ -245,7 +311,9 @@ audit:
         # C's second row has 75 of 30 samples: without an accuracy both repairs are open, and 3 + 72 cannot keep 72.
         assert [f.corrected for f in found if "must be" in f.finding] == [27.0]
 
-    def test_data_rules_find_nothing_in_clean_data_and_pass_over_simulated_ones(self, tmp_path: Path) -> None:
+    def test_data_rules_find_nothing_in_clean_data_and_pass_over_simulated_ones(
+        self, tmp_path: Path
+    ) -> None:
         rng = np.random.default_rng(0)
         values = rng.normal(size=(20, 30))
         labels = ["ALL"] * 12 + ["AML"] * 8
@@ -259,12 +327,20 @@ audit:
 """,
         )
         ids = [str(i) for i in range(20)]
-        clean = expression_dataset("d", values, [str(g) for g in range(30)], ids, labels, ["ALL", "AML"])
+        clean = expression_dataset(
+            "d", values, [str(g) for g in range(30)], ids, labels, ["ALL", "AML"]
+        )
         assert audit_paper(paper, {"d": clean}) == []
         values[1] = values[0]
         for simulated, expected in ((False, ["duplicate_rows"]), (True, [])):
             twice = expression_dataset(
-                "d", values, [str(g) for g in range(30)], ids, labels, ["ALL", "AML"], simulated=simulated
+                "d",
+                values,
+                [str(g) for g in range(30)],
+                ids,
+                labels,
+                ["ALL", "AML"],
+                simulated=simulated,
             )
             assert [f.rule for f in audit_paper(paper, {"d": twice})] == expected
 
@@ -275,7 +351,9 @@ class TestOwnNumbers:
         assert "accuracy is cut off, not rounded" in said
 
     def test_scores_of_the_matrix_are_not_blamed(self) -> None:
-        found = audit_numbers((955, 136, 230, 279), accuracy="77.1", recall="87.5%", specificity=0.548)
+        found = audit_numbers(
+            (955, 136, 230, 279), accuracy="77.1", recall="87.5%", specificity=0.548
+        )
         assert {f.severity for f in found} <= {"note", "caution"}
         assert any("68.19" in f.finding for f in found)
 
@@ -284,7 +362,9 @@ class TestOwnNumbers:
         assert any("changed places" in f.finding for f in found)
 
     def test_a_score_that_is_not_the_matrix_s_is_corrected(self) -> None:
-        (found,) = (f for f in audit_numbers((5, 0, 0, 9), recall=0.8) if f.severity == "contradiction")
+        (found,) = (
+            f for f in audit_numbers((5, 0, 0, 9), recall=0.8) if f.severity == "contradiction"
+        )
         assert found.corrected == 1.0
 
     def test_an_accuracy_that_no_test_of_the_size_allows_is_found(self) -> None:
@@ -299,7 +379,13 @@ class TestOwnNumbers:
         assert any("macro averages" in f.finding for f in possible)
 
     @pytest.mark.parametrize(
-        "wrong", [{"confusion": (1, 2, 3)}, {"confusion": (1, -2, 3, 4)}, {"accuracy": "good"}, {"accuracy": "101%"}]
+        "wrong",
+        [
+            {"confusion": (1, 2, 3)},
+            {"confusion": (1, -2, 3, 4)},
+            {"accuracy": "good"},
+            {"accuracy": "101%"},
+        ],
     )
     def test_numbers_that_are_none_are_refused(self, wrong: dict[str, object]) -> None:
         with pytest.raises(LeukoBenchError):
@@ -307,7 +393,11 @@ class TestOwnNumbers:
 
     def test_findings_render_as_a_table_with_contradictions_first(self) -> None:
         text = to_markdown(audit_numbers((1086, 5, 165, 344), recall=0.5, accuracy="89.3"), "Mine")
-        rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")][1:]
+        rows = [
+            line
+            for line in text.splitlines()
+            if line.startswith("| ") and not line.startswith("| ---")
+        ][1:]
         assert text.startswith("## Mine")
         assert rows[0].startswith("| contradiction")
         assert all(row.count(" | ") == 5 for row in rows)
@@ -324,8 +414,14 @@ class TestArithmetic:
         truth = np.repeat([1, 0], [positives, negatives])
         called = np.repeat([1, 0, 1, 0], [tp, positives - tp, negatives - tn, tn])
         every = AllMatrices(positives, negatives)
-        for averaging, theirs in (("macro", "macro"), ("weighted", "weighted"), ("positive", "binary")):
-            expected = precision_recall_fscore_support(truth, called, average=theirs, zero_division=0)[:3]
+        for averaging, theirs in (
+            ("macro", "macro"),
+            ("weighted", "weighted"),
+            ("positive", "binary"),
+        ):
+            expected = precision_recall_fscore_support(
+                truth, called, average=theirs, zero_division=0
+            )[:3]
             ours = [every.score(m, averaging)[tp, tn] for m in ("precision", "recall", "f1")]
             assert ours == pytest.approx(list(expected))
         single = Matrix(tp, positives - tp, negatives - tn, tn).scores()
@@ -343,9 +439,13 @@ class TestArithmetic:
     def test_the_narrow_search_finds_what_trying_everything_finds(self) -> None:
         every = AllMatrices(145, 68)
         for recall, precision in ((0.76, 0.86), (0.82, 0.85), (0.70, 0.75)):
-            mask = every.that_print({"recall": (recall, 0.01), "precision": (precision, 0.01)}, "macro")
+            mask = every.that_print(
+                {"recall": (recall, 0.01), "precision": (precision, 0.01)}, "macro"
+            )
             f1 = every.score("f1", "macro")[mask]
-            assert macro_f1_near(145, 68, (recall, 0.01), (precision, 0.01)) == pytest.approx((f1.min(), f1.max()))
+            assert macro_f1_near(145, 68, (recall, 0.01), (precision, 0.01)) == pytest.approx(
+                (f1.min(), f1.max())
+            )
         assert macro_f1_near(145, 68, (0.99, 0.01), (0.5, 0.01)) is None
 
     def test_known_numbers(self) -> None:
@@ -354,7 +454,9 @@ class TestArithmetic:
         assert share_of_grid(1e-4, 8528) == pytest.approx(0.853, abs=0.001)
         assert gaussian_outside_unit_interval() == pytest.approx(0.5753, abs=5e-5)
         x = np.random.default_rng(0).normal(size=1_000_000)
-        assert gaussian_outside_unit_interval() == pytest.approx(((x - x.clip(0, 1)) ** 2).mean(), abs=0.003)
+        assert gaussian_outside_unit_interval() == pytest.approx(
+            ((x - x.clip(0, 1)) ** 2).mean(), abs=0.003
+        )
         assert prints_as(0.851875, 0.851, 0.001, "truncated")
         assert not prints_as(0.851875, 0.851, 0.001)
 
@@ -381,5 +483,8 @@ def test_the_example_of_the_docs_is_a_whole_paper(tmp_path: Path) -> None:
     assert audit_paper(paper) == []
     # The error that the page shows is the one that the example gives.
     path.write_text(example.replace("model=vgg16", "modle=vgg16"), encoding="utf-8")
-    with pytest.raises(PaperError, match=r"line 21 \(tables.0.rows.0.overrides.0\): 'modle' is neither a config group"):
+    with pytest.raises(
+        PaperError,
+        match=r"line 21 \(tables.0.rows.0.overrides.0\): 'modle' is neither a config group",
+    ):
         load_paper(path)

@@ -30,12 +30,19 @@ from leukobench.settings import Settings
 
 Runs = list[tuple[dict[str, str], pd.DataFrame]]
 ACCURACY = Metric("accuracy")
-TAGS = {"leukobench.version.torch": "2.8.0", "leukobench.fingerprint": "a" * 32, "leukobench.dataset": "cells"}
+TAGS = {
+    "leukobench.version.torch": "2.8.0",
+    "leukobench.fingerprint": "a" * 32,
+    "leukobench.dataset": "cells",
+}
 
 
 def side(name: str, runs: Runs, only: tuple[str, ...] = (), **tags: str) -> Side:
     said = TAGS | {f"leukobench.{k.replace('_', '.')}": v for k, v in tags.items()}
-    kept = [KeptResult(f"{name}{i}", f"{name}-{i}", params, said, float(i)) for i, (params, _) in enumerate(runs)]
+    kept = [
+        KeptResult(f"{name}{i}", f"{name}-{i}", params, said, float(i))
+        for i, (params, _) in enumerate(runs)
+    ]
     return Side.of(name, Kept(kept, {f"{name}{i}": f for i, (_, f) in enumerate(runs)}), only)
 
 
@@ -92,7 +99,10 @@ def test_of_several_configurations_that_match_the_newest_counts() -> None:
 
 def test_a_side_takes_results_by_param_or_by_tag() -> None:
     runs = [run(frame(0), model=m) for m in ("vgg16", "lenet5", "alexnet")]
-    assert [r.params["model"] for r in side("a", runs, ("model=vgg16,lenet5",)).results] == ["vgg16", "lenet5"]
+    assert [r.params["model"] for r in side("a", runs, ("model=vgg16,lenet5",)).results] == [
+        "vgg16",
+        "lenet5",
+    ]
     assert len(side("a", runs, ("version.torch=2.8.0", "model=vgg16")).results) == 1
     with pytest.raises(ConfigError, match=r"there are version\.torch=2\.8\.0"):
         side("a", runs, ("version.torch=2.9.0",))
@@ -128,7 +138,9 @@ def test_p_values_are_mcnemars_adjusted_for_the_number_of_cells() -> None:
         hits = []
         for f in (a, b):
             test = f[f["part"] == "test"]
-            hits.append(np.where(test["p_ALL"] >= test["p_normal"], "ALL", "normal") == test["label"])
+            hits.append(
+                np.where(test["p_ALL"] >= test["p_normal"], "ALL", "normal") == test["label"]
+            )
         raw.append(mcnemar(*(h.astype(float) for h in hits)))
     assert raw[0] > raw[1]
     expected = [max(raw[0], min(1, 2 * raw[1])), min(1, 2 * raw[1])]
@@ -142,7 +154,9 @@ def test_equal_predictions_are_said_to_be_equal() -> None:
     assert cell.delta is not None
     assert cell.delta.mean == 0
     moved = frame(0)
-    moved.loc[moved.index[-1], ["p_ALL", "p_normal"]] = moved.loc[moved.index[-1], ["p_normal", "p_ALL"]].to_numpy()
+    moved.loc[moved.index[-1], ["p_ALL", "p_normal"]] = moved.loc[
+        moved.index[-1], ["p_normal", "p_ALL"]
+    ].to_numpy()
     (cell,) = compared([run(frame(0))], [run(moved)]).cells
     assert cell.changed == 1
     before = frame(0).iloc[-1]
@@ -176,7 +190,11 @@ def test_what_was_recorded_differently_is_said() -> None:
 
 @pytest.fixture
 def found() -> Difference:
-    a = [run(frame(0, n=400, skill=0.5)), run(frame(1, n=400), epochs="9"), run(frame(1), model="lenet5")]
+    a = [
+        run(frame(0, n=400, skill=0.5)),
+        run(frame(1, n=400), epochs="9"),
+        run(frame(1), model="lenet5"),
+    ]
     b = [run(frame(0, n=400, skill=3)), run(frame(1, n=400), epochs="9")]
     return compared(a, b, version_torch="2.9.1")
 
@@ -186,7 +204,13 @@ def test_it_is_shown_in_the_terminal_and_in_markdown(found: Difference) -> None:
     show_layout(lay_out(found), Console(file=out, width=140))
     text = out.getvalue()
     markdown = "\n".join(markdown_table(lay_out(found)))
-    for said in ("Accuracy on test: A = old, B = new", "Only in A: ", "lenet5", "version.torch 2.8.0 | 2.9.1", "equal"):
+    for said in (
+        "Accuracy on test: A = old, B = new",
+        "Only in A: ",
+        "lenet5",
+        "version.torch 2.8.0 | 2.9.1",
+        "equal",
+    ):
         assert said in text
         assert said in markdown
     cell = found.cells[0]
@@ -229,7 +253,9 @@ def test_the_command_compares_a_sweep_with_an_exported_file(
         store.deliver(sweep, done.folder, delivery_record(done.training))
         if seed == 0:
             export_sweep(local, "trial", tmp_path / "before.zip")
-    shown = CliRunner().invoke(cli, ["diff", str(tmp_path / "before.zip"), "trial:seed=0", "--format", "csv"])
+    shown = CliRunner().invoke(
+        cli, ["diff", str(tmp_path / "before.zip"), "trial:seed=0", "--format", "csv"]
+    )
     assert shown.exit_code == 0, shown.output
     (row,) = csv.DictReader(io.StringIO(shown.stdout))
     assert (row["in"], row["largest"], row["delta"]) == ("both", "0", "0")

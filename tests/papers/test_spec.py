@@ -78,7 +78,9 @@ def papers() -> dict[str, Paper]:
 
 
 class TestCells:
-    def test_a_cell_merges_what_table_row_column_and_arm_say_and_the_later_one_wins(self, tmp_path: Path) -> None:
+    def test_a_cell_merges_what_table_row_column_and_arm_say_and_the_later_one_wins(
+        self, tmp_path: Path
+    ) -> None:
         paper = load(tmp_path, SMALL)
         assert paper.cell("table1/20/rmsprop").overrides("leak_free") == (
             "model=logistic",
@@ -91,13 +93,29 @@ class TestCells:
     def test_a_number_keeps_how_it_was_printed(self, tmp_path: Path) -> None:
         paper = load(tmp_path, SMALL)
         first, second = paper.cell("table1/5/adam"), paper.cell("table1/5/rmsprop")
-        assert (first.printed, first.value, first.decimals, first.unit) == ("0.80", 0.8, 2, "fraction")
-        assert (second.printed, second.value, second.decimals, second.unit) == ("83,30%", 0.833, 2, "percent")
+        assert (first.printed, first.value, first.decimals, first.unit) == (
+            "0.80",
+            0.8,
+            2,
+            "fraction",
+        )
+        assert (second.printed, second.value, second.decimals, second.unit) == (
+            "83,30%",
+            0.833,
+            2,
+            "percent",
+        )
         assert (first.step, second.step) == (0.01, 0.0001)
 
-    def test_cells_that_the_paper_leaves_out_are_there_to_be_filled_but_are_not_published(self, tmp_path: Path) -> None:
+    def test_cells_that_the_paper_leaves_out_are_there_to_be_filled_but_are_not_published(
+        self, tmp_path: Path
+    ) -> None:
         paper = load(tmp_path, SMALL)
-        assert [c.ref for c in paper.published()] == ["table1/5/adam", "table1/5/rmsprop", "table1/mean/adam"]
+        assert [c.ref for c in paper.published()] == [
+            "table1/5/adam",
+            "table1/5/rmsprop",
+            "table1/mean/adam",
+        ]
         assert len(paper.cells("table1")) == 6
 
     def test_the_mean_of_rows_is_filled_from_cells_and_by_no_run(self, tmp_path: Path) -> None:
@@ -114,7 +132,12 @@ class TestCells:
             ("epochs=5", "model=b"),
             ("epochs=20", "model=a"),
         ]
-        assert cell.overrides("paper") == ("model=a,b", "optimizer=adam", "protocol=paper", "epochs=5,20")
+        assert cell.overrides("paper") == (
+            "model=a,b",
+            "optimizer=adam",
+            "protocol=paper",
+            "epochs=5,20",
+        )
 
     def test_a_difference_names_the_two_cells_it_subtracts_and_no_run(self, tmp_path: Path) -> None:
         text = SMALL.replace(
@@ -157,7 +180,9 @@ class TestCells:
             ("perfect", None, 0),
         ],
     )
-    def test_printed_text_is_read_as_people_read_it(self, text: str, value: float | None, decimals: int) -> None:
+    def test_printed_text_is_read_as_people_read_it(
+        self, text: str, value: float | None, decimals: int
+    ) -> None:
         assert printed_number(text) == value
         assert printed_decimals(text) == decimals
 
@@ -179,17 +204,42 @@ class TestErrors:
             ("0.80", "{printed: 0.80, value: 0.81}", 20, "a `note` must say why"),
             ("mean_of: [5, 20]", "mean_of: [5, 21]", 22, "no row '21'"),
             ("place: Table 1", "arms: [official]", 13, "not among the paper's arms"),
-            ("label: By subject,", "label: By subject, overrides: [split=kfold],", 9, "cannot be run"),
+            (
+                "label: By subject,",
+                "label: By subject, overrides: [split=kfold],",
+                9,
+                "cannot be run",
+            ),
             ("key: small", "key: big", 1, "the file is named 'small.yaml'"),
             ("source: invented", "source: invented\nsource: found", 6, "given twice"),
             ("tables:", "tables: [", 11, "not valid YAML"),
             ("{id: 20,", "{id: 20, difference: [5, 6],", 21, "no row '6' to subtract"),
             ("{id: 20,", "{id: 20, difference: [5, mean],", 21, "must be filled by runs"),
             ("{id: 20,", "{id: 20, choose: {among: {epochs: [5]}},", 21, "nothing to choose"),
-            ("{id: 20,", "{id: 20, choose: {metric: loss, among: {epochs: [5, 6]}},", 21, "chosen by 'loss'"),
-            ("{id: 20,", "{id: 20, choose: {among: {epoch: [5, 6]}},", 21, "neither a config group"),
-            ("{id: 20,", "{id: 20, choose: {among: {protocol: [a, b]}},", 21, "which the arm 'paper' fixes"),
-            ("    place: Table 1", "    difference: [paper, official]", 13, "not among the paper's arms"),
+            (
+                "{id: 20,",
+                "{id: 20, choose: {metric: loss, among: {epochs: [5, 6]}},",
+                21,
+                "chosen by 'loss'",
+            ),
+            (
+                "{id: 20,",
+                "{id: 20, choose: {among: {epoch: [5, 6]}},",
+                21,
+                "neither a config group",
+            ),
+            (
+                "{id: 20,",
+                "{id: 20, choose: {among: {protocol: [a, b]}},",
+                21,
+                "which the arm 'paper' fixes",
+            ),
+            (
+                "    place: Table 1",
+                "    difference: [paper, official]",
+                13,
+                "not among the paper's arms",
+            ),
         ],
     )
     def test_an_error_names_file_line_and_key(
@@ -200,7 +250,9 @@ class TestErrors:
         assert message in text
 
     def test_all_mistakes_of_the_schema_are_told_at_once(self, tmp_path: Path) -> None:
-        assert len(broken(tmp_path, "version: 1\ntitle: Small paper", "version: x").splitlines()) == 2
+        assert (
+            len(broken(tmp_path, "version: 1\ntitle: Small paper", "version: x").splitlines()) == 2
+        )
 
     def test_a_missing_file_and_one_that_is_no_mapping_are_told(self, tmp_path: Path) -> None:
         with pytest.raises(PaperError, match="no paper file"):
@@ -208,7 +260,9 @@ class TestErrors:
         with pytest.raises(PaperError, match="a mapping of keys"):
             load(tmp_path, "[1, 2]")
 
-    def test_an_earlier_folder_wins_and_absent_folders_are_passed_over(self, tmp_path: Path) -> None:
+    def test_an_earlier_folder_wins_and_absent_folders_are_passed_over(
+        self, tmp_path: Path
+    ) -> None:
         for name in ("mine", "theirs"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "a.yaml").touch()
@@ -219,7 +273,9 @@ class TestErrors:
 
 class TestFivePapers:
     @pytest.mark.parametrize("key", COUNTS)
-    def test_every_published_entry_of_a_paper_is_in_its_file(self, papers: dict[str, Paper], key: str) -> None:
+    def test_every_published_entry_of_a_paper_is_in_its_file(
+        self, papers: dict[str, Paper], key: str
+    ) -> None:
         cells = papers[key].published()
         cited = sum(c.kind == "cited" for c in cells)
         assert (len(cells), cited, sum(c.value is None for c in cells)) == COUNTS[key]
@@ -229,22 +285,31 @@ class TestFivePapers:
 
     def test_every_published_cell_appears_exactly_once(self, papers: dict[str, Paper]) -> None:
         for paper in papers.values():
-            keys = Counter((c.place, tuple(sorted(c.keys.items())), c.metric, c.title) for c in paper.published())
+            keys = Counter(
+                (c.place, tuple(sorted(c.keys.items())), c.metric, c.title)
+                for c in paper.published()
+            )
             assert [k for k, n in keys.items() if n > 1] == []
 
     def test_every_published_cell_says_where_it_stands(self, papers: dict[str, Paper]) -> None:
         assert all(c.place for p in papers.values() for c in p.published())
 
-    def test_a_reproducible_cell_names_runs_under_every_arm_that_is_possible(self, papers: dict[str, Paper]) -> None:
+    def test_a_reproducible_cell_names_runs_under_every_arm_that_is_possible(
+        self, papers: dict[str, Paper]
+    ) -> None:
         for paper in papers.values():
             for cell in paper.cells():
                 if cell.has_runs:
                     assert cell.arms
                     for name, arm in cell.arms.items():
                         if arm.possible:
-                            assert any(o.startswith("protocol=") for o in cell.overrides(name)), cell.ref
+                            assert any(o.startswith("protocol=") for o in cell.overrides(name)), (
+                                cell.ref
+                            )
 
-    def test_every_paper_has_a_leak_free_arm_or_says_why_there_is_none(self, papers: dict[str, Paper]) -> None:
+    def test_every_paper_has_a_leak_free_arm_or_says_why_there_is_none(
+        self, papers: dict[str, Paper]
+    ) -> None:
         for paper in papers.values():
             assert any(arm.leak_free for arm in paper.arms.values()), paper.key
 
@@ -268,7 +333,9 @@ class TestFivePapers:
 
 
 def published_rows() -> dict[str, list[dict[str, Any]]]:
-    shared = Path(os.environ.get("LEUKOBENCH_SHARED_DATA", REPOSITORY.parent / "shared" / "data")).parent
+    shared = Path(
+        os.environ.get("LEUKOBENCH_SHARED_DATA", REPOSITORY.parent / "shared" / "data")
+    ).parent
     path = shared / "papers" / "published.yaml"
     if not path.is_file():
         pytest.skip(f"transcription of the published numbers not present: {path}")
@@ -318,11 +385,19 @@ def says_the_same(cell: Cell, row: dict[str, Any]) -> bool:
     elif cell.words is None or (value is not None and cell.words != value):
         return False
     printed = row["as_printed"]
-    if printed is not None and cell.printed is not None and not_spaced(cell.printed) not in not_spaced(printed):
+    if (
+        printed is not None
+        and cell.printed is not None
+        and not_spaced(cell.printed) not in not_spaced(printed)
+    ):
         return cell.numbers != ()
-    said = " | ".join(map(str, [*cell.keys.values(), cell.row, cell.column, cell.metric, cell.note, cell.part]))
+    said = " | ".join(
+        map(str, [*cell.keys.values(), cell.row, cell.column, cell.metric, cell.note, cell.part])
+    )
     return all(
-        k == "smote" or re.search(rf"(?<!\w){re.escape(str(v))}(?!\w)", said) or str(v) in cell.keys.values()
+        k == "smote"
+        or re.search(rf"(?<!\w){re.escape(str(v))}(?!\w)", said)
+        or str(v) in cell.keys.values()
         for k, v in row["keys"].items()
     )
 
@@ -333,7 +408,9 @@ def not_spaced(text: str) -> str:
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("key", COUNTS)
-def test_the_cells_are_those_of_the_transcription_one_to_one(papers: dict[str, Paper], key: str) -> None:
+def test_the_cells_are_those_of_the_transcription_one_to_one(
+    papers: dict[str, Paper], key: str
+) -> None:
     rows = published_rows()[key]
     cells = papers[key].published()
     assert len(rows) == len(cells)

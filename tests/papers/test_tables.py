@@ -56,7 +56,10 @@ def test_committed_runs_give_exactly_the_committed_tables(form, golden):
 def test_order_duplicates_and_other_experiments_never_matter(golden, random, repeated):
     kept = golden_results()
     # An earlier run of the same identity, with other predictions; another network; another protocol.
-    earlier = [replace(kept.results[i], run_id=f"earlier{n}", start_time=-float(n) - 1) for n, i in enumerate(repeated)]
+    earlier = [
+        replace(kept.results[i], run_id=f"earlier{n}", start_time=-float(n) - 1)
+        for n, i in enumerate(repeated)
+    ]
     other = [
         KeptResult("other0", "o0", {**kept.results[0].params, "model": "huge"}, {}, 99.0),
         KeptResult("other1", "o1", {**kept.results[0].params, "protocol": "odd"}, {}, 99.0),
@@ -73,7 +76,11 @@ def test_every_published_cell_appears_exactly_once(path):
     paper = load_paper(path)
     tables = rebuild(paper, Kept([], {}))
     shown = Counter(
-        c.cell.ref for t in tables for r in t.rows for c in r.cells if c is not None and c.cell.is_published
+        c.cell.ref
+        for t in tables
+        for r in t.rows
+        for c in r.cells
+        if c is not None and c.cell.is_published
     )
     assert shown == Counter(c.ref for c in paper.published())
     rows = csv_text(tables).splitlines()
@@ -90,18 +97,34 @@ def test_a_cell_that_is_not_run_gives_the_command_that_fills_it(path):
                     assert answer.verdict in (Verdict.NOT_RUN, Verdict.IMPOSSIBLE)
                     if answer.verdict is Verdict.NOT_RUN and c.cell.has_runs:
                         expected = c.cell.overrides(arm) if arm else c.cell.runs
-                        start = f"leukobench sweep {paper.sweep}" if paper.sweep else "leukobench train"
+                        start = (
+                            f"leukobench sweep {paper.sweep}" if paper.sweep else "leukobench train"
+                        )
                         assert answer.command == " ".join((start, *expected))
 
 
-def test_settings_that_the_papers_sweep_does_not_have_are_named_and_make_a_cell_not_comparable(golden):
+def test_settings_that_the_papers_sweep_does_not_have_are_named_and_make_a_cell_not_comparable(
+    golden,
+):
     kept = golden_results()
     overrides = {
-        "small": ["model=small", "protocol=paper", "seed=0", "trainer=gpu", "settings.output=there"],
+        "small": [
+            "model=small",
+            "protocol=paper",
+            "seed=0",
+            "trainer=gpu",
+            "settings.output=there",
+        ],
         "large": ["model=large", "protocol=paper", "preprocess.size=64"],
     }
     tagged = [
-        replace(r, tags={**r.tags, "leukobench.overrides": json.dumps(overrides.get(r.params["model"], []))})
+        replace(
+            r,
+            tags={
+                **r.tags,
+                "leukobench.overrides": json.dumps(overrides.get(r.params["model"], [])),
+            },
+        )
         for r in kept.results
     ]
     tables = rebuild(golden_paper(), replace(kept, results=tagged))
@@ -119,7 +142,10 @@ def test_a_value_is_the_metric_of_the_pooled_folds(golden):
 
     kept = golden_results()
     answer = cell(golden, "table1", "small", 1).answers["paper"]
-    seeds = [pd.concat([kept.frames[f"small-paper-{seed}-{fold}"] for fold in range(3)]) for seed in range(2)]
+    seeds = [
+        pd.concat([kept.frames[f"small-paper-{seed}-{fold}"] for fold in range(3)])
+        for seed in range(2)
+    ]
     assert answer.estimate.mean == pytest.approx(sum(compute(f, "f1", "macro") for f in seeds) / 2)
     assert (answer.estimate.seeds, answer.folds, answer.estimate.samples) == (2, "3", 60)
 
@@ -131,7 +157,8 @@ def test_subsets_and_simulated_data_are_not_comparable_and_say_so(golden):
     assert any("60 of 600 samples, 12 subjects" in notes[m] for m in small["leak_free"].marks)
     assert small["official"].verdict is Verdict.NOT_COMPARABLE
     assert any(
-        "simulated data" in notes[m] and "30 test samples of 6 subjects" in notes[m] for m in small["official"].marks
+        "simulated data" in notes[m] and "30 test samples of 6 subjects" in notes[m]
+        for m in small["official"].marks
     )
 
 
@@ -178,7 +205,8 @@ tables:
         encoding="utf-8",
     )
     text = markdown(
-        load_paper(tmp_path / "grain.yaml"), rebuild(load_paper(tmp_path / "grain.yaml"), results((BASE, frame())))
+        load_paper(tmp_path / "grain.yaml"),
+        rebuild(load_paper(tmp_path / "grain.yaml"), results((BASE, frame()))),
     )
     assert "Majority class: Accuracy | 0.500" in text
     assert "Majority class: AUROC | 0.500" in text
@@ -187,8 +215,14 @@ tables:
 def test_runs_on_other_data_than_the_papers_never_fill_a_cell(golden):
     control = {**golden_results().results[0].params, "data": "elsewhere", "seed": "77"}
     kept = golden_results()
-    runs = [*kept.results, KeptResult("control", "control", control, {"leukobench.sweep": "golden"}, 99.0)]
-    assert rebuild(golden_paper(), Kept(runs, {**kept.frames, "control": frame()}, store="store.db")) == golden
+    runs = [
+        *kept.results,
+        KeptResult("control", "control", control, {"leukobench.sweep": "golden"}, 99.0),
+    ]
+    assert (
+        rebuild(golden_paper(), Kept(runs, {**kept.frames, "control": frame()}, store="store.db"))
+        == golden
+    )
     alone = rebuild(golden_paper(), results((control, frame())))
     assert cell(alone, "table1", "small", 0).answers["paper"].verdict is Verdict.NOT_RUN
 
@@ -196,9 +230,9 @@ def test_runs_on_other_data_than_the_papers_never_fill_a_cell(golden):
 def test_data_that_only_an_arm_names_fill_its_cells_and_are_not_comparable():
     paper = golden_paper()
     elsewhere = replace_arm(paper, "paper", ("data=elsewhere", "protocol=paper"))
-    answer = cell(rebuild(elsewhere, results((BASE | {"data": "elsewhere"}, frame()))), "table1", "small", 0).answers[
-        "paper"
-    ]
+    answer = cell(
+        rebuild(elsewhere, results((BASE | {"data": "elsewhere"}, frame()))), "table1", "small", 0
+    ).answers["paper"]
     assert answer.verdict is Verdict.NOT_COMPARABLE
     assert "elsewhere" in answer.reason
 
@@ -208,11 +242,20 @@ def replace_arm(paper, name, overrides):
     return paper.model_copy(update={"arms": {**paper.arms, name: arm}})
 
 
-BASE = {"data": "cells", "model": "small", "optimizer": "adam", "protocol": "paper", "seed": "0", "fold": "0"}
+BASE = {
+    "data": "cells",
+    "model": "small",
+    "optimizer": "adam",
+    "protocol": "paper",
+    "seed": "0",
+    "fold": "0",
+}
 
 
 def test_the_newest_configuration_of_the_papers_sweep_counts_and_the_others_are_mentioned():
-    kept = results((BASE | {"optimizer.lr": "0.1"}, frame(1)), (BASE | {"optimizer.lr": "0.2"}, frame(2)))
+    kept = results(
+        (BASE | {"optimizer.lr": "0.1"}, frame(1)), (BASE | {"optimizer.lr": "0.2"}, frame(2))
+    )
     tables = rebuild(golden_paper(), kept)
     assert cell(tables, "table1", "small", 0).answers["paper"].runs == ("run1",)
     assert any("1 other configuration" in text for _, text in tables[0].footnotes)
@@ -254,7 +297,11 @@ def published(printed: str, **more):
     from leukobench.papers.spec import printed_decimals, printed_number
 
     base = golden_paper().cell("table1/small/accuracy")
-    facts = {"printed": printed, "value": printed_number(printed), "decimals": printed_decimals(printed)}
+    facts = {
+        "printed": printed,
+        "value": printed_number(printed),
+        "decimals": printed_decimals(printed),
+    }
     return replace(base, **(facts | more))
 
 
@@ -265,7 +312,11 @@ def estimate(mean, low=None, high=None):
 @pytest.mark.parametrize(
     ("cell", "ours", "verdict"),
     [
-        (published("0.76"), estimate(0.80, 0.764, 0.84), Verdict.REPRODUCED),  # 0.764 prints as 0.76
+        (
+            published("0.76"),
+            estimate(0.80, 0.764, 0.84),
+            Verdict.REPRODUCED,
+        ),  # 0.764 prints as 0.76
         (published("0.76"), estimate(0.80, 0.766, 0.84), Verdict.HIGHER),
         (published("0.76"), estimate(0.70, 0.66, 0.754), Verdict.LOWER),
         (published("0.76"), estimate(0.764), Verdict.REPRODUCED),
@@ -275,7 +326,11 @@ def estimate(mean, low=None, high=None):
         (published("98%", relation=">"), estimate(0.9, 0.85, 0.95), Verdict.LOWER),
         (published("5", unit="count"), estimate(5.0), Verdict.REPRODUCED),
         (published("5", unit="count"), estimate(5.4), Verdict.HIGHER),
-        (published("84-87%", value=None, numbers=(0.84, 0.87)), estimate(0.855), Verdict.REPRODUCED),
+        (
+            published("84-87%", value=None, numbers=(0.84, 0.87)),
+            estimate(0.855),
+            Verdict.REPRODUCED,
+        ),
     ],
 )
 def test_the_rule_of_the_verdict(cell, ours, verdict):
@@ -288,7 +343,8 @@ def test_nothing_published_has_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [("1e-4", "0.0001"), ("True", "true"), ("null", "None"), ("10", "10.0"), ("'vgg16'", "vgg16")]
+    ("a", "b"),
+    [("1e-4", "0.0001"), ("True", "true"), ("null", "None"), ("10", "10.0"), ("'vgg16'", "vgg16")],
 )
 def test_values_agree_in_any_spelling(a, b):
     assert normal(a) == normal(b)
@@ -296,7 +352,8 @@ def test_values_agree_in_any_spelling(a, b):
 
 def test_overrides_select_runs():
     runs = [
-        KeptResult(f"r{i}", f"i{i}", {"model": m, "epochs": e}) for i, (m, e) in enumerate([("a", "10"), ("b", "20")])
+        KeptResult(f"r{i}", f"i{i}", {"model": m, "epochs": e})
+        for i, (m, e) in enumerate([("a", "10"), ("b", "20")])
     ]
     index = Index(runs)
     assert [r.run_id for r in index.select(["model=a"])] == ["r0"]
@@ -307,7 +364,9 @@ def test_overrides_select_runs():
 
 def test_runs_of_one_configuration_differ_in_seed_and_fold_only():
     runs = [KeptResult(f"r{i}", f"i{i}", {"seed": str(i), "fold": "0"}) for i in range(3)]
-    chosen, others = one_configuration([*runs, KeptResult("x", "x", {"seed": "0", "lr": "1"}, start_time=-1.0)], None)
+    chosen, others = one_configuration(
+        [*runs, KeptResult("x", "x", {"seed": "0", "lr": "1"}, start_time=-1.0)], None
+    )
     assert {r.run_id for r in chosen} == {"r0", "r1", "r2"}
     assert others == 1
 
@@ -336,7 +395,10 @@ tables:
     )
     paper = load_paper(tmp_path / "quick.yaml")
     tables = rebuild(
-        paper, results((BASE | {"epochs": "5"}, frame(1)), (BASE | {"epochs": "5", "seed": "1"}, frame(2)))
+        paper,
+        results(
+            (BASE | {"epochs": "5"}, frame(1)), (BASE | {"epochs": "5", "seed": "1"}, frame(2))
+        ),
     )
     text = markdown(paper, tables)
     assert "Source" not in text
@@ -353,10 +415,18 @@ def test_thousands_of_runs_take_little_time_once_their_statistics_are_kept(tmp_p
     models = ("small", "large")
     shared = {m: frame(i, n=200) for i, m in enumerate(models)}
     runs = [
-        KeptResult(f"r{i}", f"i{i}", BASE | {"model": models[i % 2], "seed": str(i // 2), "lr": "1"}, {}, float(i))
+        KeptResult(
+            f"r{i}",
+            f"i{i}",
+            BASE | {"model": models[i % 2], "seed": str(i // 2), "lr": "1"},
+            {},
+            float(i),
+        )
         for i in range(400)
     ]
-    noise = [KeptResult(f"n{i}", f"n{i}", BASE | {"model": "huge", "seed": str(i)}) for i in range(9600)]
+    noise = [
+        KeptResult(f"n{i}", f"n{i}", BASE | {"model": "huge", "seed": str(i)}) for i in range(9600)
+    ]
     frames = {r.run_id: shared[r.params["model"]] for r in runs}
     kept = Kept([*runs, *noise], frames, cache=tmp_path)
     rebuild(paper, kept)
@@ -403,7 +473,14 @@ def chosen_runs(validation=SKILLS, seeds=(0, 1), choose_on=("test", "validation"
     """Every configuration: `a` with 9 epochs is best on validation, and, reversed, worst on test."""
     return [
         (
-            BASE | {"model": m, "epochs": e, "seed": str(s), "protocol": protocol, "protocol.choose_on": part},
+            BASE
+            | {
+                "model": m,
+                "epochs": e,
+                "seed": str(s),
+                "protocol": protocol,
+                "protocol.choose_on": part,
+            },
             parted(s, skill, 2.3 - skill),
         )
         for protocol, part in zip(("paper", "leak_free"), choose_on)
@@ -422,8 +499,12 @@ def test_the_configuration_is_chosen_on_the_part_that_the_protocol_names(best):
     kept = results(*chosen_runs())
     tables = rebuild(best, kept)
     by_id = {r.run_id: r for r in kept.results}
-    paper, leak_free = (cell(tables, "best", "best", 1).answers[arm] for arm in ("paper", "leak_free"))
-    assert {(by_id[r].params["model"], by_id[r].params["epochs"]) for r in leak_free.runs} == {("a", "9")}
+    paper, leak_free = (
+        cell(tables, "best", "best", 1).answers[arm] for arm in ("paper", "leak_free")
+    )
+    assert {(by_id[r].params["model"], by_id[r].params["epochs"]) for r in leak_free.runs} == {
+        ("a", "9")
+    }
     assert leak_free.chosen.endswith(
         "accuracy on its validation part, among 4 configurations: model=a epochs=9 (2 of 2)"
     )
@@ -443,7 +524,10 @@ def test_the_configuration_is_chosen_on_the_part_that_the_protocol_names(best):
 
 
 def test_each_seed_has_its_own_choice_and_of_equals_the_first_is_taken(best):
-    runs = [(p, parted(int(p["seed"]), 1.0 + (p["model"] == "ab"[int(p["seed"])]), 1.0)) for p, _ in chosen_runs()]
+    runs = [
+        (p, parted(int(p["seed"]), 1.0 + (p["model"] == "ab"[int(p["seed"])]), 1.0))
+        for p, _ in chosen_runs()
+    ]
     answer = cell(rebuild(best, results(*runs)), "best", "best", 1).answers["leak_free"]
     assert "model=a epochs=5 (1 of 2); model=b epochs=5 (1 of 2)" in answer.chosen
 
@@ -467,7 +551,10 @@ def test_a_choice_among_what_is_run_so_far_says_so_and_how_to_run_the_rest(best)
 def test_only_seeds_that_every_configuration_was_run_with_are_chosen_for(best):
     runs = chosen_runs(seeds=(0, 1, 2))
     without = [(p, f) for p, f in runs if not (p["seed"] == "2" and p["model"] == "b")]
-    assert cell(rebuild(best, results(*without)), "best", "best", 1).answers["paper"].estimate.seeds == 2
+    assert (
+        cell(rebuild(best, results(*without)), "best", "best", 1).answers["paper"].estimate.seeds
+        == 2
+    )
 
 
 def test_runs_without_a_validation_part_cannot_be_chosen_on_it(best):
@@ -512,13 +599,18 @@ def test_a_column_can_be_the_difference_of_two_others(tmp_path):
 def test_counts_are_not_compared_with_those_of_a_test_of_another_size(tmp_path):
     def verdicts(size: int) -> list[Verdict]:
         text = (GOLDEN / "golden.yaml").read_text(encoding="utf-8")
-        text = text.replace("    title: Counts and sizes\n", f"    title: Counts and sizes\n    size: {size}\n")
+        text = text.replace(
+            "    title: Counts and sizes\n", f"    title: Counts and sizes\n    size: {size}\n"
+        )
         (tmp_path / "golden.yaml").write_text(text, encoding="utf-8")
         tables = rebuild(load_paper(tmp_path / "golden.yaml"), golden_results(), ["counts"])
         return [cell(tables, "counts", "ALL", c).answers["paper"].verdict for c in (0, 2)]
 
     assert verdicts(60) == verdicts(62) == [Verdict.REPRODUCED, Verdict.REPRODUCED]
-    assert verdicts(50) == [Verdict.NOT_COMPARABLE, Verdict.REPRODUCED]  # the number of samples itself is no such count
+    assert verdicts(50) == [
+        Verdict.NOT_COMPARABLE,
+        Verdict.REPRODUCED,
+    ]  # the number of samples itself is no such count
 
 
 @pytest.mark.parametrize(
@@ -532,21 +624,33 @@ def test_counts_are_not_compared_with_those_of_a_test_of_another_size(tmp_path):
         (("-1", "0", "1"), "-1, 0, 1"),
     ],
 )
-def test_many_seeds_that_follow_one_another_are_named_as_a_range(names: tuple[str, ...], line: str) -> None:
+def test_many_seeds_that_follow_one_another_are_named_as_a_range(
+    names: tuple[str, ...], line: str
+) -> None:
     assert in_ranges(names) == line
 
 
 def test_samples_after_resampling_are_those_that_the_runs_logged() -> None:
     paper = load_paper(next(p for p in PAPERS if p.stem == "kandi"))
-    shared = {"model": "kandi_cnn", "resample": "smote", "data": "cumida_position", "protocol": "paper"}
+    shared = {
+        "model": "kandi_cnn",
+        "resample": "smote",
+        "data": "cumida_position",
+        "protocol": "paper",
+    }
     runs = [KeptResult(f"r{s}", f"i{s}", {**shared, "seed": str(s)}) for s in range(3)]
     counts = {"AML": 79, "CLL": 81}
     artifacts = {(f"r{s}", "resampled"): {**counts, "CLL": 81 + 3 * s} for s in range(2)}
 
     def after(*chosen: KeptResult) -> list[str]:
         tables = rebuild(paper, Kept(chosen, {r.run_id: frame(0) for r in chosen}, artifacts))
-        answers = [cell(tables, "table3", row, 1).answers["paper"] for row in ("AML", "CLL", "TOTAL", "normal")]
-        return [f"{a.verdict.value} {a.estimate.mean:g}" if a.estimate else a.reason for a in answers]
+        answers = [
+            cell(tables, "table3", row, 1).answers["paper"]
+            for row in ("AML", "CLL", "TOTAL", "normal")
+        ]
+        return [
+            f"{a.verdict.value} {a.estimate.mean:g}" if a.estimate else a.reason for a in answers
+        ]
 
     missing = "the runs kept no resampled count of part all"
     assert after(*runs[:2]) == ["reproduced 79", "higher 82.5", "lower 161.5", missing]

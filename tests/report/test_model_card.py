@@ -37,7 +37,14 @@ def predictions(seed: int = 0, with_subjects: bool = True) -> pd.DataFrame:
             label = "ALL" if i % 2 else "AML"
             subject = f"{part[:2]}{i % 8}" if with_subjects else None
             p = np.clip(rng.normal(0.65 if label == "ALL" else 0.35, 0.2), 0.01, 0.99)
-            row = {"sample": f"{part}{i}", "subject": subject, "part": part, "fold": 0, "epoch": 2, "label": label}
+            row = {
+                "sample": f"{part}{i}",
+                "subject": subject,
+                "part": part,
+                "fold": 0,
+                "epoch": 2,
+                "label": label,
+            }
             rows.append(row | {"p_ALL": np.float32(p), "p_AML": np.float32(1 - p)})
     return pd.DataFrame(rows)
 
@@ -55,16 +62,36 @@ def record() -> dict[str, Any]:
 
 
 def run(**data: Any) -> dict[str, Any]:
-    facts = {"name": "tiny", "family": "expression", "samples": 140, "subjects": 24, "subset": "", "simulated": False}
-    return {"data": {**facts, "fold": 0, "folds": 1, "shared": {"subject": 0, "content": 0}, **data}, "leaks": []}
+    facts = {
+        "name": "tiny",
+        "family": "expression",
+        "samples": 140,
+        "subjects": 24,
+        "subset": "",
+        "simulated": False,
+    }
+    return {
+        "data": {**facts, "fold": 0, "folds": 1, "shared": {"subject": 0, "content": 0}, **data},
+        "leaks": [],
+    }
 
 
 CONFIG = {"data": {"_target_": "leukobench.data.golub.Golub"}, "protocol": {"fit_on": "train"}}
 
 
 def test_a_card_holds_data_protocol_metrics_subjects_and_limits() -> None:
-    card = model_card("A model", record(), run(), CONFIG, predictions(), reads="12 genes", chosen="hand")
-    for heading in ("Model", "Data", "Protocol", "Metrics", "Calibration and operating point", "Limits", "Origin"):
+    card = model_card(
+        "A model", record(), run(), CONFIG, predictions(), reads="12 genes", chosen="hand"
+    )
+    for heading in (
+        "Model",
+        "Data",
+        "Protocol",
+        "Metrics",
+        "Calibration and operating point",
+        "Limits",
+        "Origin",
+    ):
         assert f"\n## {heading}\n" in card
     assert card.index("Not for clinical use") < card.index("## Model")
     assert "no switch of the protocol lets test rows into training" in card
@@ -80,20 +107,28 @@ def test_a_card_holds_data_protocol_metrics_subjects_and_limits() -> None:
     ("facts", "leaks", "expected"),
     [
         ({"simulated": True}, [], "**Simulated data.**"),
-        ({"subset": "196 of 10661 samples, 22 subjects"}, [], "**Subset.** Trained and measured on 196 of 10661"),
+        (
+            {"subset": "196 of 10661 samples, 22 subjects"},
+            [],
+            "**Subset.** Trained and measured on 196 of 10661",
+        ),
         ({}, ["fit_on=all"], "**Leaks.** The protocol lets test data into training: fit_on=all"),
         ({"shared": {"subject": 3}}, [], "training and test share 3 subjects"),
         ({"shared": {"content": 0}}, [], "cannot be known from this source"),
     ],
 )
-def test_what_weakens_a_result_stands_on_its_card(facts: dict[str, Any], leaks: list[str], expected: str) -> None:
+def test_what_weakens_a_result_stands_on_its_card(
+    facts: dict[str, Any], leaks: list[str], expected: str
+) -> None:
     card = model_card("A model", record(), {**run(**facts), "leaks": leaks}, CONFIG, predictions())
     assert expected in card
 
 
 def test_a_card_without_validation_or_subjects_says_so() -> None:
     frame = predictions(with_subjects=False)
-    card = model_card("A model", record(), run(subjects=None), CONFIG, frame[frame["part"] != "validation"])
+    card = model_card(
+        "A model", record(), run(subjects=None), CONFIG, frame[frame["part"] != "validation"]
+    )
     assert "Not chosen" in card
     assert "No validation part" in card
     assert "Subjects are not known" in card
@@ -126,7 +161,10 @@ def result(tmp_path: Path) -> Callable[..., Path]:
         frame.to_parquet(folder / "predictions.parquet")
         (folder / "result.json").write_text(json.dumps(record()))
         (tmp_path / "run.json").write_text(json.dumps(run(**data)))
-        curves = [{"epoch": e, "train_loss": 1 / e, "train_accuracy": 0.5, "test_loss": 1.0} for e in (1, 2, 3)]
+        curves = [
+            {"epoch": e, "train_loss": 1 / e, "train_accuracy": 0.5, "test_loss": 1.0}
+            for e in (1, 2, 3)
+        ]
         (tmp_path / "curves.json").write_text(json.dumps(curves))
         return folder
 
@@ -155,7 +193,9 @@ def test_a_runs_pictures_are_drawn(result: Callable[..., Path], tmp_path: Path) 
         assert np.asarray(Image.open(folder / "figures" / name).convert("L")).std() > 5
 
 
-def test_pictures_show_what_was_chosen_on_validation_and_do_without_it(result: Callable[..., Path]) -> None:
+def test_pictures_show_what_was_chosen_on_validation_and_do_without_it(
+    result: Callable[..., Path],
+) -> None:
     frame = predictions()
     folder = result(frame)
     write_run_figures(folder)
@@ -167,7 +207,9 @@ def test_pictures_show_what_was_chosen_on_validation_and_do_without_it(result: C
     assert changed == {"roc", "calibration"}
 
 
-def test_many_classes_one_class_and_no_subjects_are_drawn_as_far_as_they_go(result: Callable[..., Path]) -> None:
+def test_many_classes_one_class_and_no_subjects_are_drawn_as_far_as_they_go(
+    result: Callable[..., Path],
+) -> None:
     frame = predictions(with_subjects=False)
     frame["p_c"] = np.float32(0)
     frame["label"] = "ALL"

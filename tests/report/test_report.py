@@ -27,7 +27,14 @@ from leukobench.report.terminal import show
 from leukobench.report.text import csv_text, latex
 
 PAPERS = sorted((Path(__file__).parents[2] / "conf" / "paper").glob("*.yaml"))
-BASE = {"data": "cells", "model": "small", "optimizer": "adam", "protocol": "paper", "seed": "0", "fold": "0"}
+BASE = {
+    "data": "cells",
+    "model": "small",
+    "optimizer": "adam",
+    "protocol": "paper",
+    "seed": "0",
+    "fold": "0",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +43,9 @@ def golden():
 
 
 def with_figure(type_: str, **more):
-    figure = Figure(id="f", title="A figure", type=type_, place="Figure 1", overrides=("model=small",), **more)
+    figure = Figure(
+        id="f", title="A figure", type=type_, place="Figure 1", overrides=("model=small",), **more
+    )
     return golden_paper().model_copy(update={"figures": (figure,)})
 
 
@@ -69,7 +78,9 @@ def test_csv_reads_back_with_one_row_a_cell(golden, tmp_path):
     (tmp_path / "t.csv").write_text(csv_text(golden), encoding="utf-8")
     table = pd.read_csv(tmp_path / "t.csv")
     assert len(table) == sum(c is not None for t in golden for r in t.rows for c in r.cells)
-    row = table[(table.table == "table1") & (table.row == "small") & (table.column == "accuracy")].iloc[0]
+    row = table[
+        (table.table == "table1") & (table.row == "small") & (table.column == "accuracy")
+    ].iloc[0]
     assert row.published == "77.1%"
     assert row.paper_verdict == "higher"
     assert row.paper_delta == pytest.approx(row.paper_mean - 0.771)
@@ -105,7 +116,9 @@ class _Sources(HTMLParser):
 
 
 def test_the_html_report_loads_nothing_from_anywhere(golden):
-    page = html([Chapter(golden_paper(), golden, draw(with_figure("confusion_matrix"), golden_results()))])
+    page = html(
+        [Chapter(golden_paper(), golden, draw(with_figure("confusion_matrix"), golden_results()))]
+    )
     parser = _Sources()
     parser.feed(page)
     assert parser.loaded
@@ -121,7 +134,9 @@ def test_the_html_report_escapes_what_papers_say(golden):
 def test_the_report_shows_what_the_audit_found(golden):
     from leukobench.papers.audit.findings import AuditFinding
 
-    found = AuditFinding("rule", "golden", "Table 1", "rows do not add up", "3 + 4 is not 8", "contradiction", 7.0)
+    found = AuditFinding(
+        "rule", "golden", "Table 1", "rows do not add up", "3 + 4 is not 8", "contradiction", 7.0
+    )
     page = html([Chapter(golden_paper(), golden, findings=[found])])
     assert "rows do not add up" in page
     assert "3 + 4 is not 8" in page
@@ -144,9 +159,13 @@ def test_all_papers_make_one_report_before_anything_is_run():
     assert "not run" in page
 
 
-@pytest.mark.parametrize("type_", ["confusion_matrix", "roc", "class_pie", "test_accuracy_by_epoch"])
+@pytest.mark.parametrize(
+    "type_", ["confusion_matrix", "roc", "class_pie", "test_accuracy_by_epoch"]
+)
 def test_figures_from_predictions(type_):
-    picture = draw(with_figure(type_, part="all" if type_ == "class_pie" else "test"), golden_results())[0]
+    picture = draw(
+        with_figure(type_, part="all" if type_ == "class_pie" else "test"), golden_results()
+    )[0]
     assert picture.svg is not None
     assert picture.svg.startswith("<svg")
     assert any("simulated" in note for note in picture.notes)
@@ -156,7 +175,11 @@ def test_figures_from_predictions(type_):
 @pytest.mark.parametrize(
     ("type_", "name", "content"),
     [
-        ("learning_curves", "curves", [{"epoch": e, "train_loss": 1 / e, "train_accuracy": 0.9} for e in (1, 2, 3)]),
+        (
+            "learning_curves",
+            "curves",
+            [{"epoch": e, "train_loss": 1 / e, "train_accuracy": 0.9} for e in (1, 2, 3)],
+        ),
         ("autoencoder_loss", "autoencoder_losses", {"train": [0.5, 0.4], "validation": [0.7, 0.6]}),
         ("autoencoder_error_histogram", "reconstruction_errors", [0.1, 0.2, 0.3]),
         ("reconstruction", "reconstruction", {"original": [0.0, 1.0], "reconstructed": [0.2, 0.8]}),
@@ -183,7 +206,14 @@ def test_drawing_is_deterministic(golden):
 
 def test_a_sweep_with_nothing_published_shows_its_own_numbers_at_a_glance(golden):
     paper = load_paper(next(p for p in PAPERS if p.stem == "quickstart"))
-    params = {"data": "golub38", "model": "logistic", "optimizer": "adam", "epochs": "5", "seed": "0", "fold": "0"}
+    params = {
+        "data": "golub38",
+        "model": "logistic",
+        "optimizer": "adam",
+        "epochs": "5",
+        "seed": "0",
+        "fold": "0",
+    }
     assert overview(rebuild(paper, Kept([], {}))) is None
     ours = overview(rebuild(paper, results((params, frame(classes=("ALL", "AML"))))))
     assert ours is not None
@@ -198,7 +228,9 @@ def test_gene_correlations_find_the_gene_that_separates():
     positive = np.arange(30) < 12
     values = rng.normal(size=(30, 50))
     values[:, 7] = -3.0 * positive + 0.1 * rng.normal(size=30)
-    genes, pearson, logistic = gene_correlations(values, positive, [f"g{i}" for i in range(50)], most=3)
+    genes, pearson, logistic = gene_correlations(
+        values, positive, [f"g{i}" for i in range(50)], most=3
+    )
     assert genes[0] == "g7"
     assert pearson[0] < -0.95
     assert logistic[0] < -0.95
@@ -222,6 +254,8 @@ def test_numbers_are_rounded_half_up_in_the_cells_unit(value, unit, decimals, te
 def test_no_footnote_letter_is_missing(golden):
     for table in golden:
         letters = {letter for letter, _ in table.footnotes}
-        used = {m for r in table.rows for c in r.cells if c for a in c.answers.values() for m in a.marks}
+        used = {
+            m for r in table.rows for c in r.cells if c for a in c.answers.values() for m in a.marks
+        }
         assert used <= letters
         assert all(re.fullmatch("[a-z]+", m) for m in letters)

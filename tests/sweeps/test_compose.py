@@ -56,7 +56,13 @@ def test_an_interval_is_no_grid() -> None:
     "overrides",
     [
         ["model=gene_mlp", "epochs=7", "split=kfold", "seed=3"],
-        ["protocol=paper", "split=holdout", "split.test=0.15", "optimizer=sgd", "optimizer.momentum=0.5"],
+        [
+            "protocol=paper",
+            "split=holdout",
+            "split.test=0.15",
+            "optimizer=sgd",
+            "optimizer.momentum=0.5",
+        ],
         ["model=gene_mlp", "model.hidden=[8,4]", "evaluate_at=[1,2]", "batch_size=null"],
         ["+note=hello", "loss.class_weights=balanced"],
     ],
@@ -79,7 +85,11 @@ def test_interpolations_follow_overridden_values(composer: Any) -> None:
 def test_hydra_composes_once_for_each_combination_of_files(composer: Any) -> None:
     composer.job(["model=gene_mlp", "seed=0"])
     before = composer.compositions
-    grid_of = {"model": ["model=gene_mlp"], "seed": [f"seed={i}" for i in range(20)], "epochs": ["epochs=1"]}
+    grid_of = {
+        "model": ["model=gene_mlp"],
+        "seed": [f"seed={i}" for i in range(20)],
+        "epochs": ["epochs=1"],
+    }
     assert len(list(composer.jobs(grid_of))) == 20
     assert composer.compositions == before
 
@@ -90,7 +100,9 @@ def test_jobs_share_no_containers(composer: Any) -> None:
     assert two.config["model"]["hidden"] == [128]
 
 
-@pytest.mark.parametrize("overrides", [["no_such_key=1"], ["model=no_such_model"], ["optimizer.no_such=1"]])
+@pytest.mark.parametrize(
+    "overrides", [["no_such_key=1"], ["model=no_such_model"], ["optimizer.no_such=1"]]
+)
 def test_a_mistaken_override_is_hydra_s_own_error(composer: Any, overrides: list[str]) -> None:
     with pytest.raises((HydraException, OmegaConfBaseException), match="no_such"):
         composer.job(overrides)
@@ -110,4 +122,6 @@ def test_params_hold_choices_scalars_and_dotted_keys(make_job: Callable[..., Job
     assert params["batch_size"] == "null"
     assert params["balanced_sampling"] == "false"
     assert params["split.keep_together"] == "auto"
-    assert not [key for key in params if "root" in key or key.startswith(("settings", "planner", "sweep"))]
+    assert not [
+        key for key in params if "root" in key or key.startswith(("settings", "planner", "sweep"))
+    ]

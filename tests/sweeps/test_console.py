@@ -23,4 +23,7 @@ def test_long_stages_and_epochs_are_said_now_and_then(monkeypatch: pytest.Monkey
     live.on_stage("features", 352, 10_661)
     now[0] = 62
     live.on_epoch(3, 40, {})
-    assert [line.strip() for line in out.getvalue().splitlines()] == ["features 320/10,661", "epoch 3/40"]
+    assert [line.strip() for line in out.getvalue().splitlines()] == [
+        "features 320/10,661",
+        "epoch 3/40",
+    ]

@@ -83,7 +83,12 @@ class Place:
             "OMP_NUM_THREADS": "1",
         }
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        return start(["sweep", str(self.conf / "killed.yaml"), *arguments], environment, self.folder, self.log)
+        return start(
+            ["sweep", str(self.conf / "killed.yaml"), *arguments],
+            environment,
+            self.folder,
+            self.log,
+        )
 
     def finish(self, *arguments: str) -> float:
         """Run to the end; returns the seconds it took."""
@@ -99,7 +104,9 @@ class Place:
 
     def runs(self) -> dict[str, str]:
         """Status by run id."""
-        return dict(self.query("select run_uuid, status from runs where lifecycle_stage = 'active'"))
+        return dict(
+            self.query("select run_uuid, status from runs where lifecycle_stage = 'active'")
+        )
 
     def predictions(self) -> dict[str, pd.DataFrame]:
         paths = (self.output / "runs").glob("*/results/*/result.json")
@@ -107,7 +114,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def conf(request: pytest.FixtureRequest, tiny_conf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def conf(
+    request: pytest.FixtureRequest, tiny_conf: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(tiny_conf / "data", folder / "data")
     if request.param == "images":
@@ -115,7 +124,9 @@ def conf(request: pytest.FixtureRequest, tiny_conf: Path, tmp_path_factory: pyte
         for i in range(48):
             path = folder / "pictures" / ("ALL" if i % 2 else "normal") / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(g.integers(0, 160 + 60 * (i % 2), size=(64, 64, 3), dtype=np.uint8)).save(path)
+            Image.fromarray(
+                g.integers(0, 160 + 60 * (i % 2), size=(64, 64, 3), dtype=np.uint8)
+            ).save(path)
         text = IMAGES % (folder / "pictures")
     else:
         text = SWEEP % (12, 2 if request.param == "alone" else 5)
@@ -124,7 +135,9 @@ def conf(request: pytest.FixtureRequest, tiny_conf: Path, tmp_path_factory: pyte
 
 
 @pytest.fixture(scope="module")
-def whole(conf: Path, database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, float]:
+def whole(
+    conf: Path, database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Place, float]:
     """The sweep run without interruption, and how long it took."""
     place = Place(tmp_path_factory.mktemp("whole"), conf)
     place.output.mkdir()
@@ -150,14 +163,18 @@ def hold_whole(place: Place, twin: Place) -> None:
         else:
             pd.testing.assert_frame_equal(frame, theirs[identity], check_exact=True)
     assert set(place.runs().values()) == {"FINISHED"}
-    counts = Counter(value for (value,) in place.query("select value from tags where key = 'leukobench.identity'"))
+    counts = Counter(
+        value
+        for (value,) in place.query("select value from tags where key = 'leukobench.identity'")
+    )
     assert counts == dict.fromkeys(theirs, 1), "one MLflow run a result"
     assert len(place.runs()) == len(twin.runs())
     values = "select key, step, count(*) from metrics group by run_uuid, key, step order by 1, 2, 3"
     assert Counter(place.query(values)) == Counter(twin.query(values)), "each value once"
     assert not list((place.output / "runs").glob("*/checkpoint.pt"))
     stores = [
-        sorted(p.parent.name for p in (o / "features").glob("*/features.json")) for o in (place.output, twin.output)
+        sorted(p.parent.name for p in (o / "features").glob("*/features.json"))
+        for o in (place.output, twin.output)
     ]
     assert stores[0] == stores[1], "the features of each backbone once"
 
@@ -165,7 +182,9 @@ def hold_whole(place: Place, twin: Place) -> None:
 KILLED = [("alone", 12), ("stacked", 12), ("images", 6)]
 
 
-@pytest.mark.parametrize(("conf", "seed"), [(kind, s) for kind, n in KILLED for s in range(n)], indirect=["conf"])
+@pytest.mark.parametrize(
+    ("conf", "seed"), [(kind, s) for kind, n in KILLED for s in range(n)], indirect=["conf"]
+)
 def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(
     whole: tuple[Place, float], tmp_path: Path, seed: int
 ) -> None:
@@ -189,5 +208,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_if_it_had_not_been(
             stamps.setdefault(path, path.stat().st_mtime)
     place.finish()
     assert known <= set(place.runs()), "runs that had begun were continued"
-    assert all(path.stat().st_mtime == stamp for path, stamp in stamps.items()), "finished jobs were not run again"
+    assert all(path.stat().st_mtime == stamp for path, stamp in stamps.items()), (
+        "finished jobs were not run again"
+    )
     hold_whole(place, twin)

@@ -150,7 +150,9 @@ def test_a_lost_loss_and_a_full_memory_are_failures_with_their_traceback_and_the
     with monkeypatch.context() as patch:
         patch.setattr(module, "build_network", build)
         with pytest.raises(Outcome, match="3 of 4 trainings failed"):
-            run("model=gene_mlp", "optimizer=sgd", "optimizer.lr=1e30,0.01", "epochs=20", "seed=0,1")
+            run(
+                "model=gene_mlp", "optimizer=sgd", "optimizer.lr=1e30,0.01", "epochs=20", "seed=0,1"
+            )
     told = capsys.readouterr().err
     assert "out of GPU memory; a smaller trainer.inference_batch or batch_size may fit" in told
     assert "loss" in told
@@ -162,7 +164,9 @@ def test_a_lost_loss_and_a_full_memory_are_failures_with_their_traceback_and_the
             assert "Traceback" in (folder / "traceback.txt").read_text()
 
 
-def test_fail_fast_stops_at_the_first_failure(run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fail_fast_stops_at_the_first_failure(
+    run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         break_predictions(patch, lambda config: config["seed"] == 0)
         with pytest.raises(Outcome):
@@ -195,7 +199,9 @@ def test_ctrl_c_in_a_last_epoch_is_an_interruption_too(
     assert states(local) == {"done": 1, "not started": 1}
 
 
-def test_force_replaces_results_and_leaves_those_that_were_not_asked_for(run: Run, local: Settings) -> None:
+def test_force_replaces_results_and_leaves_those_that_were_not_asked_for(
+    run: Run, local: Settings
+) -> None:
     run("epochs=1,3")
     before = run_ids(local)
     assert list(run("epochs=3", "planner.force=true").values()) == ["finished"]
@@ -226,7 +232,9 @@ def test_a_store_out_of_reach_costs_no_result_and_sync_delivers_later(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "deliver", away)
         assert set(run("seed=0", "epochs=1,2").values()) == {"finished"}
-        assert set(run("seed=0", "epochs=3").values()) == {"finished"}, "another order of the same training"
+        assert set(run("seed=0", "epochs=3").values()) == {"finished"}, (
+            "another order of the same training"
+        )
     assert "the server is away" in capsys.readouterr().err
     assert states(local) == {"not started": 3}
     assert sync(local) == 1
@@ -363,7 +371,10 @@ def test_workers_that_cannot_start_are_reported_and_nothing_is_lost(
 def test_fail_fast_stops_workers_too(
     make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [make_job(f"seed={s}", "sweep=trial", "planner.stack=false", "planner.fail_fast=true") for s in range(9)]
+    jobs = [
+        make_job(f"seed={s}", "sweep=trial", "planner.stack=false", "planner.fail_fast=true")
+        for s in range(9)
+    ]
     break_predictions(monkeypatch, lambda config: config["seed"] == 0)
     with pytest.raises(Outcome, match="1 of 9 trainings failed"):
         run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)))
@@ -373,7 +384,9 @@ def test_fail_fast_stops_workers_too(
 def test_a_stop_reaches_workers_and_the_next_launch_goes_on(
     make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [make_job(f"seed={s}", "sweep=trial", "epochs=4", "planner.stack=false") for s in range(3)]
+    jobs = [
+        make_job(f"seed={s}", "sweep=trial", "epochs=4", "planner.stack=false") for s in range(3)
+    ]
     with monkeypatch.context() as patch:
         patch.setattr(Interruption, "requested", True, raising=False)
         patch.setattr(Interruption, "__init__", lambda self: None)
@@ -404,13 +417,17 @@ def test_workers_share_out_the_gpus_of_a_machine(
 
 @pytest.mark.parametrize(("said", "extra"), [("joblib", "joblib"), ("submitit_slurm", "submitit")])
 def test_a_launcher_that_is_not_installed_is_one_message(said: str, extra: str) -> None:
-    error = HydraException(f"Could not find 'hydra/launcher/{said}'\n\nAvailable options:\n\tbasic\n\tray\n")
+    error = HydraException(
+        f"Could not find 'hydra/launcher/{said}'\n\nAvailable options:\n\tbasic\n\tray\n"
+    )
     assert one_message(error) == f"this launcher is not installed: pip install leukobench[{extra}]"
 
 
 def test_planner_workers_is_how_many_a_launcher_is_asked_for() -> None:
     def asked(workers: int | None, **launcher: Any) -> tuple[int, Any]:
-        config = OmegaConf.create({"planner": {"workers": workers}, "hydra": {"launcher": launcher}})
+        config = OmegaConf.create(
+            {"planner": {"workers": workers}, "hydra": {"launcher": launcher}}
+        )
         return workers_of(config), config.hydra.launcher.get("n_jobs")
 
     assert asked(3, n_jobs=-1) == (3, 3)
@@ -421,7 +438,9 @@ def test_planner_workers_is_how_many_a_launcher_is_asked_for() -> None:
         asked(0)
 
 
-def test_identities_do_not_depend_on_how_a_sweep_was_written(make_job: Callable[..., Job], tmp_path: Path) -> None:
+def test_identities_do_not_depend_on_how_a_sweep_was_written(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     (one,) = planned(make_job("seed=1", "model=gene_mlp"))
     (other,) = planned(make_job("model=gene_mlp", "optimizer.lr=0.001", "seed=1"))
     assert one.identities == other.identities

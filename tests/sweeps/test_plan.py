@@ -57,9 +57,13 @@ def test_an_image_model_on_genes_is_left_out_of_a_sweep_with_the_reason(make_job
 
 
 def test_an_image_model_on_genes_is_refused_as_a_single_run(make_job: MakeJob) -> None:
-    with pytest.raises(ConfigError, match="reads image data, but data=tiny holds expression data; choose another"):
+    with pytest.raises(
+        ConfigError, match="reads image data, but data=tiny holds expression data; choose another"
+    ):
         plan(make_job("model=plain_cnn"))
-    with pytest.raises(ConfigError, match=r"preprocess=image is for image data.*use preprocess=auto"):
+    with pytest.raises(
+        ConfigError, match=r"preprocess=image is for image data.*use preprocess=auto"
+    ):
         plan(make_job("preprocess=image"))
 
 
@@ -80,7 +84,9 @@ def test_a_job_that_cannot_be_run_is_named(make_job: MakeJob) -> None:
 def test_a_split_that_one_data_set_does_not_allow_leaves_that_one_out(make_job: MakeJob) -> None:
     rare = "data.rare=0.025"  # a single sample of a class
     left_out: list[tuple[str, str]] = []
-    jobs = expand([make_job(d, f"seed={s}") for d in (rare, "data.rare=0.4") for s in (0, 1)], left_out)
+    jobs = expand(
+        [make_job(d, f"seed={s}") for d in (rare, "data.rare=0.4") for s in (0, 1)], left_out
+    )
     assert len(make_plan(jobs, {}, left_out=left_out).jobs) == 2
     assert [(rare in overrides, reason[:33]) for overrides, reason in left_out] == [
         (True, "a class has a single sample among")
@@ -102,7 +108,9 @@ def test_faulty_data_are_read_once_for_all_the_jobs_that_ask_for_them(
 
     monkeypatch.setattr(Tiny, "load", load)
     left_out: list[tuple[str, str]] = []
-    jobs = expand([make_job(f"data.samples={n}", f"seed={s}") for n in (50, 60) for s in range(5)], left_out)
+    jobs = expand(
+        [make_job(f"data.samples={n}", f"seed={s}") for n in (50, 60) for s in range(5)], left_out
+    )
     assert len(make_plan(jobs, {}, left_out=left_out).jobs) == 5
     assert [reason for _, reason in left_out] == ["half of it is missing"] * 5
     assert read.count(50) == 1
@@ -161,7 +169,9 @@ def test_epoch_counts_do_not_share_a_training_where_something_depends_on_the_tot
 
 
 def test_nothing_is_said_of_merging_where_there_was_nothing_to_merge(make_job: MakeJob) -> None:
-    assert not plan(make_job("schedule=cosine", "seed=0"), make_job("schedule=cosine", "seed=1")).not_merged
+    assert not plan(
+        make_job("schedule=cosine", "seed=0"), make_job("schedule=cosine", "seed=1")
+    ).not_merged
 
 
 def test_merging_can_be_switched_off(make_job: MakeJob) -> None:
@@ -178,7 +188,9 @@ def test_only_the_epochs_that_are_missing_are_planned(make_job: MakeJob) -> None
 
 
 def test_results_arrive_early_across_the_grid(make_job: MakeJob) -> None:
-    made = plan(*(make_job(f"model={m}", f"seed={s}") for m in ("logistic", "gene_mlp") for s in (0, 1)))
+    made = plan(
+        *(make_job(f"model={m}", f"seed={s}") for m in ("logistic", "gene_mlp") for s in (0, 1))
+    )
     order = [(t.job.config["seed"], t.job.choices["model"]) for t in made.trainings]
     assert order == [(0, "logistic"), (0, "gene_mlp"), (1, "logistic"), (1, "gene_mlp")]
 

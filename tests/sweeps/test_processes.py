@@ -48,7 +48,9 @@ class Place:
     def settings(self, output: str = "out") -> Settings:
         return Settings(self.folder / "data", self.folder / output, f"sqlite:///{self.store}")
 
-    def launch(self, *arguments: str, output: str = "out", **environment: str) -> tuple[Process, Path]:
+    def launch(
+        self, *arguments: str, output: str = "out", **environment: str
+    ) -> tuple[Process, Path]:
         """Start `leukobench sweep trial`; the process and its log."""
         self.launched += 1
         log = self.folder / f"log-{self.launched}.txt"
@@ -60,7 +62,9 @@ class Place:
             "OMP_NUM_THREADS": "1",
             **environment,
         }
-        return start(["sweep", str(self.conf / "trial.yaml"), *arguments], where, self.folder, log), log
+        return start(
+            ["sweep", str(self.conf / "trial.yaml"), *arguments], where, self.folder, log
+        ), log
 
     def finish(self, *arguments: str, expect: int = 0, **more: str) -> str:
         process, log = self.launch(*arguments, **more)
@@ -107,7 +111,9 @@ def same(ours: dict[str, pd.DataFrame], theirs: dict[str, pd.DataFrame]) -> None
         pd.testing.assert_frame_equal(frame, theirs[identity], check_exact=True)
 
 
-def test_ctrl_c_once_checkpoints_says_how_to_go_on_and_the_next_launch_ends_with_the_same_numbers(place: Place) -> None:
+def test_ctrl_c_once_checkpoints_says_how_to_go_on_and_the_next_launch_ends_with_the_same_numbers(
+    place: Place,
+) -> None:
     long = ("epochs=300,400", "seed=0,1,2")
     process, log = place.launch(*long)
     runs = place.folder / "out" / "runs"
@@ -147,8 +153,12 @@ def test_two_launches_on_one_store_train_each_job_once(place: Place) -> None:
     assert other, "both took part"
     assert place.states() == {"done": 16}
     assert place.counted() == [1] * 16
-    assert place.query("select count(*) from registered_models") == [(0,)], "no claim is left behind"
-    assert place.query("select count(*) from tags where key = 'leukobench.kind' and value = 'sweep'") == [(1,)]
+    assert place.query("select count(*) from registered_models") == [(0,)], (
+        "no claim is left behind"
+    )
+    assert place.query(
+        "select count(*) from tags where key = 'leukobench.kind' and value = 'sweep'"
+    ) == [(1,)]
 
 
 def test_what_a_killed_launch_was_at_is_taken_over_by_another_at_once(place: Place) -> None:

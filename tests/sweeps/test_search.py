@@ -25,7 +25,11 @@ from leukobench.sweeps.states import status
 from leukobench.tracking.reading import Results
 from leukobench.tracking.store import Store, local_path
 
-PARAMS = {"optimizer.lr": "tag(log, interval(1e-4, 1e-1))", "batch_size": "choice(4,8)", "fold": "0"}
+PARAMS = {
+    "optimizer.lr": "tag(log, interval(1e-4, 1e-1))",
+    "batch_size": "choice(4,8)",
+    "fold": "0",
+}
 METRIC = "validation_log_loss"
 Go = Callable[..., list[list[str]]]
 
@@ -47,7 +51,14 @@ def search(composer: Any, local: Settings) -> Go:
         place: Settings = local,
         **options: Any,
     ) -> list[list[str]]:
-        own = ["data=tiny", "epochs=2", "sweep=trial", "split=kfold", "split.validation=0.25", "planner.stack=false"]
+        own = [
+            "data=tiny",
+            "epochs=2",
+            "sweep=trial",
+            "split=kfold",
+            "split.validation=0.25",
+            "planner.stack=false",
+        ]
         own += [f"settings.output={place.output}", f"settings.store={place.store}"]
         space, fixed = space_of(PARAMS, [*own, *arguments], OverridesParser.create())
         launches: list[list[str]] = []
@@ -56,12 +67,17 @@ def search(composer: Any, local: Settings) -> Go:
             if before is not None:
                 before(len(launches))
             launches.append(
-                [" ".join(o for o in job.overrides if o.startswith(("optimizer", "batch"))) for job in jobs]
+                [
+                    " ".join(o for o in job.overrides if o.startswith(("optimizer", "batch")))
+                    for job in jobs
+                ]
             )
             return run_jobs(jobs, [])
 
         try:
-            run(composer, space, fixed, Search(trials=trials, metric=METRIC, **options), launch_jobs)
+            run(
+                composer, space, fixed, Search(trials=trials, metric=METRIC, **options), launch_jobs
+            )
         finally:
             go.launches = launches  # type: ignore[attr-defined]
         return launches
@@ -110,7 +126,9 @@ def test_a_space_is_written_like_a_grid() -> None:
 
 
 def test_arguments_replace_what_the_file_searches() -> None:
-    found, fixed = space_of({"a": "1,2", "b": "1,2", "fold": "all"}, ["a=3", "c=4,5"], OverridesParser.create())
+    found, fixed = space_of(
+        {"a": "1,2", "b": "1,2", "fold": "all"}, ["a=3", "c=4,5"], OverridesParser.create()
+    )
     assert list(found) == ["b", "c"]
     assert fixed == {"fold": ["fold=all"], "a": ["a=3"]}
     with pytest.raises(ConfigError, match="cannot be searched"):
@@ -124,7 +142,9 @@ def test_test_results_are_never_chosen_on() -> None:
     assert Search(metric="validation_auroc").direction == "maximize"
 
 
-def test_a_split_without_validation_is_refused_before_anything_runs(search: Go, local: Settings) -> None:
+def test_a_split_without_validation_is_refused_before_anything_runs(
+    search: Go, local: Settings
+) -> None:
     with pytest.raises(ConfigError, match="no validation part"):
         search("split.validation=0")
     assert not (local.output / "runs").exists()
@@ -238,7 +258,9 @@ def test_an_interruption_stops_the_search(search: Go, monkeypatch: pytest.Monkey
     assert len(search.launches) == 1  # type: ignore[attr-defined]
 
 
-def test_a_dry_run_trains_nothing(search: Go, local: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_trains_nothing(
+    search: Go, local: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     search("planner.dry_run=true")
     assert "follows from this one's result" in capsys.readouterr().err
     assert not (local.output / "runs").exists()
@@ -255,7 +277,14 @@ def test_the_best_can_be_run_again_with_more_seeds(search: Go, local: Settings) 
 
 @pytest.mark.slow
 def test_a_search_on_real_data_that_is_killed_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    arguments = ["sweep", "search", "hydra.sweeper.trials=5", "fold=0,1", "epochs=5,10", "model.hidden=[8],[16]"]
+    arguments = [
+        "sweep",
+        "search",
+        "hydra.sweeper.trials=5",
+        "fold=0,1",
+        "epochs=5,10",
+        "model.hidden=[8],[16]",
+    ]
 
     def begin(place: str) -> Any:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -272,7 +301,10 @@ def test_a_search_on_real_data_that_is_killed_ends_as_if_it_had_not_been(tmp_pat
     stamps: dict[Path, float] = {}
     for seen in (2, 4):
         process = begin("killed")
-        while len(trials("killed") if (tmp_path / "killed.log").exists() else []) < seen and process.exitcode is None:
+        while (
+            len(trials("killed") if (tmp_path / "killed.log").exists() else []) < seen
+            and process.exitcode is None
+        ):
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
@@ -283,12 +315,16 @@ def test_a_search_on_real_data_that_is_killed_ends_as_if_it_had_not_been(tmp_pat
     assert last.exitcode == 0
     assert trials("killed") == trials("whole")
     assert len(stamps) >= 4
-    assert all(path.stat().st_mtime == stamp for path, stamp in stamps.items()), "nothing finished was run again"
+    assert all(path.stat().st_mtime == stamp for path, stamp in stamps.items()), (
+        "nothing finished was run again"
+    )
     tables, counts = [], []
     for place in ("whole", "killed"):
         (path,) = (tmp_path / place).glob(f"artifacts/search/*/artifacts/{TABLE}")
         tables.append(path.read_text())
         with sqlite3.connect(tmp_path / place / "mlflow.db") as db:
-            counts.append(db.execute("select count(*) from runs where lifecycle_stage = 'active'").fetchall())
+            counts.append(
+                db.execute("select count(*) from runs where lifecycle_stage = 'active'").fetchall()
+            )
     assert tables[0] == tables[1]
     assert counts[0] == counts[1]

@@ -140,13 +140,19 @@ def official_split(key: str, *arguments: str) -> tuple[Split, Any]:
 
 
 def counts(split: Split, dataset: Any, part: str) -> dict[str, int]:
-    labels: dict[str, int] = dataset.samples.loc[list(split.parts[part]), "label"].value_counts().to_dict()
+    labels: dict[str, int] = (
+        dataset.samples.loc[list(split.parts[part]), "label"].value_counts().to_dict()
+    )
     return labels
 
 
 def test_fata_tests_2133_of_the_10661_images_and_chooses_on_them() -> None:
     split, _ = official_split("fata")
-    assert {part: len(ids) for part, ids in split.parts.items()} == {"train": 8528, "validation": 0, "test": 2133}
+    assert {part: len(ids) for part, ids in split.parts.items()} == {
+        "train": 8528,
+        "validation": 0,
+        "test": 2133,
+    }
     assert split.shared["subject"] > 60
     assert first("fata").protocol.choose_on == "test"
 
@@ -158,7 +164,9 @@ def test_rai_tests_1091_leukemic_and_509_normal_images() -> None:
 
 
 @pytest.mark.parametrize(("key", "seed"), [("fata", 0), ("fata", 1), ("rai", 0)])
-def test_leak_free_the_same_images_are_split_by_subject_and_content_with_a_validation_part(key: str, seed: int) -> None:
+def test_leak_free_the_same_images_are_split_by_subject_and_content_with_a_validation_part(
+    key: str, seed: int
+) -> None:
     split, dataset = official_split(key, "protocol=leak_free", f"seed={seed}")
     assert split.shared["subject"] == split.shared["content"] == 0
     assert sum(map(len, split.parts.values())) == 10661
@@ -175,9 +183,15 @@ def test_neuraldesigner_draws_fourteen_arrays_to_choose_and_fourteen_to_test() -
         split = build(job.config["split"]).split(build(job.config["data"]).load(), 0)
         sizes = {part: len(ids) for part, ids in split.parts.items()}
         assert sizes == {"train": 44, "validation": 14, "test": 14}
-    job = first("neuraldesigner", "data=golub", "protocol=leak_free", "split=official", "split.validation=0")
+    job = first(
+        "neuraldesigner", "data=golub", "protocol=leak_free", "split=official", "split.validation=0"
+    )
     split = build(job.config["split"]).split(build(job.config["data"]).load(), 0)
-    assert {part: len(ids) for part, ids in split.parts.items()} == {"train": 38, "validation": 0, "test": 34}
+    assert {part: len(ids) for part, ids in split.parts.items()} == {
+        "train": 38,
+        "validation": 0,
+        "test": 34,
+    }
 
 
 # --- from end to end --------------------------------------------------------------------------------------------------
@@ -190,7 +204,9 @@ def finished(job: Job) -> Trained:
     return trained
 
 
-@pytest.mark.parametrize("arms", [(), ("protocol=leak_free",), ("protocol=leak_free", "split=official", "cnmc")])
+@pytest.mark.parametrize(
+    "arms", [(), ("protocol=leak_free",), ("protocol=leak_free", "split=official", "cnmc")]
+)
 def test_fata_trains_a_head_and_answers_at_every_epoch_count(arms: tuple[str, ...]) -> None:
     arms = tuple(a if a != "cnmc" else "data=cnmc_challenge" for a in arms)
     network = ("model=resnet18", "model.pretrained=false", "model.hidden=512", "optimizer=rmsprop")
@@ -206,7 +222,11 @@ def test_fata_trains_a_head_and_answers_at_every_epoch_count(arms: tuple[str, ..
 @pytest.mark.parametrize("model", ["lenet5", "alexnet"])
 def test_rai_trains_augmented_images_in_batches_of_forty(model: str) -> None:
     job = first("rai", f"model={model}", "preprocess=image", "preprocess.size=64", "epochs=1")
-    assert (job.config["batch_size"], job.config["augment"]["rotation"], job.config["optimizer"]["lr"]) == (
+    assert (
+        job.config["batch_size"],
+        job.config["augment"]["rotation"],
+        job.config["optimizer"]["lr"],
+    ) == (
         40,
         20,
         1e-3,
@@ -214,25 +234,35 @@ def test_rai_trains_augmented_images_in_batches_of_forty(model: str) -> None:
     assert set(finished(job).predictions()["part"]) == {"train", "test"}
 
 
-def test_kandi_resamples_before_the_split_under_the_paper_and_inside_training_without_leaks() -> None:
+def test_kandi_resamples_before_the_split_under_the_paper_and_inside_training_without_leaks() -> (
+    None
+):
     paper = finished(first("kandi", "model=kandi_mlp", "resample=smote", *KANDI))
     tested = paper.predictions().query("part == 'test'")
     assert tested["sample"].str.startswith("smote-").any(), "synthetic arrays are tested"
     whole = paper.predictions()
     assert whole["label"].value_counts().nunique() == 1, "as many arrays of each class"
     assert len(tested) == pytest.approx(0.2 * len(whole), abs=1)
-    assert read_json(paper.folder.path / "resampled.json") == whole["label"].value_counts().to_dict()
-    clean = finished(first("kandi", "model=kandi_mlp", "resample=smote", "protocol=leak_free", *KANDI))
+    assert (
+        read_json(paper.folder.path / "resampled.json") == whole["label"].value_counts().to_dict()
+    )
+    clean = finished(
+        first("kandi", "model=kandi_mlp", "resample=smote", "protocol=leak_free", *KANDI)
+    )
     assert not clean.predictions()["sample"].str.startswith("smote-").any()
     assert clean.folder.run()["leaks"] == []
     arrays = clean.predictions().groupby(["part", "label"]).size()
     counts = read_json(clean.folder.path / "resampled.json")
     largest = arrays["train"].max()
-    assert counts == {c: largest + arrays.drop("train").groupby("label").sum().get(c, 0) for c in counts}
+    assert counts == {
+        c: largest + arrays.drop("train").groupby("label").sum().get(c, 0) for c in counts
+    }
 
 
 def test_kandi_keeps_losses_and_reconstruction_errors_of_its_autoencoder() -> None:
-    trained = finished(first("kandi", "model=kandi_cnn", "resample=none", "protocol=leak_free", *KANDI))
+    trained = finished(
+        first("kandi", "model=kandi_cnn", "resample=none", "protocol=leak_free", *KANDI)
+    )
     losses = read_json(trained.folder.path / "autoencoder_losses.json")
     assert {part: len(values) for part, values in losses.items()} == {"train": 2, "validation": 2}
     errors = read_json(trained.folder.path / "reconstruction_errors.json")
@@ -258,7 +288,9 @@ def test_kandis_control_predicts_the_series_from_the_same_arrays() -> None:
     job = first("kandi_control", "model=kandi_mlp", *KANDI)
     predictions = finished(job).predictions()
     assert (predictions["label"] == predictions["series"]).all()
-    assert set(predictions["sample"]) == set(build(first("kandi").config["data"] | {"n_columns": 60}).load().ids)
+    assert set(predictions["sample"]) == set(
+        build(first("kandi").config["data"] | {"n_columns": 60}).load().ids
+    )
 
 
 @pytest.mark.parametrize("arms", [(), ("data=golub", "protocol=leak_free")])
@@ -270,13 +302,18 @@ def test_neuraldesigner_trains_with_a_quasi_newton_method(arms: tuple[str, ...])
 
 def test_kadhim_runs_on_aml_cells_and_on_fields_of_all_idb1() -> None:
     for data in ("aml_five", "all_idb1"):
-        job = first("kadhim", f"data={data}", "preprocess.size=32", "epochs=1", "split.stratify=false")
+        job = first(
+            "kadhim", f"data={data}", "preprocess.size=32", "epochs=1", "split.stratify=false"
+        )
         assert set(finished(job).predictions()["part"]) == {"train", "test"}
 
 
 def test_cross_leaves_out_what_makes_no_sense_and_what_is_not_there() -> None:
     left_out: list[tuple[str, str]] = []
-    jobs = expand(jobs_of("cross", "data=golub,all_idb2", "model=logistic,lenet5", "epochs=1", "seed=0"), left_out)
+    jobs = expand(
+        jobs_of("cross", "data=golub,all_idb2", "model=logistic,lenet5", "epochs=1", "seed=0"),
+        left_out,
+    )
     assert {(j.choices["data"], j.choices["model"]) for j in jobs} == {("golub", "logistic")}
     reasons = {reason.split(";")[0].split(".")[0] for _, reason in left_out}
     assert any("lenet5 reads image data" in r for r in reasons)
@@ -284,14 +321,23 @@ def test_cross_leaves_out_what_makes_no_sense_and_what_is_not_there() -> None:
     finished(jobs[0])
 
 
-def test_a_sweep_without_any_of_its_data_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_sweep_without_any_of_its_data_says_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("LEUKOBENCH_DATA", str(tmp_path))
     with pytest.raises(MissingDataError, match="all_idb1"):
         expand(jobs_of("kadhim", "data=all_idb1", "seed=0"), [])
 
 
 def test_options_against_imbalance_and_overfitting_change_a_training() -> None:
-    base = ("data=golub", "model=gene_mlp", "optimizer=adam", "model.hidden=[8]", "optimizer.lr=0.01", "fold=0")
+    base = (
+        "data=golub",
+        "model=gene_mlp",
+        "optimizer=adam",
+        "model.hidden=[8]",
+        "optimizer.lr=0.01",
+        "fold=0",
+    )
     options = [
         ("epochs=2", "loss.class_weights=balanced"),
         ("epochs=2", "balanced_sampling=true"),
@@ -301,8 +347,12 @@ def test_options_against_imbalance_and_overfitting_change_a_training() -> None:
         ("epochs=6", "patience=1"),
     ]
     with asked("cross") as (_, composer):
-        plain, *changed = [finished(composer.job([*base, *more])) for more in [("epochs=2",), *options]]
+        plain, *changed = [
+            finished(composer.job([*base, *more])) for more in [("epochs=2",), *options]
+        ]
     for option, trained in zip(options, changed):
         assert trained.training.id != plain.training.id, option
-        assert trained.predictions().to_numpy().tolist() != plain.predictions().to_numpy().tolist(), option
+        assert (
+            trained.predictions().to_numpy().tolist() != plain.predictions().to_numpy().tolist()
+        ), option
     assert 1 <= changed[-1].result()["best_epoch"] <= len(changed[-1].curves) <= 6

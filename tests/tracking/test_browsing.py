@@ -73,9 +73,13 @@ def test_a_name_says_the_fold_where_there_are_several(make_job: Callable[..., Jo
 
 
 def test_a_name_leaves_out_places_and_what_changes_no_number(make_job: Callable[..., Job]) -> None:
-    job = make_job("trainer.inference_batch=8", "planner.merge=false", "save_model=false", "curves_on=[test]")
+    job = make_job(
+        "trainer.inference_batch=8", "planner.merge=false", "save_model=false", "curves_on=[test]"
+    )
     name = run_name(job)
-    assert not any(word in name for word in ("inference", "merge", "save", "curves", "settings", "/", "="))
+    assert not any(
+        word in name for word in ("inference", "merge", "save", "curves", "settings", "/", "=")
+    )
 
 
 def test_a_name_says_what_else_was_chosen(make_job: Callable[..., Job]) -> None:
@@ -118,7 +122,11 @@ def job(origin: str, *overrides: str) -> dict[str, Any]:
 
 
 def test_a_note_says_simulated_subset_and_faults() -> None:
-    data = DATA | {"simulated": True, "subset": "100 of 10661 samples", "faults": ["a file | is\nbroken"]}
+    data = DATA | {
+        "simulated": True,
+        "subset": "100 of 10661 samples",
+        "faults": ["a file | is\nbroken"],
+    }
     note = run_note(PARAMS, {"data": data, "leaks": []})
     assert "**simulated**" in note
     assert "100 of 10661 samples" in note
@@ -126,13 +134,18 @@ def test_a_note_says_simulated_subset_and_faults() -> None:
 
 
 def test_a_note_shows_metrics_of_each_part_and_the_command() -> None:
-    record = {"metrics": {"test_accuracy": 0.75, "train_accuracy": 1.0, "test_auroc": 0.5}, "best_epoch": None}
+    record = {
+        "metrics": {"test_accuracy": 0.75, "train_accuracy": 1.0, "test_auroc": 0.5},
+        "best_epoch": None,
+    }
     note = run_note(PARAMS, {"data": DATA}, job("fata", "model=vgg16", "split.parts=[a,b]"), record)
     assert "| part | accuracy | AUROC |" in note
     assert "| train | 1.000 |  |" in note
     assert "| test | 0.750 | 0.500 |" in note
     assert "leukobench sweep fata model=vgg16 'split.parts=[a,b]'" in note
-    assert "leukobench train sweep=mine a=1" in run_note(PARAMS, {}, job("train", "sweep=mine", "a=1"))
+    assert "leukobench train sweep=mine a=1" in run_note(
+        PARAMS, {}, job("train", "sweep=mine", "a=1")
+    )
 
 
 def test_a_note_of_a_failure_says_why_and_fits_into_a_tag() -> None:
@@ -173,7 +186,16 @@ def frame(validation: bool = True) -> pd.DataFrame:
                         }
                     )
     out = pd.DataFrame(rows)
-    out.attrs["params"] = ["data", "epochs", "fold", "model", "model.width", "protocol", "seed", "split.seed"]
+    out.attrs["params"] = [
+        "data",
+        "epochs",
+        "fold",
+        "model",
+        "model.width",
+        "protocol",
+        "seed",
+        "split.seed",
+    ]
     return out if validation else out.drop(columns="validation_balanced_accuracy")
 
 
@@ -237,13 +259,20 @@ def test_a_picture_is_drawn_with_and_without_epoch_counts(epochs: bool) -> None:
 
 
 def state(text: str) -> dict[str, Any]:
-    return json.loads(zlib.decompress(base64.b64decode(json.loads(text)["state"].removeprefix("deflate;"))))
+    return json.loads(
+        zlib.decompress(base64.b64decode(json.loads(text)["state"].removeprefix("deflate;")))
+    )
 
 
 def test_views_show_the_keys_and_metrics_and_list_results_flat() -> None:
-    views = {k.removeprefix(TAG): state(v) for k, v in saved_views(["model"], ["test_auroc"], "curve/x").items()}
+    views = {
+        k.removeprefix(TAG): state(v)
+        for k, v in saved_views(["model"], ["test_auroc"], "curve/x").items()
+    }
     table = views[RESULTS]
-    assert {"params.`model`", "params.`seed`", "metrics.`test_auroc`"} <= set(table["selectedColumns"])
+    assert {"params.`model`", "params.`seed`", "metrics.`test_auroc`"} <= set(
+        table["selectedColumns"]
+    )
     assert "start_time" not in table["orderByKey"]
     assert "result" in table["searchFilter"]
     (chart,) = views[COMPARE]["compareRunCharts"]
@@ -266,16 +295,22 @@ def test_an_input_is_named_by_the_data_sets_own_fingerprint() -> None:
     assert [t.value for t in dataset_input(DATA | {"simulated": True}).tags] == ["simulated"]
 
 
-def test_final_metrics_and_curves_have_names_of_their_own(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_final_metrics_and_curves_have_names_of_their_own(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     deliver(store, sweep, train("epochs=1"))
     (run,) = runs(store, sweep, "result")
     (test,) = store.client.get_metric_history(run.info.run_id, "test_accuracy")
     assert test.step == 1
-    assert [m.step for m in store.client.get_metric_history(run.info.run_id, "curve/test_accuracy")] == [1]
+    assert [
+        m.step for m in store.client.get_metric_history(run.info.run_id, "curve/test_accuracy")
+    ] == [1]
     assert "train" in run.data.tags[NOTE]
 
 
-def test_profile_and_system_metrics_arrive_with_a_run(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_profile_and_system_metrics_arrive_with_a_run(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     deliver(store, sweep, train("trainer.profiler=simple", "trainer.system_metrics=true"))
     (run,) = runs(store, sweep, "result")
     history = store.client.get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")
@@ -293,7 +328,9 @@ def test_an_unknown_profiler_says_which_there_are(train: Train) -> None:
         profiler("quick", Path())
 
 
-def test_a_sweep_is_described_by_what_its_results_say(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_a_sweep_is_described_by_what_its_results_say(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     for model in ("logistic", "gene_mlp"):
         for seed in (0, 1):
             deliver(store, sweep, train(f"model={model}", f"seed={seed}", "evaluate_at=[1,3]"))
@@ -317,7 +354,9 @@ def test_a_sweep_is_described_by_what_its_results_say(train: Train, store: Store
     for column in columns:
         kind, _, name = column.partition(".")
         assert kind == "attributes" or name.strip("`") in results.columns
-    inputs = {i.dataset.digest for r in runs(store, sweep, "result") for i in store_inputs(store, r)}
+    inputs = {
+        i.dataset.digest for r in runs(store, sweep, "result") for i in store_inputs(store, r)
+    }
     assert len(inputs) == 1
 
 
@@ -335,7 +374,9 @@ def test_a_sweep_without_results_is_left_undescribed(store: Store, sweep: SweepR
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_ui_says_its_addresses_and_leaves_no_process(local: Settings, number: signal.Signals) -> None:
+def test_the_ui_says_its_addresses_and_leaves_no_process(
+    local: Settings, number: signal.Signals
+) -> None:
     import psutil
 
     Store(local).open_sweep("a sweep")
@@ -349,7 +390,9 @@ def test_the_ui_says_its_addresses_and_leaves_no_process(local: Settings, number
         str(local.output),
     ]
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    ui = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    ui = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
     assert ui.stdout is not None
     said: list[str] = []
     for line in ui.stdout:

@@ -36,7 +36,9 @@ def elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cl
     return make
 
 
-def test_one_holds_a_claim_until_it_gives_it_up(store: Store, elsewhere: Callable[..., Claims]) -> None:
+def test_one_holds_a_claim_until_it_gives_it_up(
+    store: Store, elsewhere: Callable[..., Claims]
+) -> None:
     mine, yours = Claims(store), elsewhere()
     assert mine.take("a")
     assert mine.take("a"), "what is held is held"

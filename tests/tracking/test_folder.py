@@ -46,7 +46,9 @@ def test_a_file_that_could_not_be_replaced_keeps_its_old_content(tmp_path: Path)
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(LeukoBenchError, match=r"cannot write .*x: No space left.*LEUKOBENCH_OUTPUT"):
+    with pytest.raises(
+        LeukoBenchError, match=r"cannot write .*x: No space left.*LEUKOBENCH_OUTPUT"
+    ):
         write_and_raise(tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
 
 
@@ -62,7 +64,9 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
 
 
-def test_a_result_counts_once_its_record_stands(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_counts_once_its_record_stands(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import leukobench.tracking.folder as module
 
     def killed(*args: Any) -> None:
@@ -76,7 +80,9 @@ def test_a_result_counts_once_its_record_stands(folder: RunFolder, monkeypatch: 
     assert folder.results() == []
     folder.write_result("5", record(5), FRAME, None)
     assert folder.has_result("5")
-    pd.testing.assert_frame_equal(pd.read_parquet(folder.result("5") / "predictions.parquet"), FRAME)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder.result("5") / "predictions.parquet"), FRAME
+    )
 
 
 def test_results_are_listed_by_epoch(folder: RunFolder) -> None:

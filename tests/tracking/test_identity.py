@@ -89,7 +89,9 @@ def test_where_and_how_it_runs_does_not(make_job: MakeJob, change: str) -> None:
     assert identity_of(make_job(change)) == identity_of(make_job())
 
 
-def test_the_folder_of_the_data_does_not_count_and_its_content_does(make_job: MakeJob, tmp_path: Path) -> None:
+def test_the_folder_of_the_data_does_not_count_and_its_content_does(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     moved = make_job(f"data.root={tmp_path}")
     assert identity_of(moved) == identity_of(make_job())
     p = prepare(moved)
@@ -154,10 +156,14 @@ def test_the_content_of_a_weights_file_counts_and_not_its_place(tmp_path: Path) 
     assert node("a.pt") == node("b.pt") != node("c.pt")
 
 
-def test_trainings_that_differ_in_epochs_alone_are_one_unless_something_depends_on_the_total(make_job: MakeJob) -> None:
+def test_trainings_that_differ_in_epochs_alone_are_one_unless_something_depends_on_the_total(
+    make_job: MakeJob,
+) -> None:
     assert training_id_of(make_job("epochs=3")) == training_id_of(make_job("epochs=5"))
     for choice in ("schedule=cosine", "patience=2"):
-        assert training_id_of(make_job(choice, "epochs=3")) != training_id_of(make_job(choice, "epochs=5"))
+        assert training_id_of(make_job(choice, "epochs=3")) != training_id_of(
+            make_job(choice, "epochs=5")
+        )
     assert training_id_of(make_job("seed=1")) != training_id_of(make_job())
 
 
@@ -175,6 +181,10 @@ def test_an_identity_is_the_same_in_another_process(make_job: MakeJob) -> None:
     import json
 
     done = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(science), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        input=json.dumps(science),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == identities.identity(science, 3, "data", "split")

@@ -13,7 +13,9 @@ from leukobench.tracking.kept import KeptPredictions
 
 def table(run_id: str, classes: tuple[str, ...] = ("ALL", "AML")) -> pa.Table:
     rows = {"sample": [f"{run_id}-{i}" for i in range(3)], "subject": [None, "s1", "s2"]}
-    return pa.Table.from_pandas(pd.DataFrame({**rows, **{f"p_{c}": [0.1, 0.2, 0.3] for c in classes}}))
+    return pa.Table.from_pandas(
+        pd.DataFrame({**rows, **{f"p_{c}": [0.1, 0.2, 0.3] for c in classes}})
+    )
 
 
 def refuse(run_id: str) -> pa.Table:
@@ -34,7 +36,11 @@ def test_runs_of_different_classes_are_kept_apart(tmp_path: Path) -> None:
     kept.read("a", table)
     kept.read("b", lambda run: table(run, ("one", "two", "three")))
     kept.flush()
-    assert list(KeptPredictions(tmp_path).read("b", refuse).columns[-3:]) == ["p_one", "p_two", "p_three"]
+    assert list(KeptPredictions(tmp_path).read("b", refuse).columns[-3:]) == [
+        "p_one",
+        "p_two",
+        "p_three",
+    ]
     assert "p_one" not in KeptPredictions(tmp_path).read("a", refuse)
 
 
@@ -51,7 +57,9 @@ def test_a_damaged_copy_is_fetched_anew(tmp_path: Path, damage: str) -> None:
     assert list(KeptPredictions(tmp_path).read("a", table)["sample"]) == ["a-0", "a-1", "a-2"]
 
 
-def test_many_runs_are_read_in_one_frame_a_file_whatever_order_they_were_kept_in(tmp_path: Path) -> None:
+def test_many_runs_are_read_in_one_frame_a_file_whatever_order_they_were_kept_in(
+    tmp_path: Path,
+) -> None:
     first = KeptPredictions(tmp_path)
     one = {run: first.read(run, table) for run in ("a", "b", "c")}
     first.flush()
@@ -62,7 +70,9 @@ def test_many_runs_are_read_in_one_frame_a_file_whatever_order_they_were_kept_in
     one["new"] = table("new").to_pandas()
     for frame, run in pieces:
         for place in set(run.tolist()):
-            pd.testing.assert_frame_equal(frame[run == place].reset_index(drop=True), one[wanted[place]])
+            pd.testing.assert_frame_equal(
+                frame[run == place].reset_index(drop=True), one[wanted[place]]
+            )
     assert sorted(place for _, run in pieces for place in run) == [0] * 3 + [1] * 3 + [2] * 3
 
 
@@ -73,14 +83,20 @@ def test_runs_of_a_file_that_was_cut_are_fetched_anew(tmp_path: Path) -> None:
     [path] = tmp_path.glob("*.arrow")
     path.write_bytes(path.read_bytes()[:100])
     pieces = KeptPredictions(tmp_path).pieces(["a", "b"], table)
-    found = [(place, sample) for frame, run in pieces for place, sample in zip(run.tolist(), frame["sample"])]
+    found = [
+        (place, sample)
+        for frame, run in pieces
+        for place, sample in zip(run.tolist(), frame["sample"])
+    ]
     assert found == [(0, "a-0"), (0, "a-1"), (0, "a-2"), (1, "b-0"), (1, "b-1"), (1, "b-2")]
 
 
 def test_fetched_runs_with_other_columns_come_apart_and_stay_whole(tmp_path: Path) -> None:
     def fetch(run: str) -> pa.Table:
         found = table(run)
-        return found.append_column("series", pa.array(["s"] * found.num_rows)) if run == "b" else found
+        return (
+            found.append_column("series", pa.array(["s"] * found.num_rows)) if run == "b" else found
+        )
 
     pieces = KeptPredictions(tmp_path).pieces(["a", "b", "c"], fetch)
     assert [sorted(set(run.tolist())) for _, run in pieces] == [[0, 2], [1]]

@@ -52,7 +52,9 @@ def test_added_late_and_deleted_runs_are_seen(local: Settings) -> None:
     assert seeds(local) == ["1", "2"]
 
 
-def test_what_was_read_is_not_asked_for_again(local: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_is_not_asked_for_again(
+    local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(local, 0, 1, minutes_ago=60)
     seeds(local)
     add(local, 2)
@@ -80,7 +82,9 @@ def test_what_was_read_is_not_asked_for_again(local: Settings, monkeypatch: pyte
     assert sum(asked) == 3
 
 
-def test_a_database_made_anew_at_the_same_address_shows_nothing_of_the_old_one(local: Settings, database: Path) -> None:
+def test_a_database_made_anew_at_the_same_address_shows_nothing_of_the_old_one(
+    local: Settings, database: Path
+) -> None:
     add(local, 0, 1)
     assert seeds(local) == ["0", "1"]
     renew(local, database)
@@ -88,7 +92,9 @@ def test_a_database_made_anew_at_the_same_address_shows_nothing_of_the_old_one(l
     assert seeds(local) == ["7"]
 
 
-def test_a_database_put_back_from_a_copy_shows_what_the_copy_holds(local: Settings, tmp_path: Path) -> None:
+def test_a_database_put_back_from_a_copy_shows_what_the_copy_holds(
+    local: Settings, tmp_path: Path
+) -> None:
     add(local, 0)
     Store(local).client._tracking_client.store.engine.dispose()
     copy = shutil.copy(local.output / "mlflow.db", tmp_path / "copy.db")
@@ -108,5 +114,7 @@ def test_a_missing_artifact_says_what_to_do_and_whether_its_folder_is_gone(local
     with pytest.raises(StoreError, match=rf"run {result.run_id} .*put a moved output folder back"):
         results.predictions(result)
     folder.mkdir(parents=True)
-    with pytest.raises(StoreError, match=r"no artifact predictions.parquet .*; run it again with --force"):
+    with pytest.raises(
+        StoreError, match=r"no artifact predictions.parquet .*; run it again with --force"
+    ):
         results.predictions(result)

@@ -44,7 +44,9 @@ def held(lock: Path) -> Iterator[None]:
         "import sys; from filelock import FileLock\n"
         f"with FileLock({str(lock)!r}): print('held', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         process.stdout.readline()
@@ -79,7 +81,9 @@ def deliver(settings: Settings, trained: Trained) -> None:
     store.close_sweep(sweep, {})
 
 
-def features(settings: Settings, name: str = "f" * 32, data: str = "cells", model: str = "net") -> Path:
+def features(
+    settings: Settings, name: str = "f" * 32, data: str = "cells", model: str = "net"
+) -> Path:
     folder = settings.output / "features" / name
     folder.mkdir(parents=True)
     np.save(folder / "features.npy", np.zeros((4, 3), np.float32))
@@ -109,7 +113,9 @@ def plan(settings: Settings) -> Path:
 # --- run folders ------------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_folder_that_the_store_holds_is_removed_after_the_rule(done: Trained, local: Settings) -> None:
+def test_a_finished_folder_that_the_store_holds_is_removed_after_the_rule(
+    done: Trained, local: Settings
+) -> None:
     assert kinds(local, days=60) == {}
     (item,) = items(local)
     assert (item.path, item.kind) == (done.folder.path.resolve(), "run folders")
@@ -126,7 +132,9 @@ def test_a_finished_folder_that_the_store_holds_is_removed_after_the_rule(done: 
         assert load_result(result.run_id, local).whole is not None
 
 
-def test_a_folder_that_was_never_delivered_is_the_record_and_stays(train: Train, local: Settings) -> None:
+def test_a_folder_that_was_never_delivered_is_the_record_and_stays(
+    train: Train, local: Settings
+) -> None:
     trained = train("seed=3")
     age(trained.folder.path)
     assert kinds(local) == {}
@@ -138,9 +146,13 @@ def test_a_folder_that_was_never_delivered_is_the_record_and_stays(train: Train,
     assert list(kinds(local)) == ["run folders"]
 
 
-@pytest.mark.parametrize("name", ["predictions.parquet", "model.safetensors", "preprocess.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["predictions.parquet", "model.safetensors", "preprocess.safetensors"]
+)
 @pytest.mark.parametrize("damage", ["absent", "short"])
-def test_a_folder_of_which_the_store_lacks_a_file_stays(train: Train, local: Settings, name: str, damage: str) -> None:
+def test_a_folder_of_which_the_store_lacks_a_file_stays(
+    train: Train, local: Settings, name: str, damage: str
+) -> None:
     trained = train()
     deliver(local, trained)
     age(trained.folder.path)
@@ -180,7 +192,9 @@ def test_what_an_unfinished_training_goes_on_from_stays(done: Trained, local: Se
     assert "neither a result nor a checkpoint" in item.reason
 
 
-def test_the_checkpoint_of_a_finished_training_goes_after_the_rule(train: Train, local: Settings) -> None:
+def test_the_checkpoint_of_a_finished_training_goes_after_the_rule(
+    train: Train, local: Settings
+) -> None:
     trained = train()
     trained.folder.checkpoint.write_bytes(b"weights")
     assert kinds(local, days=0) == {}
@@ -192,7 +206,9 @@ def test_the_checkpoint_of_a_finished_training_goes_after_the_rule(train: Train,
     assert trained.folder.results()
 
 
-def test_nothing_of_the_last_hour_is_listed_whatever_the_rule(train: Train, local: Settings) -> None:
+def test_nothing_of_the_last_hour_is_listed_whatever_the_rule(
+    train: Train, local: Settings
+) -> None:
     deliver(local, train())
     (local.output / "runs" / "empty").mkdir()
     for folder in (features(local), images(local), plan(local)):
@@ -205,10 +221,15 @@ def test_nothing_of_the_last_hour_is_listed_whatever_the_rule(train: Train, loca
 
 def test_stores_that_nobody_opens_are_removed(local: Settings) -> None:
     stores = [features(local), images(local)]
-    assert kinds(local) == {"feature stores": [stores[0].resolve()], "image stores": [stores[1].resolve()]}
+    assert kinds(local) == {
+        "feature stores": [stores[0].resolve()],
+        "image stores": [stores[1].resolve()],
+    }
     assert kinds(local, days=60) == {}
     assert kinds(local) == kinds(local), "looking at a store does not use it"
-    os.utime(stores[0] / "features.json", (time.time(), time.time() - 30 * DAYS))  # opened, as relatime notes it
+    os.utime(
+        stores[0] / "features.json", (time.time(), time.time() - 30 * DAYS)
+    )  # opened, as relatime notes it
     assert kinds(local) == {"image stores": [stores[1].resolve()]}
     remove(local, items(local))
     assert stores[0].is_dir()
@@ -259,7 +280,9 @@ def test_leftovers_of_killed_writes_are_removed(done: Trained, local: Settings) 
     everything = (half, incomplete, removal, building)
     for path in everything:
         age(path, days=0.1)
-    assert set(kinds(local)["killed writes"]) == {p.resolve() for p in everything[:3]}, "a build goes on where it was"
+    assert set(kinds(local)["killed writes"]) == {p.resolve() for p in everything[:3]}, (
+        "a build goes on where it was"
+    )
     age(building)
     assert set(kinds(local)["killed writes"]) == {p.resolve() for p in everything}
     remove(local, [item for item in items(local) if item.kind == "killed writes"])
@@ -270,7 +293,9 @@ def test_leftovers_of_killed_writes_are_removed(done: Trained, local: Settings) 
 # --- nothing else -----------------------------------------------------------------------------------------------------
 
 
-def test_links_are_neither_followed_nor_removed(done: Trained, local: Settings, tmp_path: Path) -> None:
+def test_links_are_neither_followed_nor_removed(
+    done: Trained, local: Settings, tmp_path: Path
+) -> None:
     outside = tmp_path / "outside"
     (outside / "runs" / "theirs").mkdir(parents=True)
     precious = outside / "runs" / "theirs" / "checkpoint.pt"
@@ -295,12 +320,16 @@ def test_links_are_neither_followed_nor_removed(done: Trained, local: Settings, 
 def test_nothing_outside_is_removed_even_if_asked(local: Settings, tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere"
     outside.mkdir()
-    freed, stayed = remove(local, [Removable(outside, "run folders", "", 0, outside.stat().st_mtime)])
+    freed, stayed = remove(
+        local, [Removable(outside, "run folders", "", 0, outside.stat().st_mtime)]
+    )
     assert (freed, len(stayed)) == (0, 1)
     assert outside.is_dir()
 
 
-def test_what_changed_or_came_into_use_since_it_was_listed_stays(done: Trained, local: Settings) -> None:
+def test_what_changed_or_came_into_use_since_it_was_listed_stays(
+    done: Trained, local: Settings
+) -> None:
     listed = items(local)
     with held(done.folder.path / ".lock"):
         freed, stayed = remove(local, listed)
@@ -313,7 +342,9 @@ def test_what_changed_or_came_into_use_since_it_was_listed_stays(done: Trained, 
     assert done.folder.results()
 
 
-def test_the_command_asks_lists_and_removes(done: Trained, local: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_asks_lists_and_removes(
+    done: Trained, local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LEUKOBENCH_OUTPUT", str(local.output))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", local.store)
     listed = CliRunner().invoke(cli, ["gc", "--dry-run"])

@@ -39,13 +39,25 @@ def everything(store: Store, sweep: SweepRun) -> dict[str, Any]:
     out = {}
     for run in store.search(sweep.experiment_id, ""):
         history = {
-            key: [(m.step, m.value, m.timestamp) for m in store.client.get_metric_history(run.info.run_id, key)]
+            key: [
+                (m.step, m.value, m.timestamp)
+                for m in store.client.get_metric_history(run.info.run_id, key)
+            ]
             for key in run.data.metrics
         }
         folder = local_path(run.info.artifact_uri)
         assert folder is not None
-        files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-        out[run.info.run_id] = (run.info.status, run.info.end_time, run.data.params, run.data.tags, history, files)
+        files = {
+            str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+        }
+        out[run.info.run_id] = (
+            run.info.status,
+            run.info.end_time,
+            run.data.params,
+            run.data.tags,
+            history,
+            files,
+        )
     return out
 
 
@@ -57,7 +69,9 @@ def deliver(store: Store, sweep: SweepRun, done: Trained, **more: Any) -> None:
     store.deliver(sweep, done.folder, {**delivery_record(done.training), **more})
 
 
-def broken(train: Train, monkeypatch: pytest.MonkeyPatch, *overrides: str, epoch: int = 1) -> Trained:
+def broken(
+    train: Train, monkeypatch: pytest.MonkeyPatch, *overrides: str, epoch: int = 1
+) -> Trained:
     """A training that fails in writing the result of an epoch."""
     import leukobench.training.run as module
 
@@ -76,14 +90,20 @@ def broken(train: Train, monkeypatch: pytest.MonkeyPatch, *overrides: str, epoch
 # --- what arrives -----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_arrives_with_params_tags_metrics_and_artifacts(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_a_run_arrives_with_params_tags_metrics_and_artifacts(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     done = train(*MLP)
     deliver(store, sweep, done)
     (run,) = of_kind(store, sweep, "result")
     assert run.info.status == "FINISHED"
     assert run.data.params["model"] == "gene_mlp"
     assert run.data.params["optimizer.lr"] == "0.001"
-    assert (run.data.params["seed"], run.data.params["fold"], run.data.params["epochs"]) == ("0", "0", "3")
+    assert (run.data.params["seed"], run.data.params["fold"], run.data.params["epochs"]) == (
+        "0",
+        "0",
+        "3",
+    )
     tags = run.data.tags
     assert tags["leukobench.identity"] == done.training.identities[3]
     assert "epochs=3" in json.loads(tags["leukobench.overrides"])
@@ -91,20 +111,38 @@ def test_a_run_arrives_with_params_tags_metrics_and_artifacts(train: Train, stor
     assert tags["leukobench.protocol"] == "leak_free"
     assert tags["leukobench.simulated"] == "true"
     assert tags["leukobench.split_hash"] == done.folder.run()["data"]["split_hash"]
-    assert {"leukobench.commit", "leukobench.dirty", "leukobench.hardware", "leukobench.version.torch"} <= tags.keys()
+    assert {
+        "leukobench.commit",
+        "leukobench.dirty",
+        "leukobench.hardware",
+        "leukobench.version.torch",
+    } <= tags.keys()
     assert tags["mlflow.parentRunId"] == sweep.run_id
     assert run.data.metrics["test_accuracy"] == done.result()["metrics"]["test_accuracy"]
     assert run.data.metrics["seconds"] > 0
     curve = store.client.get_metric_history(run.info.run_id, "curve/train_loss")
-    assert [(m.step, m.value) for m in curve] == [(row["epoch"], row["train_loss"]) for row in done.curves]
+    assert [(m.step, m.value) for m in curve] == [
+        (row["epoch"], row["train_loss"]) for row in done.curves
+    ]
     folder = local_path(run.info.artifact_uri)
     assert folder is not None
     files = {p.name for p in folder.iterdir()}
-    assert {"job.json", "run.json", "split.json", "curves.json", "predictions.parquet", "result.json"} <= files
-    pd.testing.assert_frame_equal(pd.read_parquet(folder / "predictions.parquet"), done.predictions())
+    assert {
+        "job.json",
+        "run.json",
+        "split.json",
+        "curves.json",
+        "predictions.parquet",
+        "result.json",
+    } <= files
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "predictions.parquet"), done.predictions()
+    )
 
 
-def test_a_trajectory_has_a_thin_child_for_each_checkpoint_epoch(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_a_trajectory_has_a_thin_child_for_each_checkpoint_epoch(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     done = train(*MLP, "evaluate_at=[1,2,4]")
     deliver(store, sweep, done)
     (trajectory,) = of_kind(store, sweep, "trajectory")
@@ -190,7 +228,9 @@ def test_a_delivery_that_was_killed_is_continued_in_the_same_run(
     assert len(store.client.get_metric_history(owner, "curve/train_loss")) == len(done.curves)
 
 
-def test_a_run_shown_as_running_is_the_one_that_ends(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_a_run_shown_as_running_is_the_one_that_ends(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     done = train(*MLP)
     record = delivery_record(done.training)
     store.begin(sweep, done.folder, record)
@@ -243,7 +283,9 @@ def test_a_trajectory_that_failed_half_way_keeps_its_early_results_and_is_contin
     assert len(store.client.get_metric_history(again.info.run_id, "curve/train_loss")) == 3
 
 
-def test_more_epochs_later_lengthen_the_trajectory_s_curves(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_more_epochs_later_lengthen_the_trajectory_s_curves(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     deliver(store, sweep, train(*MLP, "evaluate_at=[1,2]"))
     deliver(store, sweep, train(*MLP, "evaluate_at=[3,5]"))
     (trajectory,) = of_kind(store, sweep, "trajectory")
@@ -252,7 +294,9 @@ def test_more_epochs_later_lengthen_the_trajectory_s_curves(train: Train, store:
     assert len(of_kind(store, sweep, "result")) == 4
 
 
-def test_the_curve_of_a_result_ends_at_its_epoch(train: Train, store: Store, local: Settings) -> None:
+def test_the_curve_of_a_result_ends_at_its_epoch(
+    train: Train, store: Store, local: Settings
+) -> None:
     train(*MLP, "evaluate_at=[2,5]")
     alone = train(*MLP, "epochs=2")
     sweep = store.open_sweep("another")
@@ -273,7 +317,9 @@ def test_an_interrupted_run_is_killed_in_the_store_and_finished_later(
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
 
 
-def test_a_run_deleted_in_the_store_is_delivered_anew(train: Train, store: Store, sweep: SweepRun) -> None:
+def test_a_run_deleted_in_the_store_is_delivered_anew(
+    train: Train, store: Store, sweep: SweepRun
+) -> None:
     done = train(*MLP)
     deliver(store, sweep, done)
     (run,) = of_kind(store, sweep, "result")
@@ -334,7 +380,9 @@ def test_a_forced_run_that_fails_replaces_nothing(
         patch.setattr(module, "prediction_frame", lambda *a: 1 / 0)
         failed = train(*MLP, output=tmp_path / "again")
     deliver(store, sweep, failed, replaces={i: e.run_id for i, e in before.items()})
-    assert {i: e.status for i, e in store.entries(sweep).items()} == dict.fromkeys(before, "FINISHED")
+    assert {i: e.status for i, e in store.entries(sweep).items()} == dict.fromkeys(
+        before, "FINISHED"
+    )
 
 
 # --- sweeps -----------------------------------------------------------------------------------------------------------
@@ -378,14 +426,18 @@ def test_an_unreachable_server_is_named_within_seconds(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.monotonic()
-    with pytest.raises(StoreError, match=rf"cannot open the MLflow store http://127.0.0.1:{port}.*leukobench sync"):
+    with pytest.raises(
+        StoreError, match=rf"cannot open the MLflow store http://127.0.0.1:{port}.*leukobench sync"
+    ):
         Store(settings(tmp_path, f"http://127.0.0.1:{port}"))
     assert time.monotonic() - began < 15
 
 
 def test_a_folder_that_cannot_be_made_is_an_unwritable_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"cannot open the MLflow store sqlite.*its folder can be written"):
+    with pytest.raises(
+        StoreError, match=r"cannot open the MLflow store sqlite.*its folder can be written"
+    ):
         Store(settings(tmp_path, f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"))
 
 
@@ -396,9 +448,18 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_are_killed_while_they_make_a_database_leave_none_or_a_whole_one(tmp_path: Path) -> None:
+def test_processes_that_are_killed_while_they_make_a_database_leave_none_or_a_whole_one(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "mlflow.db"
-    arguments = ["status", "nothing", "--store", f"sqlite:///{path}", "--output", str(tmp_path / "out")]
+    arguments = [
+        "status",
+        "nothing",
+        "--store",
+        f"sqlite:///{path}",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     for delay in (0.2, 0.5, 0.8, 1.2):
         process = start(arguments, {}, tmp_path, tmp_path / "log")
         process.join(delay)

@@ -74,7 +74,10 @@ class Source:
         source = cls(settings, store, sweep, make, folder / "moved.zip")
         for overrides in (SINGLE, SEVERAL):
             source.deliver(source.train(*overrides))
-        store.write_plan(sweep, [{"identity": "0" * 32, "training": "t", "overrides": ["seed=9"], "name": "not run"}])
+        store.write_plan(
+            sweep,
+            [{"identity": "0" * 32, "training": "t", "overrides": ["seed=9"], "name": "not run"}],
+        )
         store.close_sweep(sweep, {"jobs": 4})
         return source
 
@@ -125,8 +128,13 @@ def everything(settings: Settings) -> dict[str, Any]:
                 k: [(m.step, m.value, m.timestamp) for m in store.client.get_metric_history(id, k)]
                 for k in run.data.metrics
             },
-            "inputs": [(dict(i.dataset), [(t.key, t.value) for t in i.tags]) for i in run.inputs.dataset_inputs],
-            "files": {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()},
+            "inputs": [
+                (dict(i.dataset), [(t.key, t.value) for t in i.tags])
+                for i in run.inputs.dataset_inputs
+            ],
+            "files": {
+                str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+            },
         }
     return out
 
@@ -134,13 +142,19 @@ def everything(settings: Settings) -> dict[str, Any]:
 def results(settings: Settings) -> list[Any]:
     store = Store(settings)
     sweep = store.find_sweep(NAME)
-    return [] if sweep is None else list(store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'"))
+    return (
+        []
+        if sweep is None
+        else list(store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'"))
+    )
 
 
 # --- what arrives -----------------------------------------------------------------------------------------------------
 
 
-def test_runs_arrive_with_all_that_was_logged_of_them(exported: Source, other: Settings, tmp_path: Path) -> None:
+def test_runs_arrive_with_all_that_was_logged_of_them(
+    exported: Source, other: Settings, tmp_path: Path
+) -> None:
     done = export_sweep(exported.settings, NAME, tmp_path / "moved.zip")
     assert (done.results, done.trajectories, done.undelivered) == (3, 1, 0)
     assert done.size == (tmp_path / "moved.zip").stat().st_size
@@ -172,14 +186,20 @@ def test_only_what_is_missing_is_brought(exported: Source, other: Settings) -> N
     sweep = here.open_sweep(NAME)
     own = train_job(exported.make(*SINGLE), output=other.output)
     here.deliver(sweep, own.folder, delivery_record(own.training))
-    here.write_plan(sweep, [{"identity": own.training.identities[3], "training": "t", "overrides": [], "name": "own"}])
+    here.write_plan(
+        sweep,
+        [{"identity": own.training.identities[3], "training": "t", "overrides": [], "name": "own"}],
+    )
     (before,) = results(other)
     moved = import_sweep(other, exported.file)
     assert (moved.new, moved.there) == (2, 1)
     after = {run.info.run_id: run for run in results(other)}
     assert len(after) == 3
     assert after[before.info.run_id].data.tags == before.data.tags, "what was there stays as it was"
-    assert {job["name"]: job["state"] for job in status(other, NAME)} == {"own": "done", "not run": "not started"}
+    assert {job["name"]: job["state"] for job in status(other, NAME)} == {
+        "own": "done",
+        "not run": "not started",
+    }
 
 
 def test_a_later_export_brings_what_was_finished_since(source: Source, other: Settings) -> None:
@@ -194,22 +214,31 @@ def test_a_later_export_brings_what_was_finished_since(source: Source, other: Se
 def test_only_finished_results_are_moved(source: Source, other: Settings) -> None:
     client = source.store.client
     trajectory = next(
-        run for run in source.store.search(source.sweep.experiment_id, "tags.`leukobench.kind` = 'trajectory'")
+        run
+        for run in source.store.search(
+            source.sweep.experiment_id, "tags.`leukobench.kind` = 'trajectory'"
+        )
     )
     children = [
-        run for run in results(source.settings) if run.data.tags["mlflow.parentRunId"] == trajectory.info.run_id
+        run
+        for run in results(source.settings)
+        if run.data.tags["mlflow.parentRunId"] == trajectory.info.run_id
     ]
     client.update_run(children[0].info.run_id, status="FAILED")
     client.update_run(trajectory.info.run_id, status="RUNNING")
     assert export_sweep(source.settings, NAME, source.file).results == 2
     import_sweep(other, source.file)
     arrived = everything(other)
-    assert {run["times"][0] for name, run in arrived.items() if name.startswith("result")} == {"FINISHED"}
+    assert {run["times"][0] for name, run in arrived.items() if name.startswith("result")} == {
+        "FINISHED"
+    }
     (moved,) = (run for name, run in arrived.items() if name.startswith("trajectory"))
     assert moved["times"][0] == "KILLED", "nobody goes on with it here, so it does not run"
 
 
-def test_what_was_read_before_is_read_anew_after_an_import(exported: Source, other: Settings) -> None:
+def test_what_was_read_before_is_read_anew_after_an_import(
+    exported: Source, other: Settings
+) -> None:
     here = Store(other)
     sweep = here.open_sweep(NAME)
     later = train_job(exported.make("seed=5"), output=other.output)
@@ -241,7 +270,9 @@ def test_the_planner_skips_what_was_imported(
     assert "4 jobs asked, 3 done, 1 to do" in capsys.readouterr().err
 
 
-def test_predictions_and_the_model_are_those_of_the_source(exported: Source, other: Settings) -> None:
+def test_predictions_and_the_model_are_those_of_the_source(
+    exported: Source, other: Settings
+) -> None:
     from leukobench.training.saved import load_result
 
     import_sweep(other, exported.file)
@@ -285,7 +316,14 @@ def test_an_import_that_is_killed_again_and_again_ends_as_if_it_never_was(
 
         return call
 
-    for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated", "set_experiment_tag"):
+    for name in (
+        "create_run",
+        "log_batch",
+        "log_inputs",
+        "log_artifacts",
+        "set_terminated",
+        "set_experiment_tag",
+    ):
         monkeypatch.setattr(mlflow.MlflowClient, name, killed(getattr(mlflow.MlflowClient, name)))
     while True:
         attempt, calls = attempt + 1, 0
@@ -305,7 +343,9 @@ def test_an_import_that_is_killed_again_and_again_ends_as_if_it_never_was(
 # --- refused ----------------------------------------------------------------------------------------------------------
 
 
-def rewritten(exported: Source, change: Callable[[dict[str, bytes]], None], sign: bool = False) -> Path:
+def rewritten(
+    exported: Source, change: Callable[[dict[str, bytes]], None], sign: bool = False
+) -> Path:
     """The archive with other members; signed as an export of its own where wanted."""
     with zipfile.ZipFile(exported.file) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -328,10 +368,14 @@ def refused(settings: Settings, path: Path, *said: str) -> None:
 
 
 def manifest(members: dict[str, bytes], **changes: Any) -> None:
-    members["manifest.json"] = json.dumps({**json.loads(members["manifest.json"]), **changes}).encode()
+    members["manifest.json"] = json.dumps(
+        {**json.loads(members["manifest.json"]), **changes}
+    ).encode()
 
 
-def test_files_that_are_no_export_are_refused(exported: Source, other: Settings, tmp_path: Path) -> None:
+def test_files_that_are_no_export_are_refused(
+    exported: Source, other: Settings, tmp_path: Path
+) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("nothing of the kind")
     refused(other, text, "no export of LeukoBench")
@@ -350,7 +394,9 @@ def test_a_truncated_export_is_refused(exported: Source, other: Settings, tmp_pa
         refused(other, cut, "cut off")
 
 
-def test_a_damaged_byte_is_found_before_anything_is_written(exported: Source, other: Settings, tmp_path: Path) -> None:
+def test_a_damaged_byte_is_found_before_anything_is_written(
+    exported: Source, other: Settings, tmp_path: Path
+) -> None:
     with zipfile.ZipFile(exported.file) as archive:
         weights = next(i for i in archive.infolist() if i.filename.endswith("model.safetensors"))
     content = bytearray(exported.file.read_bytes())
@@ -363,13 +409,23 @@ def test_a_damaged_byte_is_found_before_anything_is_written(exported: Source, ot
 def test_a_tampered_export_is_refused(exported: Source, other: Settings) -> None:
 
     def better(members: dict[str, bytes]) -> None:
-        name = next(n for n in members if n.endswith("/run.json") and b"test_accuracy" in members[n])
+        name = next(
+            n for n in members if n.endswith("/run.json") and b"test_accuracy" in members[n]
+        )
         members[name] = members[name].replace(b"test_accuracy", b"test_accurate")
 
     refused(other, rewritten(exported, better), "changed", "run.json")
-    refused(other, rewritten(exported, lambda m: m.pop(next(n for n in m if n.endswith(".parquet")))), "changed")
-    refused(other, rewritten(exported, lambda m: m.update({"runs/more": b""})), "changed", "runs/more")
-    refused(other, rewritten(exported, lambda m: manifest(m, sweep="another")), "changed", "manifest")
+    refused(
+        other,
+        rewritten(exported, lambda m: m.pop(next(n for n in m if n.endswith(".parquet")))),
+        "changed",
+    )
+    refused(
+        other, rewritten(exported, lambda m: m.update({"runs/more": b""})), "changed", "runs/more"
+    )
+    refused(
+        other, rewritten(exported, lambda m: manifest(m, sweep="another")), "changed", "manifest"
+    )
 
 
 def test_a_later_format_is_refused_with_the_way_out(exported: Source, other: Settings) -> None:
@@ -377,8 +433,12 @@ def test_a_later_format_is_refused_with_the_way_out(exported: Source, other: Set
     refused(other, path, "LeukoBench 9.1", "format 99", "update")
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/evil", "artifacts/../../../../evil", "artifacts/a\\..\\evil"])
-def test_no_file_is_written_outside(exported: Source, other: Settings, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["../../evil", "/evil", "artifacts/../../../../evil", "artifacts/a\\..\\evil"]
+)
+def test_no_file_is_written_outside(
+    exported: Source, other: Settings, name: str, tmp_path: Path
+) -> None:
 
     def slip(members: dict[str, bytes]) -> None:
         body = json.loads(members["manifest.json"])
@@ -392,7 +452,9 @@ def test_no_file_is_written_outside(exported: Source, other: Settings, name: str
     assert not list(tmp_path.rglob("evil"))
 
 
-def test_an_export_replaces_an_earlier_one_and_nothing_else(exported: Source, tmp_path: Path) -> None:
+def test_an_export_replaces_an_earlier_one_and_nothing_else(
+    exported: Source, tmp_path: Path
+) -> None:
     export_sweep(exported.settings, NAME, exported.file)
     mine = tmp_path / "thesis.zip"
     mine.write_text("dear to someone")
@@ -401,7 +463,9 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(exported: Source, tm
     assert mine.read_text() == "dear to someone"
 
 
-def test_an_export_says_what_there_is_to_export(exported: Source, other: Settings, tmp_path: Path) -> None:
+def test_an_export_says_what_there_is_to_export(
+    exported: Source, other: Settings, tmp_path: Path
+) -> None:
     with pytest.raises(StoreError, match="no sweep 'another'"):
         export_sweep(exported.settings, "another", tmp_path / "new.zip")
     Store(other).open_sweep(NAME)
@@ -414,5 +478,7 @@ def test_results_that_were_never_delivered_are_counted(source: Source) -> None:
     from leukobench.tracking.folder import write_json
 
     late = source.train("seed=7")
-    write_json(late.folder.path / "delivery.json", {"sweep": NAME, **delivery_record(late.training)})
+    write_json(
+        late.folder.path / "delivery.json", {"sweep": NAME, **delivery_record(late.training)}
+    )
     assert export_sweep(source.settings, NAME, source.file).undelivered == 1

@@ -57,7 +57,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for room in (module, stacked):
         monkeypatch.setattr(room, "seed_device", lambda seed, device: None)
     strategy = SimpleNamespace(root_device=GPU)
-    trainer = SimpleNamespace(precision_plugin=Precision(), world_size=1, strategy=strategy, callbacks=[])
+    trainer = SimpleNamespace(
+        precision_plugin=Precision(), world_size=1, strategy=strategy, callbacks=[]
+    )
     trainer.normalise = Normalise("imagenet")  # looks at its values when it is made
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield trainer
@@ -65,7 +67,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def classifier(feed: Feed, network: nn.Module, trainer: Any, seed: int = 0) -> Classifier:
     parts = {"train": np.arange(40), "validation": np.arange(40, 50)}
-    recipe = Recipe(lambda weights: torch.optim.SGD(weights, 0.1), Constant(), epochs=2, seed=seed, batch_size=8)
+    recipe = Recipe(
+        lambda weights: torch.optim.SGD(weights, 0.1), Constant(), epochs=2, seed=seed, batch_size=8
+    )
     made = Classifier(network, nn.CrossEntropyLoss(), feed, np.zeros(50, np.int64), parts, recipe)
     made._trainer = trainer
     return made
@@ -74,7 +78,9 @@ def classifier(feed: Feed, network: nn.Module, trainer: Any, seed: int = 0) -> C
 def steps(training: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The copies between host and device in the first five steps of an epoch."""
     optimizer = training.configure_optimizers()
-    wrapped = SimpleNamespace(optimizer=optimizer, step=optimizer.step, param_groups=optimizer.param_groups)
+    wrapped = SimpleNamespace(
+        optimizer=optimizer, step=optimizer.step, param_groups=optimizer.param_groups
+    )
     monkeypatch.setattr(training, "optimizers", lambda: wrapped)
     block = next(iter(training.train_dataloader()))
     assert len(block) == 5
@@ -83,7 +89,9 @@ def steps(training: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return copies.found
 
 
-def test_images_on_a_gpu_are_trained_on_without_a_copy_within_a_step(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_on_a_gpu_are_trained_on_without_a_copy_within_a_step(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = np.zeros((50, 32, 32, 3), np.uint8)
     with GPU:
         network = lenet5((3, 32, 32), 2)
@@ -96,13 +104,19 @@ def test_images_on_a_gpu_are_trained_on_without_a_copy_within_a_step(gpu: Any, m
         assert len(copies.found) == 1, "the row numbers, once"
 
 
-def test_images_that_do_not_fit_are_copied_once_a_step(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "ReadAhead", lambda images, batches, pinned: SimpleNamespace(take=lambda rows: None))
+def test_images_that_do_not_fit_are_copied_once_a_step(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        feeds, "ReadAhead", lambda images, batches, pinned: SimpleNamespace(take=lambda rows: None)
+    )
     images = np.zeros((50, 32, 32, 3), np.uint8)
     with GPU:
         network = lenet5((3, 32, 32), 2)
     feed = ImageFeed(images, gpu.normalise, None, 0, device_share=0.0)
-    monkeypatch.setattr(feed, "gather", lambda rows: torch.empty(len(rows), 32, 32, 3, dtype=torch.uint8).to(GPU))
+    monkeypatch.setattr(
+        feed, "gather", lambda rows: torch.empty(len(rows), 32, 32, 3, dtype=torch.uint8).to(GPU)
+    )
     training = classifier(feed, network, gpu)
     training.setup("fit")
     assert len(steps(training, monkeypatch)) == 5
@@ -110,11 +124,16 @@ def test_images_that_do_not_fit_are_copied_once_a_step(gpu: Any, monkeypatch: py
 
 def test_a_stack_stands_on_the_gpu_as_a_whole(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.zeros(50, 7)
-    members = [classifier(ArrayFeed(values), mlp((7,), 2, hidden=[16], dropout=0.5), gpu, s) for s in range(3)]
+    members = [
+        classifier(ArrayFeed(values), mlp((7,), 2, hidden=[16], dropout=0.5), gpu, s)
+        for s in range(3)
+    ]
     stack = StackedClassifier(members)
     stack._trainer = gpu
     monkeypatch.setattr(StackedClassifier, "manual_backward", lambda self, loss: None)
-    monkeypatch.setattr(nn.Module, "to", lambda self, device: self)  # fake weights cannot be moved in place
+    monkeypatch.setattr(
+        nn.Module, "to", lambda self, device: self
+    )  # fake weights cannot be moved in place
     monkeypatch.setattr(torch, "equal", lambda a, b: a.shape == b.shape)
     stack.setup("fit")
     with GPU:

@@ -11,7 +11,12 @@ import pytest
 from PIL import Image
 
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
-from leukobench.training.explanation import activation_maxima, explain_genes, explain_images, own_images
+from leukobench.training.explanation import (
+    activation_maxima,
+    explain_genes,
+    explain_images,
+    own_images,
+)
 from leukobench.training.saved import SavedModel, load_result
 from tiny import coloured
 from trained import Trained
@@ -34,23 +39,40 @@ def cells(train: Train, tmp_path: Path) -> SavedModel:
     return load_result(done.folder.path)
 
 
-def test_each_image_gets_a_strip_and_shares_are_kept_by_method_and_class(cells: SavedModel, tmp_path: Path) -> None:
+def test_each_image_gets_a_strip_and_shares_are_kept_by_method_and_class(
+    cells: SavedModel, tmp_path: Path
+) -> None:
     paths, labels = own_images(cells, 2)
     assert sorted(labels) == ["ALL", "ALL", "normal", "normal"]
     (tmp_path / "bad.png").write_bytes(b"nothing")
-    found = explain_images(cells, [*paths, tmp_path / "bad.png"], tmp_path / "out", labels=[*labels, ""])
+    found = explain_images(
+        cells, [*paths, tmp_path / "bad.png"], tmp_path / "out", labels=[*labels, ""]
+    )
     assert [Path(s).name for s, _ in found.faults] == ["bad.png"]
     assert len(found.table) == 4 * 3
     assert list(found.table["label"].iloc[::3]) == labels
     known = found.table.dropna(subset=["outside"])
     assert known["background"].between(0.7, 0.8).all()
     assert known["outside"].between(0, 1).all()
-    assert set(found.outside().columns) == {"method", "predicted", "outside", "background", "images"}
+    assert set(found.outside().columns) == {
+        "method",
+        "predicted",
+        "outside",
+        "background",
+        "images",
+    }
     names = {p.name for p in (tmp_path / "out").iterdir()}
     assert {f"{p.stem}.png" for p in paths} <= names
-    assert {"saliency.csv", "mean_grad_cam.png", "mean_integrated_gradients.png", "mean_occlusion.png"} <= names
+    assert {
+        "saliency.csv",
+        "mean_grad_cam.png",
+        "mean_integrated_gradients.png",
+        "mean_occlusion.png",
+    } <= names
     strip = Image.open(tmp_path / "out" / f"{paths[0].stem}.png")
-    assert strip.size == (4 * (224 + 4) - 4, 224 + 18), "small images are enlarged for their captions"
+    assert strip.size == (4 * (224 + 4) - 4, 224 + 18), (
+        "small images are enlarged for their captions"
+    )
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(cells: SavedModel, tmp_path: Path) -> None:
@@ -64,7 +86,9 @@ def test_images_of_one_name_do_not_overwrite_each_other(cells: SavedModel, tmp_p
     assert found.table["outside"].isna().all(), "no black background"
 
 
-def test_images_that_cannot_be_read_and_the_other_kind_are_refused(cells: SavedModel, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_and_the_other_kind_are_refused(
+    cells: SavedModel, tmp_path: Path
+) -> None:
     (tmp_path / "bad.png").write_bytes(b"nothing")
     with pytest.raises(FaultyDataError, match="none of 1 images can be read"):
         explain_images(cells, [tmp_path / "bad.png"], tmp_path / "out")
@@ -78,11 +102,15 @@ def test_activation_maxima_are_drawn_for_each_class(cells: SavedModel, tmp_path:
     assert (tmp_path / "activation.png").is_file()
 
 
-@pytest.mark.parametrize("preprocess", [("preprocess=standard",), ("preprocess=kandi", "model=kandi_mlp")])
+@pytest.mark.parametrize(
+    "preprocess", [("preprocess=standard",), ("preprocess=kandi", "model=kandi_mlp")]
+)
 def test_the_gene_that_follows_the_class_leads_beside_its_univariate_rank(
     train: Train, preprocess: tuple[str, ...]
 ) -> None:
-    model = load_result(train(*preprocess, "epochs=60", "optimizer.lr=0.02", "data.samples=80").folder.path)
+    model = load_result(
+        train(*preprocess, "epochs=60", "optimizer.lr=0.02", "data.samples=80").folder.path
+    )
     found = explain_genes(model)
     first = found.table.iloc[0]
     assert (first["gene"], first["high_speaks_for"]) == ("g0", "ALL")
@@ -92,9 +120,13 @@ def test_the_gene_that_follows_the_class_leads_beside_its_univariate_rank(
     assert found.spearman > 0
 
 
-def test_genes_are_ranked_from_a_table_too_and_without_the_data(train: Train, tmp_path: Path) -> None:
+def test_genes_are_ranked_from_a_table_too_and_without_the_data(
+    train: Train, tmp_path: Path
+) -> None:
     model = load_result(train("epochs=5").folder.path)
-    table = pd.DataFrame([model.input.arrays["centre"] * s for s in (0.9, 1.1)], columns=list(model.genes))
+    table = pd.DataFrame(
+        [model.input.arrays["centre"] * s for s in (0.9, 1.1)], columns=list(model.genes)
+    )
     table.to_csv(tmp_path / "new.csv", index=False)
     assert explain_genes(model, [tmp_path / "new.csv"]).samples == 2
     model.config["data"]["root"] = str(tmp_path / "gone")  # type: ignore[index]

@@ -53,15 +53,21 @@ def head(train: Train, overrides: tuple[str, ...]) -> Train:
 @pytest.fixture
 def head_jobs(make_job: Callable[..., Job], overrides: tuple[str, ...]) -> Callable[..., list[Job]]:
     """Jobs that have not run, one for each group of further overrides."""
-    return lambda output, *groups: [make_job(*overrides, *more, f"settings.output={output}") for more in groups]
+    return lambda output, *groups: [
+        make_job(*overrides, *more, f"settings.output={output}") for more in groups
+    ]
 
 
-def test_stored_features_give_the_numbers_of_computing_them_at_every_step(head: Train, tmp_path: Path) -> None:
+def test_stored_features_give_the_numbers_of_computing_them_at_every_step(
+    head: Train, tmp_path: Path
+) -> None:
     shared = head(output=tmp_path / "one")
     cached = head("epochs=3", output=tmp_path / "one")
     direct = head("planner.features=false", output=tmp_path / "direct")
     assert [s.state for s in (shared, cached, direct)] == ["finished"] * 3
-    assert cached.curves[:2] == shared.curves, "whether the features were stored already changes nothing"
+    assert cached.curves[:2] == shared.curves, (
+        "whether the features were stored already changes nothing"
+    )
     assert shared.training.identities == direct.training.identities
     pd.testing.assert_frame_equal(shared.predictions(), direct.predictions(), rtol=1e-4, atol=1e-5)
     for one, other in zip(shared.curves, direct.curves):
@@ -74,11 +80,15 @@ def test_dropout_of_the_head_is_on_while_it_is_trained(head: Train, tmp_path: Pa
     assert with_dropout.curves[0]["train_loss"] != without.curves[0]["train_loss"]
 
 
-def test_a_result_keeps_the_same_weights_with_and_without_stored_features(head: Train, tmp_path: Path) -> None:
+def test_a_result_keeps_the_same_weights_with_and_without_stored_features(
+    head: Train, tmp_path: Path
+) -> None:
     names = []
     for i, more in enumerate(([], ["planner.features=false"])):
         done = head(*more, output=tmp_path / str(i))
-        names.append(set(load_file(done.folder.result(done.training.identities[2]) / "model.safetensors")))
+        names.append(
+            set(load_file(done.folder.result(done.training.identities[2]) / "model.safetensors"))
+        )
     assert names[0] == names[1]
     assert names[0]
 
@@ -93,7 +103,10 @@ def test_backbones_of_one_pass_over_the_images_give_what_each_gives_alone(
     assert features_ahead(jobs, lambda _, done, n: said.append((done, n))) == 2
     assert said[-1] == (20, 20)
     assert features_ahead(jobs) == 0, "nothing is left to compute"
-    stores = [sorted(p.relative_to(tmp_path / d) for p in (tmp_path / d).rglob("features.npy")) for d in WAYS]
+    stores = [
+        sorted(p.relative_to(tmp_path / d) for p in (tmp_path / d).rglob("features.npy"))
+        for d in WAYS
+    ]
     assert len(stores[0]) == 2
     assert stores[0] == stores[1]
     for name in stores[0]:
@@ -115,7 +128,10 @@ def test_a_backbone_that_cannot_be_built_is_left_to_its_own_training(
     head_jobs: Callable[..., list[Job]], tmp_path: Path
 ) -> None:
     weights = f"model.weights={tmp_path / 'absent.safetensors'}"
-    good = [("model=timm", f"model.name={n}", "model.pretrained=false") for n in ("resnet10t", "resnet14t")]
+    good = [
+        ("model=timm", f"model.name={n}", "model.pretrained=false")
+        for n in ("resnet10t", "resnet14t")
+    ]
     bad = ("model=timm", "model.name=resnet26", "model.pretrained=true", weights)
     assert features_ahead(head_jobs(tmp_path, *good, bad)) == 2
 
@@ -126,7 +142,8 @@ def test_ctrl_c_while_features_are_computed_starts_no_training(
     jobs = head_jobs(tmp_path, (), ("model=timm", "model.name=resnet10t", "model.pretrained=false"))
     begun: list[None] = []
     queue: Any = SimpleNamespace(
-        waiting=[[SimpleNamespace(job=job)] for job in jobs], take=lambda: begun.append(None) or queue.waiting.clear()
+        waiting=[[SimpleNamespace(job=job)] for job in jobs],
+        take=lambda: begun.append(None) or queue.waiting.clear(),
     )
     interruption = Interruption()
     interruption.requested = True

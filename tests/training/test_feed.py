@@ -21,7 +21,9 @@ def images(tmp_path: Path) -> np.ndarray:
     return np.load(tmp_path / "images.npy", mmap_mode="r")
 
 
-def test_batches_read_ahead_are_those_of_the_store_in_the_order_of_their_use(images: np.ndarray) -> None:
+def test_batches_read_ahead_are_those_of_the_store_in_the_order_of_their_use(
+    images: np.ndarray,
+) -> None:
     batches = list(torch.randperm(50, generator=torch.Generator().manual_seed(1)).split(7))
     ahead = ReadAhead(images, batches, pinned=False)
     for rows in batches:

@@ -16,7 +16,9 @@ STANDARD = "leukobench.data.preprocess.ExpressionPreprocess"
 
 
 def test_a_node_is_built_from_its_keys_and_from_what_is_handed_over() -> None:
-    made = build({"_target_": STANDARD, "version": 3, "family": "expression", "genes": 7}, scale="minmax")
+    made = build(
+        {"_target_": STANDARD, "version": 3, "family": "expression", "genes": 7}, scale="minmax"
+    )
     assert made == ExpressionPreprocess(genes=7, scale="minmax")
     linear = build({"_target_": "torch.nn.Linear", "bias": False}, 3, 2)
     assert isinstance(linear, torch.nn.Linear)
@@ -24,12 +26,18 @@ def test_a_node_is_built_from_its_keys_and_from_what_is_handed_over() -> None:
 
 
 def test_a_node_within_a_node_is_built_first() -> None:
-    made = build({"_target_": STANDARD, "encoder": {"_target_": "fractions.Fraction", "numerator": 1}})
+    made = build(
+        {"_target_": STANDARD, "encoder": {"_target_": "fractions.Fraction", "numerator": 1}}
+    )
     assert made.encoder == 1
 
 
 def test_what_is_built_does_not_share_containers_with_its_config() -> None:
-    node: dict[str, Any] = {"_target_": "types.SimpleNamespace", "values": [1, [2]], "table": {"a": [3]}}
+    node: dict[str, Any] = {
+        "_target_": "types.SimpleNamespace",
+        "values": [1, [2]],
+        "table": {"a": [3]},
+    }
     made = build(node)
     made.values[1].append(9)
     made.table["a"].append(9)

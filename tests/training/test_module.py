@@ -40,7 +40,9 @@ def classifier(
         "batch_size": 6,
         **recipe,
     }
-    return Classifier(network, loss or nn.CrossEntropyLoss(), ArrayFeed(values), labels, parts, Recipe(**options))
+    return Classifier(
+        network, loss or nn.CrossEntropyLoss(), ArrayFeed(values), labels, parts, Recipe(**options)
+    )
 
 
 def fit(module: Classifier) -> Classifier:
@@ -86,21 +88,27 @@ def test_class_weights_weigh_the_gradient() -> None:
     y = np.array([0] * 15 + [1] * 15)  # training rows: 15 of class 0, 5 of class 1
     counts = torch.tensor([15, 5])
     plain = fit(classifier(linear(), y=y, loss=cross_entropy(counts), epochs=20))
-    weighted = fit(classifier(linear(), y=y, loss=cross_entropy(counts, class_weights="balanced"), epochs=20))
+    weighted = fit(
+        classifier(linear(), y=y, loss=cross_entropy(counts, class_weights="balanced"), epochs=20)
+    )
     share = lambda m: m.probabilities(torch.arange(N))[:, 1].mean()  # noqa: E731
     assert share(weighted) > share(plain) + 0.05
 
 
 def test_l2_acts_on_weights_and_not_on_biases() -> None:
     free = fit(classifier(linear(), epochs=20)).network
-    bound = fit(classifier(linear(), epochs=20, l2=10.0, optimizer=lambda p: torch.optim.SGD(p, lr=0.01))).network
+    bound = fit(
+        classifier(linear(), epochs=20, l2=10.0, optimizer=lambda p: torch.optim.SGD(p, lr=0.01))
+    ).network
     assert bound.weight.abs().max() < 0.1 * free.weight.abs().max()
     assert (bound.bias != 0).all()
 
 
 def test_gradients_are_clipped_to_the_norm_asked_for() -> None:
     module = fit(classifier(linear(), epochs=1, batch_size=None, gradient_clip=1e-3))
-    moved = torch.cat([(a - b).flatten() for a, b in zip(module.network.parameters(), linear().parameters())])
+    moved = torch.cat(
+        [(a - b).flatten() for a, b in zip(module.network.parameters(), linear().parameters())]
+    )
     assert moved.norm().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
 
 
@@ -135,7 +143,9 @@ def test_frozen_batch_normalisation_keeps_its_statistics() -> None:
 
 
 def test_inference_is_without_dropout_and_leaves_training_mode_as_it_was() -> None:
-    module = fit(classifier(nn.Sequential(nn.Linear(FEATURES, 16), nn.Dropout(0.5), nn.Linear(16, 2))))
+    module = fit(
+        classifier(nn.Sequential(nn.Linear(FEATURES, 16), nn.Dropout(0.5), nn.Linear(16, 2)))
+    )
     rows = torch.arange(N)
     np.testing.assert_array_equal(module.probabilities(rows), module.probabilities(rows))
     assert module.network[1].training
@@ -147,7 +157,9 @@ def test_lbfgs_sees_the_whole_training_part_at_once() -> None:
     module = fit(classifier(linear(), optimizer=lbfgs, batch_size=None, epochs=4))
     losses = np.array([row["train_loss"] for row in module.progress.curves])
     assert losses[1] < 0.9 * losses[0]
-    assert (np.diff(losses) < 1e-6).all(), "no line search ends above where it began, up to rounding at the minimum"
+    assert (np.diff(losses) < 1e-6).all(), (
+        "no line search ends above where it began, up to rounding at the minimum"
+    )
     with pytest.raises(ConfigError, match="set batch_size=null"):
         fit(classifier(linear(), optimizer=lbfgs, batch_size=6))
 
@@ -164,7 +176,9 @@ def test_lbfgs_with_dropout_keeps_one_mask_through_a_line_search() -> None:
 
 
 def test_a_diverged_training_says_in_which_epoch() -> None:
-    with pytest.raises(TrainingError, match=r"training loss is (nan|inf) in epoch \d+.*optimizer\.lr"):
+    with pytest.raises(
+        TrainingError, match=r"training loss is (nan|inf) in epoch \d+.*optimizer\.lr"
+    ):
         fit(classifier(linear(), optimizer=lambda p: torch.optim.SGD(p, lr=1e38), epochs=5))
 
 
@@ -184,7 +198,14 @@ def test_a_checkpoint_holds_plain_containers_alone(tmp_path: Any) -> None:
 
 def test_seeds_are_functions_of_their_address() -> None:
     assert seed_of(1, "order", 2) == seed_of(1, "order", 2)
-    addresses = [(1, "order", 2), (1, "order", 3), (2, "order", 2), (1, "step", 2), (1, "order2"), (12, "order")]
+    addresses = [
+        (1, "order", 2),
+        (1, "order", 3),
+        (2, "order", 2),
+        (1, "step", 2),
+        (1, "order2"),
+        (12, "order"),
+    ]
     assert len({seed_of(*a) for a in addresses}) == len(addresses)
     assert all(0 <= seed_of(s, "x") < 2**63 for s in range(50))
 
@@ -192,7 +213,12 @@ def test_seeds_are_functions_of_their_address() -> None:
 def test_schedules_give_factors_by_step() -> None:
     assert [Constant().factor(s, 10) for s in (0, 9)] == [1, 1]
     assert Exponential(rate=0.5, every=10).factor(5, 100) == pytest.approx(0.5**0.5)
-    assert [Exponential(0.5, 10, staircase=True).factor(s, 100) for s in (9, 10, 19, 20)] == [1, 0.5, 0.5, 0.25]
+    assert [Exponential(0.5, 10, staircase=True).factor(s, 100) for s in (9, 10, 19, 20)] == [
+        1,
+        0.5,
+        0.5,
+        0.25,
+    ]
     assert [Cosine(floor=0.1).factor(s, 10) for s in (0, 5, 10)] == pytest.approx([1, 0.55, 0.1])
 
 

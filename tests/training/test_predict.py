@@ -33,7 +33,9 @@ def genes(train: Train) -> SavedModel:
 def table(genes: SavedModel) -> pd.DataFrame:
     """Six samples of the training data with the genes read, in another order, between other columns."""
     dataset = load_dataset(_job(genes))
-    frame = pd.DataFrame(dataset.values, columns=dataset.genes, index=dataset.ids).iloc[[0, 1, 2, -1, -2, -3]]  # type: ignore[attr-defined]
+    frame = pd.DataFrame(dataset.values, columns=dataset.genes, index=dataset.ids).iloc[
+        [0, 1, 2, -1, -2, -3]
+    ]  # type: ignore[attr-defined]
     frame = frame[sorted(frame.columns, reverse=True)]
     frame.insert(0, "diagnosis", ["AML"] * 3 + ["ALL"] * 3)
     return frame.rename_axis("patient").reset_index()
@@ -112,7 +114,9 @@ def test_another_platform_and_a_transposed_table_are_told_apart(
         predict(genes, [tmp_path / "new.csv"])
 
 
-def test_a_gene_in_two_columns_is_refused(genes: SavedModel, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_gene_in_two_columns_is_refused(
+    genes: SavedModel, table: pd.DataFrame, tmp_path: Path
+) -> None:
     twice = pd.concat([table, table[[genes.genes[0]]]], axis=1)
     twice.to_csv(tmp_path / "new.csv", index=False)
     with pytest.raises(FaultyDataError, match=f"several columns, for instance '{genes.genes[0]}'"):
@@ -130,7 +134,9 @@ def test_another_scale_is_refused_unless_it_is_insisted_on(
     assert predict(genes, [tmp_path / "new.csv"], any_scale=True).faults.empty
 
 
-def test_a_sample_with_a_gap_costs_itself_alone(genes: SavedModel, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_sample_with_a_gap_costs_itself_alone(
+    genes: SavedModel, table: pd.DataFrame, tmp_path: Path
+) -> None:
     table[genes.genes[1]] = table[genes.genes[1]].astype(object)
     table.loc[2, genes.genes[1]] = "n/a"
     table.loc[4, genes.genes[1]] = "oops"
@@ -142,18 +148,25 @@ def test_a_sample_with_a_gap_costs_itself_alone(genes: SavedModel, table: pd.Dat
     assert (found.faults["predicted"] == "").all()
 
 
-def test_the_column_of_sample_names_can_be_named(genes: SavedModel, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_column_of_sample_names_can_be_named(
+    genes: SavedModel, table: pd.DataFrame, tmp_path: Path
+) -> None:
     table.to_csv(tmp_path / "new.csv", index=False)
-    assert list(predict(genes, [tmp_path / "new.csv"], id_column="diagnosis").frame["sample"]) == list(
-        table["diagnosis"]
-    )
+    assert list(
+        predict(genes, [tmp_path / "new.csv"], id_column="diagnosis").frame["sample"]
+    ) == list(table["diagnosis"])
     with pytest.raises(FaultyDataError, match=r"no column 'diagnose'.*diagnosis"):
         predict(genes, [tmp_path / "new.csv"], id_column="diagnose")
     table.drop(columns=["patient", "diagnosis"]).to_csv(tmp_path / "bare.csv", index=False)
-    assert list(predict(genes, [tmp_path / "bare.csv"]).frame["sample"])[:2] == ["bare.csv:1", "bare.csv:2"]
+    assert list(predict(genes, [tmp_path / "bare.csv"]).frame["sample"])[:2] == [
+        "bare.csv:1",
+        "bare.csv:2",
+    ]
 
 
-def test_tables_in_folders_and_zips_are_found(genes: SavedModel, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_tables_in_folders_and_zips_are_found(
+    genes: SavedModel, table: pd.DataFrame, tmp_path: Path
+) -> None:
     (tmp_path / "folder").mkdir()
     table.to_csv(tmp_path / "folder" / "one.csv", index=False)
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
@@ -201,7 +214,9 @@ def test_text_in_a_gene_s_column_of_a_frame_costs_its_row_and_a_column_twice_is_
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_with_one_bad_image_predicts_the_others_and_names_it(cells: SavedModel, tmp_path: Path) -> None:
+def test_a_folder_with_one_bad_image_predicts_the_others_and_names_it(
+    cells: SavedModel, tmp_path: Path
+) -> None:
     folder = tmp_path / "new" / "deep"
     folder.mkdir(parents=True)
     (folder / "good.png").write_bytes(png())
@@ -210,7 +225,12 @@ def test_a_folder_with_one_bad_image_predicts_the_others_and_names_it(cells: Sav
     (folder / "text.jpg").write_text("no image")
     (folder / "readme.txt").write_text("passed over")
     found = predict(cells, [folder.parent])
-    assert [Path(s).name for s in found.frame["sample"]] == ["cut.png", "empty.bmp", "good.png", "text.jpg"]
+    assert [Path(s).name for s in found.frame["sample"]] == [
+        "cut.png",
+        "empty.bmp",
+        "good.png",
+        "text.jpg",
+    ]
     assert [Path(s).name for s in found.faults["sample"]] == ["cut.png", "empty.bmp", "text.jpg"]
     good = found.frame[found.frame["error"] == ""]
     assert good["p_ALL"].notna().all()
@@ -218,13 +238,18 @@ def test_a_folder_with_one_bad_image_predicts_the_others_and_names_it(cells: Sav
     assert "1 files are no images and were passed over (1 .txt)" in found.notes[0]
 
 
-def test_images_in_a_zip_are_predicted_as_those_in_a_folder(cells: SavedModel, tmp_path: Path) -> None:
+def test_images_in_a_zip_are_predicted_as_those_in_a_folder(
+    cells: SavedModel, tmp_path: Path
+) -> None:
     (tmp_path / "one.png").write_bytes(png((200, 10, 10)))
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.write(tmp_path / "one.png", "a/one.png")
         archive.writestr("a/bad.png", b"nothing")
         archive.writestr("__MACOSX/a/._one.png", b"nothing")
-    inside, alone = predict(cells, [tmp_path / "all.zip"]).frame, predict(cells, [tmp_path / "one.png"]).frame
+    inside, alone = (
+        predict(cells, [tmp_path / "all.zip"]).frame,
+        predict(cells, [tmp_path / "one.png"]).frame,
+    )
     good = inside[inside["error"] == ""].iloc[0]
     assert good["p_ALL"] == pytest.approx(alone["p_ALL"].iloc[0], abs=1e-6)
     assert list(inside["sample"]) == [f"{tmp_path / 'all.zip'}/a/{n}.png" for n in ("one", "bad")]
@@ -272,7 +297,9 @@ def test_inputs_of_the_other_kind_empty_and_missing_ones_are_refused(
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_writes_a_table_and_its_exit_status_tells(cells: SavedModel, tmp_path: Path) -> None:
+def test_the_command_writes_a_table_and_its_exit_status_tells(
+    cells: SavedModel, tmp_path: Path
+) -> None:
     from click.testing import CliRunner
 
     from leukobench.cli import cli
@@ -280,12 +307,25 @@ def test_the_command_writes_a_table_and_its_exit_status_tells(cells: SavedModel,
     folder = tmp_path / "new"
     folder.mkdir()
     (folder / "good.png").write_bytes(png())
-    arguments = ["predict", "--run", str(cells.files.training), str(folder), "-o", str(tmp_path / "out.csv")]
+    arguments = [
+        "predict",
+        "--run",
+        str(cells.files.training),
+        str(folder),
+        "-o",
+        str(tmp_path / "out.csv"),
+    ]
     assert CliRunner().invoke(cli, arguments).exit_code == 0
     (folder / "bad.png").write_bytes(b"nothing")
     assert CliRunner().invoke(cli, arguments).exit_code == 3, "some inputs have no prediction"
     table = pd.read_csv(tmp_path / "out.csv")
-    assert list(table.columns) == ["input", "sample", "predicted", *(f"p_{c}" for c in cells.classes), "error"]
+    assert list(table.columns) == [
+        "input",
+        "sample",
+        "predicted",
+        *(f"p_{c}" for c in cells.classes),
+        "error",
+    ]
     assert table["error"].notna().tolist() == [True, False]
     (folder / "good.png").unlink()
     assert CliRunner().invoke(cli, arguments).exit_code == 1, "nothing can be predicted"

@@ -38,19 +38,26 @@ def sweep(train: Train, local: Settings) -> list[Trained]:
     return done
 
 
-def test_the_best_result_on_validation_is_chosen_and_never_on_test(sweep: list[Trained], local: Settings) -> None:
+def test_the_best_result_on_validation_is_chosen_and_never_on_test(
+    sweep: list[Trained], local: Settings
+) -> None:
     losses = {d.result()["metrics"]["validation_log_loss"]: d for d in sweep}
     chosen = best_of("three", "validation_log_loss", local)
     assert chosen.among == 3
     assert chosen.value == pytest.approx(min(losses))
-    assert load_result(chosen.run_id, local).record["identity"] == losses[min(losses)].result()["identity"]
+    assert (
+        load_result(chosen.run_id, local).record["identity"]
+        == losses[min(losses)].result()["identity"]
+    )
     accuracies = [d.result()["metrics"]["validation_accuracy"] for d in sweep]
     assert best_of("three", "validation_accuracy", local).value == pytest.approx(max(accuracies))
     one = best_of("three", "validation_log_loss", local, {"optimizer.lr": "0.0001"})
     assert one.among == 1
     with pytest.raises(ConfigError, match="chosen on validation, never on test"):
         best_of("three", "test_accuracy", local)
-    with pytest.raises(StoreError, match="has the metric validation_nothing; there are: validation_accuracy"):
+    with pytest.raises(
+        StoreError, match="has the metric validation_nothing; there are: validation_accuracy"
+    ):
         best_of("three", "validation_nothing", local)
     with pytest.raises(StoreError, match="no finished result of a sweep 'four'"):
         best_of("four", "validation_accuracy", local)
@@ -72,10 +79,18 @@ def test_a_registered_model_predicts_alike_in_a_process_that_knows_nothing(
     assert artifacts is not None
     files = {p.name for p in (artifacts / "model").rglob("*") if p.is_file()}
     assert not [f for f in files if f.endswith((".pkl", ".pickle", ".pt", ".pth", ".joblib"))]
-    assert {"MLmodel", "registered_model.py", "input_example.json", "model.safetensors", "card.html"} <= files
+    assert {
+        "MLmodel",
+        "registered_model.py",
+        "input_example.json",
+        "model.safetensors",
+        "card.html",
+    } <= files
 
     for specificity in (None, 0.9):
-        assert operating(load_registered("tiny", local), specificity) == pytest.approx(operating(model, specificity))
+        assert operating(load_registered("tiny", local), specificity) == pytest.approx(
+            operating(model, specificity)
+        )
     with pytest.raises(ConfigError, match=r"0\.8, 0\.85, 0\.9, 0\.95"):
         operating(load_registered("tiny", local), 0.93)
 
@@ -94,8 +109,16 @@ def test_a_registered_model_predicts_alike_in_a_process_that_knows_nothing(
         f"assert len(model.metadata.signature.inputs.input_names()) == 12\n"
         f"model.predict(pd.read_csv({str(tmp_path / 'new.csv')!r})).to_csv({str(tmp_path / 'out.csv')!r}, index=False)\n"
     )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LEUKOBENCH")} | {"PYTHONPATH": ""}
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=environment, capture_output=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LEUKOBENCH")} | {
+        "PYTHONPATH": ""
+    }
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+    )
     found = pd.read_csv(tmp_path / "out.csv")
     assert found[["p_AML", "p_ALL"]].to_numpy() == pytest.approx(expected, abs=1e-5)
     assert list(found["predicted"]) == [model.classes[i] for i in expected.argmax(axis=1)]
@@ -131,11 +154,15 @@ def test_registering_again_makes_another_version(sweep: list[Trained], local: Se
     for i, model in enumerate((first, second), start=1):
         run = by_identity[model.record["identity"]]
         assert register(load_result(run, local), local, "again").version == str(i)
-    assert load_registered("again", local).record["identity"] == second.record["identity"], "the latest version"
+    assert load_registered("again", local).record["identity"] == second.record["identity"], (
+        "the latest version"
+    )
     assert load_registered("again/1", local).record["identity"] == first.record["identity"]
     with pytest.raises(StoreError, match="has no version 7; there are: 1, 2"):
         load_registered("again/7", local)
     with pytest.raises(StoreError, match="no registered model 'other'; there are: again"):
         load_registered("other", local)
-    kept = json.loads((load_registered("again/1", local).files.training / "calibration.json").read_text())
+    kept = json.loads(
+        (load_registered("again/1", local).files.training / "calibration.json").read_text()
+    )
     assert np.isfinite(kept["temperature"])

@@ -25,7 +25,9 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
 # --- equal numbers ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("choice", [(), ("optimizer=rmsprop",), ("schedule=exponential",), ("balanced_sampling=true",)])
+@pytest.mark.parametrize(
+    "choice", [(), ("optimizer=rmsprop",), ("schedule=exponential",), ("balanced_sampling=true",)]
+)
 def test_evaluating_at_three_epochs_equals_three_separate_trainings(
     train: Train, tmp_path: Path, choice: tuple[str, ...]
 ) -> None:
@@ -38,13 +40,17 @@ def test_evaluating_at_three_epochs_equals_three_separate_trainings(
         assert alone.result(epochs)["metrics"] == together.result(epochs)["metrics"]
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(train: Train, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
+    train: Train, tmp_path: Path
+) -> None:
     one, again = (train(*MLP, output=tmp_path / name) for name in ("one", "again"))
     same(one.predictions(), again.predictions())
     assert one.curves == again.curves
     other = train(*MLP, "seed=1", "split.seed=0", output=tmp_path / "other")
     assert other.curves != one.curves
-    assert list(other.predictions()["sample"]) == list(one.predictions()["sample"]), "the same split"
+    assert list(other.predictions()["sample"]) == list(one.predictions()["sample"]), (
+        "the same split"
+    )
 
 
 def test_dropout_masks_do_not_depend_on_what_was_drawn_before(train: Train, tmp_path: Path) -> None:
@@ -55,7 +61,9 @@ def test_dropout_masks_do_not_depend_on_what_was_drawn_before(train: Train, tmp_
 
 
 @pytest.mark.parametrize("stop", [1, 3])
-@pytest.mark.parametrize("choice", [(), ("optimizer=sgd", "schedule=cosine"), ("optimizer=lbfgs", "batch_size=null")])
+@pytest.mark.parametrize(
+    "choice", [(), ("optimizer=sgd", "schedule=cosine"), ("optimizer=lbfgs", "batch_size=null")]
+)
 def test_going_on_after_an_interruption_equals_never_having_stopped(
     train: Train, tmp_path: Path, choice: tuple[str, ...], stop: int
 ) -> None:
@@ -72,7 +80,9 @@ def test_going_on_after_an_interruption_equals_never_having_stopped(
     assert resumed.curves == whole.curves
 
 
-def test_a_stop_between_checkpoint_epochs_keeps_the_results_before_it(train: Train, tmp_path: Path) -> None:
+def test_a_stop_between_checkpoint_epochs_keeps_the_results_before_it(
+    train: Train, tmp_path: Path
+) -> None:
     overrides = (*MLP, "evaluate_at=[2,4,6]")
     stopped = train(*overrides, stop_after=3)
     assert [r["epoch"] for r in stopped.folder.results()] == [2]
@@ -88,7 +98,10 @@ def test_an_earlier_epoch_asked_for_after_an_interruption_is_that_epoch_s(
 ) -> None:
     train(*MLP, "epochs=5", stop_after=3)
     later = train(*MLP, f"evaluate_at=[{asked},5]")
-    same(later.predictions(asked), train(*MLP, f"epochs={asked}", output=tmp_path / "alone").predictions())
+    same(
+        later.predictions(asked),
+        train(*MLP, f"epochs={asked}", output=tmp_path / "alone").predictions(),
+    )
 
 
 def test_a_finished_training_is_not_trained_again(train: Train) -> None:
@@ -107,9 +120,14 @@ def test_a_longer_training_later_goes_through_the_same_epochs(train: Train) -> N
 
 def test_the_size_of_inference_batches_changes_no_training(train: Train, tmp_path: Path) -> None:
     one = train(*MLP, output=tmp_path / "one")
-    other = train(*MLP, "trainer.inference_batch=3", "trainer.checkpoint_every=0", output=tmp_path / "other")
+    other = train(
+        *MLP, "trainer.inference_batch=3", "trainer.checkpoint_every=0", output=tmp_path / "other"
+    )
     assert [row["train_loss"] for row in one.curves] == [row["train_loss"] for row in other.curves]
-    p = one.predictions().filter(like="p_").to_numpy() - other.predictions().filter(like="p_").to_numpy()
+    p = (
+        one.predictions().filter(like="p_").to_numpy()
+        - other.predictions().filter(like="p_").to_numpy()
+    )
     assert np.abs(p).max() < 1e-6
 
 
@@ -124,10 +142,21 @@ def test_measuring_other_parts_changes_no_training(train: Train, tmp_path: Path)
 # --- what a run holds -------------------------------------------------------------------------------------------------
 
 
-def test_predictions_hold_every_sample_of_every_part_once(train: Train, make_job: Callable[..., Job]) -> None:
+def test_predictions_hold_every_sample_of_every_part_once(
+    train: Train, make_job: Callable[..., Job]
+) -> None:
     done = train()
     p = done.predictions()
-    assert list(p.columns) == ["sample", "subject", "part", "fold", "epoch", "label", "p_AML", "p_ALL"]
+    assert list(p.columns) == [
+        "sample",
+        "subject",
+        "part",
+        "fold",
+        "epoch",
+        "label",
+        "p_AML",
+        "p_ALL",
+    ]
     split = prepare(make_job()).split
     assert {part: tuple(rows["sample"]) for part, rows in p.groupby("part")} == dict(split.parts)
     np.testing.assert_allclose(p["p_AML"] + p["p_ALL"], 1, atol=1e-6)
@@ -146,9 +175,13 @@ def test_a_run_folder_holds_config_split_curves_and_facts(train: Train) -> None:
     assert run["data"]["simulated"] is True
     assert {"torch", "mlflow", "leukobench"} <= run["environment"]["packages"].keys()
     assert [row["epoch"] for row in read("curves.json")] == [1, 2, 3]
-    assert {"train_loss", "train_accuracy", "validation_loss", "test_accuracy", "learning_rate"} <= done.curves[
-        0
-    ].keys()
+    assert {
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "test_accuracy",
+        "learning_rate",
+    } <= done.curves[0].keys()
 
 
 def test_the_curve_of_a_part_ends_at_the_predictions_of_that_part(train: Train) -> None:
@@ -167,13 +200,22 @@ def test_the_saved_weights_are_those_that_predicted(train: Train) -> None:
     from safetensors.torch import load_file
 
     done = train("evaluate_at=[1,3]")
-    weights = [load_file(done.folder.result(i) / "model.safetensors") for i in done.training.identities.values()]
+    weights = [
+        load_file(done.folder.result(i) / "model.safetensors")
+        for i in done.training.identities.values()
+    ]
     assert weights[0].keys() == weights[1].keys()
     assert not torch.equal(weights[0]["linear.weight"], weights[1]["linear.weight"])
 
 
 def test_the_schedule_lowers_the_learning_rate_step_by_step(train: Train) -> None:
-    done = train(*MLP, "schedule=exponential", "schedule.rate=0.5", "schedule.every=1", "schedule.staircase=true")
+    done = train(
+        *MLP,
+        "schedule=exponential",
+        "schedule.rate=0.5",
+        "schedule.every=1",
+        "schedule.staircase=true",
+    )
     steps = -(-len(done.predictions().query("part == 'train'")) // 8)
     expected = [0.001 * 0.5 ** (steps * (e + 1) - 1) for e in range(3)]
     assert [row["learning_rate"] for row in done.curves] == pytest.approx(expected)
@@ -194,12 +236,18 @@ def test_fitting_preprocessing_on_all_rows_is_another_result(train: Train) -> No
 def test_smote_inside_training_adds_rows_to_training_alone(train: Train) -> None:
     plain = train("data.rare=0.2")
     smote = train("data.rare=0.2", "resample=smote")
-    assert list(smote.predictions()["sample"]) == list(plain.predictions()["sample"]), "no synthetic row is predicted"
+    assert list(smote.predictions()["sample"]) == list(plain.predictions()["sample"]), (
+        "no synthetic row is predicted"
+    )
     assert smote.curves != plain.curves
 
 
-def test_smote_before_the_split_puts_synthetic_rows_into_the_parts_and_says_so(train: Train) -> None:
-    leaking = train("data.rare=0.2", "resample=smote", "protocol.resample=before_split", "split=kfold")
+def test_smote_before_the_split_puts_synthetic_rows_into_the_parts_and_says_so(
+    train: Train,
+) -> None:
+    leaking = train(
+        "data.rare=0.2", "resample=smote", "protocol.resample=before_split", "split=kfold"
+    )
     samples = leaking.predictions()["sample"]
     assert samples.str.startswith("smote-").sum() == 24
     assert "resample=before_split" in leaking.folder.run()["leaks"]
@@ -212,7 +260,9 @@ def early(train: Train, **options: object) -> Trained:
     return train(*MLP, "optimizer.lr=0.3", "epochs=60", "patience=3", **options)
 
 
-def test_early_stopping_keeps_the_weights_of_the_best_validation_epoch(train: Train, tmp_path: Path) -> None:
+def test_early_stopping_keeps_the_weights_of_the_best_validation_epoch(
+    train: Train, tmp_path: Path
+) -> None:
     done = early(train)
     losses = [row["validation_loss"] for row in done.curves]
     best = int(np.argmin(losses)) + 1
@@ -256,12 +306,16 @@ def test_a_loss_that_is_no_number_fails_with_advice_and_a_traceback(train: Train
 
 
 def test_results_before_a_failure_are_kept(train: Train) -> None:
-    done = train(*MLP, "optimizer=sgd", "optimizer.lr=1e6", "evaluate_at=[1,20]", "batch_size=null", "seed=3")
+    done = train(
+        *MLP, "optimizer=sgd", "optimizer.lr=1e6", "evaluate_at=[1,20]", "batch_size=null", "seed=3"
+    )
     assert done.state == "failed"
     assert [r["epoch"] for r in done.folder.results()] == [1]
 
 
-def test_a_failed_training_can_finish_later_and_forgets_its_traceback(train: Train, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_failed_training_can_finish_later_and_forgets_its_traceback(
+    train: Train, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
     import leukobench.training.run as module
 
     def broken(*args: object) -> None:
@@ -293,7 +347,9 @@ def test_no_epoch_at_all_is_refused(train: Train) -> None:
     assert "at least one epoch" in train("epochs=0").error
 
 
-def test_ctrl_c_twice_leaves_the_run_unfinished_not_failed(train: Train, make_job: Callable[..., Job]) -> None:
+def test_ctrl_c_twice_leaves_the_run_unfinished_not_failed(
+    train: Train, make_job: Callable[..., Job]
+) -> None:
     from leukobench.training.run import run_training
 
     training = train("epochs=1").training
@@ -314,10 +370,17 @@ def test_ctrl_c_twice_leaves_the_run_unfinished_not_failed(train: Train, make_jo
 
 
 def drawn(trained: Trained, epochs: int) -> set[str]:
-    return {p.name for p in (trained.folder.result(trained.training.identities[epochs]) / "figures").glob("*.png")}
+    return {
+        p.name
+        for p in (trained.folder.result(trained.training.identities[epochs]) / "figures").glob(
+            "*.png"
+        )
+    }
 
 
-def test_pictures_are_drawn_where_asked_for_and_change_no_identity(train: Train, tmp_path: Path) -> None:
+def test_pictures_are_drawn_where_asked_for_and_change_no_identity(
+    train: Train, tmp_path: Path
+) -> None:
     plain = train(*MLP, "evaluate_at=[2,3]", output=tmp_path / "plain")
     assert not drawn(plain, 2), "a training of less than a second is not worth it"
     asked = train(*MLP, "evaluate_at=[2,3]", "figures=true", output=tmp_path / "asked")
@@ -334,7 +397,9 @@ def test_pictures_are_drawn_by_themselves_where_training_took_long(
     assert drawn(train(*MLP), 3)
 
 
-def test_a_picture_that_cannot_be_drawn_costs_no_result(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_cannot_be_drawn_costs_no_result(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("no font")
 

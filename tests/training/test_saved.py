@@ -19,7 +19,13 @@ from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
 from leukobench.tracking.store import Store
 from leukobench.training.job import load_dataset
-from leukobench.training.saved import ModelInput, SavedModel, load_result, trained_weights, write_bundle
+from leukobench.training.saved import (
+    ModelInput,
+    SavedModel,
+    load_result,
+    trained_weights,
+    write_bundle,
+)
 from tiny import coloured
 from trained import Trained
 
@@ -32,14 +38,22 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def image_overrides(images: Path, model: str) -> list[str]:
-    return ["data=image_folder", f"data.root={images}", "preprocess=image", "preprocess.size=32", f"model={model}"]
+    return [
+        "data=image_folder",
+        f"data.root={images}",
+        "preprocess=image",
+        "preprocess.size=32",
+        f"model={model}",
+    ]
 
 
 def result_folder(done: Trained, epochs: int | None = None) -> Path:
     return done.folder.result(done.training.identities[epochs or done.training.epochs[-1]])
 
 
-def logged(done: Trained, model: SavedModel, epochs: int | None = None) -> tuple[pd.DataFrame, np.ndarray]:
+def logged(
+    done: Trained, model: SavedModel, epochs: int | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
     frame = done.predictions(epochs)
     return frame, frame[[f"p_{c}" for c in model.classes]].to_numpy()
 
@@ -60,7 +74,9 @@ def raw(done: Trained, model: SavedModel, frame: pd.DataFrame) -> np.ndarray:
         ("patience=1", "epochs=6"),
     ],
 )
-def test_a_loaded_model_predicts_from_raw_values_what_the_run_logged(train: Train, overrides: tuple[str, ...]) -> None:
+def test_a_loaded_model_predicts_from_raw_values_what_the_run_logged(
+    train: Train, overrides: tuple[str, ...]
+) -> None:
     done = train(*overrides)
     assert done.state == "finished", done.error
     model = load_result(done.folder.path)
@@ -78,7 +94,9 @@ def test_each_checkpoint_epoch_is_a_model_of_its_own(train: Train) -> None:
         model = load_result(result_folder(done, epochs))
         frame, expected = logged(done, model, epochs)
         assert model.predict(raw(done, model, frame)) == pytest.approx(expected, abs=1e-6)
-    assert load_result(done.folder.path).record["epoch"] == 5, "a run folder stands for its last epoch"
+    assert load_result(done.folder.path).record["epoch"] == 5, (
+        "a run folder stands for its last epoch"
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,15 +121,22 @@ def test_a_loaded_image_model_predicts_from_files_what_the_run_logged(
     assert model.predict(decoded) == pytest.approx(expected, abs=1e-5)
 
 
-def test_only_what_was_trained_is_kept_under_the_names_of_the_whole_network(train: Train, images: Path) -> None:
+def test_only_what_was_trained_is_kept_under_the_names_of_the_whole_network(
+    train: Train, images: Path
+) -> None:
     from safetensors.torch import load_file
 
     done = train(*image_overrides(images, "resnet18"), "model.pretrained=false", "epochs=1")
-    assert set(load_file(str(result_folder(done) / "model.safetensors"))) == {"head.0.weight", "head.0.bias"}
+    assert set(load_file(str(result_folder(done) / "model.safetensors"))) == {
+        "head.0.weight",
+        "head.0.bias",
+    }
 
 
 def test_statistics_of_trained_layers_are_kept_and_of_frozen_ones_not() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+    )
     network[:2].requires_grad_(False)
     kept = set(trained_weights(network))
     assert {"3.running_mean", "3.weight", "2.weight"} <= kept
@@ -128,7 +153,9 @@ def test_a_bundle_needs_no_other_files_and_no_other_weights(
     again = load_result(bundle)
     x = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     assert again.predict(x) == pytest.approx(model.predict(x), abs=1e-6)
-    assert str(images) not in "".join(p.read_text() for p in bundle.glob("*.json")), "no place of the trainer's machine"
+    assert str(images) not in "".join(p.read_text() for p in bundle.glob("*.json")), (
+        "no place of the trainer's machine"
+    )
 
 
 def test_loading_leaves_the_global_random_generator_alone(train: Train) -> None:
@@ -211,13 +238,16 @@ def test_frozen_weights_that_changed_are_noticed(train: Train, images: Path) -> 
         load_result(done.folder.path)
 
 
-def test_a_run_is_found_by_its_id_in_the_store_also_where_its_folder_is_gone(train: Train, local: Settings) -> None:
+def test_a_run_is_found_by_its_id_in_the_store_also_where_its_folder_is_gone(
+    train: Train, local: Settings
+) -> None:
     done = train("evaluate_at=[1,3]")
     store = Store(local)
     sweep = store.open_sweep("a sweep")
     store.deliver(sweep, done.folder, delivery_record(done.training))
     runs = {
-        r.data.params.get("epochs"): r for r in store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
+        r.data.params.get("epochs"): r
+        for r in store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
     }
     here = load_result(runs["1"].info.run_id, local)
     assert here.record["epoch"] == 1

@@ -40,7 +40,8 @@ def seeds(n: int) -> list[list[str]]:
 def elsewhere(training: Training, output: Path) -> Training:
     """The same training with another output folder."""
     jobs = {
-        e: j.with_values(settings={**j.config["settings"], "output": str(output)}) for e, j in training.jobs.items()
+        e: j.with_values(settings={**j.config["settings"], "output": str(output)})
+        for e, j in training.jobs.items()
     }
     return Training(training.id, jobs, training.identities, training.shared)
 
@@ -58,7 +59,10 @@ def hold_equal(stacked: Training, alone: Training, rel: float = 1e-5) -> None:
     for one, other in zip(ours, twin):
         assert one == pytest.approx(other, rel=rel, abs=1e-7)
     for identity in stacked.identities.values():
-        p, q = (pd.read_parquet(folder(t).result(identity) / "predictions.parquet") for t in (stacked, alone))
+        p, q = (
+            pd.read_parquet(folder(t).result(identity) / "predictions.parquet")
+            for t in (stacked, alone)
+        )
         assert list(p["sample"]) == list(q["sample"])
         assert ((p["p_ALL"] > 0.5) == (q["p_ALL"] > 0.5)).all()
         assert np.abs(p["p_ALL"] - q["p_ALL"]).max() < 1e-5
@@ -83,7 +87,9 @@ CHOICES = {
 def test_every_member_of_a_stack_ends_where_it_ends_alone(
     plan_of: Callable[..., Plan], tmp_path: Path, choice: str
 ) -> None:
-    (stack,) = plan_of(seeds(4), *(LOGISTIC if choice == "logistic" else MLP), *CHOICES[choice]).stacks
+    (stack,) = plan_of(
+        seeds(4), *(LOGISTIC if choice == "logistic" else MLP), *CHOICES[choice]
+    ).stacks
     assert len(stack) == 4
     assert set(run_stack(stack).values()) == {"finished"}
     for training in stack[1:3]:
@@ -94,10 +100,18 @@ def test_every_member_of_a_stack_ends_where_it_ends_alone(
         assert folder(alone).run()["stacked"] is None
 
 
-def test_rates_seeds_and_folds_of_equal_size_share_a_stack(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+def test_rates_seeds_and_folds_of_equal_size_share_a_stack(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
     variants = [
         [f"seed={s}", f"optimizer.lr={lr}", f"optimizer.weight_decay={w}", f"fold={f}"]
-        for s, lr, w, f in ((0, 0.01, 0, 0), (0, 0.001, 0, 1), (1, 0.01, 0.1, 2), (2, 0.01, 0, 3), (2, 0.001, 0, 0))
+        for s, lr, w, f in (
+            (0, 0.01, 0, 0),
+            (0, 0.001, 0, 1),
+            (1, 0.01, 0.1, 2),
+            (2, 0.01, 0, 3),
+            (2, 0.001, 0, 0),
+        )
     ]
     (stack,) = plan_of(variants, *MLP, "split=kfold", "split.k=4").stacks
     run_stack(stack)
@@ -107,7 +121,9 @@ def test_rates_seeds_and_folds_of_equal_size_share_a_stack(plan_of: Callable[...
         hold_equal(training, alone)
 
 
-def test_members_that_serve_several_epoch_counts_write_them_all(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+def test_members_that_serve_several_epoch_counts_write_them_all(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
     (stack,) = plan_of(seeds(4), *MLP, "evaluate_at=[2,5,20]").stacks
     run_stack(stack)
     for training in stack[:2]:
@@ -132,7 +148,9 @@ def test_members_log_how_fast_their_stack_was(plan_of: Callable[..., Plan], tmp_
 # --- failures and interruptions ---------------------------------------------------------------------------------------
 
 
-def test_a_member_whose_loss_is_no_number_fails_alone(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+def test_a_member_whose_loss_is_no_number_fails_alone(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
     variants = [*seeds(4), ["seed=9", "optimizer.lr=1e30"]]
     (stack,) = plan_of(variants, *MLP, "optimizer=sgd").stacks
     states = run_stack(stack)
@@ -162,7 +180,9 @@ def test_a_stack_goes_on_after_an_interruption_as_if_it_had_not_stopped(
     plan_of: Callable[..., Plan], tmp_path: Path, optimizer: str
 ) -> None:
     variants = [[f"seed={s}", f"optimizer.lr={lr}"] for s in (0, 1) for lr in (0.01, 0.001)]
-    (stack,) = plan_of(variants, *MLP, f"optimizer={optimizer}", "schedule=exponential", "schedule.every=7").stacks
+    (stack,) = plan_of(
+        variants, *MLP, f"optimizer={optimizer}", "schedule=exponential", "schedule.every=7"
+    ).stacks
     assert set(stopped_after(stack, 7).values()) == {"interrupted"}
     assert all(folder(t).checkpoint.is_file() for t in stack)
     assert set(run_stack(stack).values()) == {"finished"}
@@ -186,7 +206,9 @@ def test_members_that_stopped_at_different_epochs_go_on_together_or_alone(
         hold_equal(training, alone)
 
 
-def test_a_stack_that_cannot_run_is_trained_one_by_one(plan_of: Callable[..., Plan], monkeypatch: Any) -> None:
+def test_a_stack_that_cannot_run_is_trained_one_by_one(
+    plan_of: Callable[..., Plan], monkeypatch: Any
+) -> None:
     from leukobench.training.stacked import StackedClassifier
 
     def broken(*args: object) -> None:
@@ -221,7 +243,9 @@ def test_narrow_networks_are_stacked_and_wide_ones_are_not(plan_of: Callable[...
     assert any("parameters" in reason for reason in wide.not_merged)
 
 
-def test_all_that_can_be_stacked_is_on_request(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+def test_all_that_can_be_stacked_is_on_request(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
     wide = ("model=gene_mlp", "model.hidden=[16000]", "epochs=2", "batch_size=8")
     (stack,) = plan_of(seeds(2), *wide, stack=True).stacks
     assert set(run_stack(stack).values()) == {"finished"}
@@ -231,7 +255,9 @@ def test_all_that_can_be_stacked_is_on_request(plan_of: Callable[..., Plan], tmp
     assert sizes(plan_of(seeds(2), *MLP, "patience=3", stack=True)) == [1, 1]
 
 
-def test_a_stack_keeps_to_the_precision_of_its_members(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+def test_a_stack_keeps_to_the_precision_of_its_members(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
     (stack,) = plan_of(seeds(2), *MLP, "trainer.precision=bf16-mixed", stack=True).stacks
     assert set(run_stack(stack).values()) == {"finished"}
     assert folder(stack[0]).run()["stacked"] == 2
@@ -243,8 +269,12 @@ def test_a_stack_keeps_to_the_precision_of_its_members(plan_of: Callable[..., Pl
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_stack_on_a_gpu_ends_where_its_members_end_alone(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
-    assert sizes(plan_of(seeds(4), *MLP, "trainer.accelerator=gpu")) == [1] * 4, "not measured to be faster there"
+def test_a_stack_on_a_gpu_ends_where_its_members_end_alone(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
+    assert sizes(plan_of(seeds(4), *MLP, "trainer.accelerator=gpu")) == [1] * 4, (
+        "not measured to be faster there"
+    )
     (stack,) = plan_of(seeds(4), *MLP, "trainer.accelerator=gpu", stack=True).stacks
     run_stack(stack)
     assert folder(stack[0]).run()["stacked"] == 4
@@ -271,7 +301,9 @@ def test_stacking_can_be_switched_off(plan_of: Callable[..., Plan]) -> None:
         (("trainer.measure=true",), "trainer settings"),
     ],
 )
-def test_what_cannot_be_stacked_says_why(plan_of: Callable[..., Plan], choice: tuple[str, ...], reason: str) -> None:
+def test_what_cannot_be_stacked_says_why(
+    plan_of: Callable[..., Plan], choice: tuple[str, ...], reason: str
+) -> None:
     plan = plan_of(seeds(5), *MLP, *choice)
     assert sizes(plan) == [1] * 5
     assert any(reason in why for why in plan.not_merged)

@@ -43,9 +43,15 @@ class RayLauncherConf:
     num_gpus: float = 0
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="planned", node=PlannedSweeperConf, provider="leukobench")
-ConfigStore.instance().store(group="hydra/sweeper", name="search", node=SearchSweeperConf, provider="leukobench")
-ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="leukobench")
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="planned", node=PlannedSweeperConf, provider="leukobench"
+)
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="search", node=SearchSweeperConf, provider="leukobench"
+)
+ConfigStore.instance().store(
+    group="hydra/launcher", name="ray", node=RayLauncherConf, provider="leukobench"
+)
 
 
 def _settings() -> Any:
@@ -80,7 +86,9 @@ class PlannedSweeper(Sweeper):
         self.task_function: TaskFunction | None = None
         self.config: DictConfig | None = None
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -94,7 +102,9 @@ class PlannedSweeper(Sweeper):
         assert self.context is not None
         assert self.config is not None
         assert self.task_function is not None
-        return guarded(function)(self.context, self.config, self.task_function, dict(self.params), *more)
+        return guarded(function)(
+            self.context, self.config, self.task_function, dict(self.params), *more
+        )
 
 
 class SearchSweeper(PlannedSweeper):

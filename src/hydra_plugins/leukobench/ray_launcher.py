@@ -23,14 +23,18 @@ class RayLauncher(Launcher):
     def __init__(self, address: str | None = None, num_cpus: int = 1, num_gpus: float = 0) -> None:
         self.address, self.num_cpus, self.num_gpus = address, num_cpus, num_gpus
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         from leukobench.errors import ConfigError
 
         if find_spec("ray") is None:
             raise ConfigError("this launcher is not installed: pip install leukobench[ray]")
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         import ray
 
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
@@ -41,7 +45,14 @@ class RayLauncher(Launcher):
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=0)(_run)
             state = Singleton.get_state()
             tasks = [
-                remote.remote(initial_job_idx + i, list(o), self.hydra_context, self.config, self.task_function, state)
+                remote.remote(
+                    initial_job_idx + i,
+                    list(o),
+                    self.hydra_context,
+                    self.config,
+                    self.task_function,
+                    state,
+                )
                 for i, o in enumerate(job_overrides)
             ]
             return list(ray.get(tasks))

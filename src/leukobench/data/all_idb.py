@@ -29,10 +29,19 @@ RULES: dict[str, tuple[Severity, str]] = {
         "images are not named ImNNN_Y (number, then 1 for ALL or 0 for healthy); they are left out. Give them their "
         "official names.",
     ),
-    "surplus_file": ("error", "images have a number that the official set does not have. Remove them."),
+    "surplus_file": (
+        "error",
+        "images have a number that the official set does not have. Remove them.",
+    ),
     "number_twice": ("error", "numbers occur with both labels. Keep the official file."),
-    "missing_centroids": ("warning", "fields have no .xyc file of blast centroids. Unpack the folder xyc as well."),
-    "centroids_unreadable": ("error", ".xyc files hold lines other than two numbers. Download them again."),
+    "missing_centroids": (
+        "warning",
+        "fields have no .xyc file of blast centroids. Unpack the folder xyc as well.",
+    ),
+    "centroids_unreadable": (
+        "error",
+        ".xyc files hold lines other than two numbers. Download them again.",
+    ),
     "centroids_disagree": (
         "error",
         "fields have a label that their .xyc file contradicts: ALL without, or healthy with, blast centroids.",
@@ -156,9 +165,13 @@ class AllIdb1(_AllIdb):
                 notes.add("centroids_unreadable", str(error))
                 continue
             if (blasts > 0) != (row["label"] == "ALL"):
-                notes.add("centroids_disagree", f"{row['id']}: {row['label']} with {blasts} centroids")
+                notes.add(
+                    "centroids_disagree", f"{row['id']}: {row['label']} with {blasts} centroids"
+                )
 
-    def further_findings(self, table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Finding, ...]:
+    def further_findings(
+        self, table: ImageTable, facts: Sequence[ImageFacts]
+    ) -> tuple[Finding, ...]:
         """Centroids that lie outside their image."""
         files = _centroid_files(table.root)
         outside = []
@@ -173,9 +186,7 @@ class AllIdb1(_AllIdb):
                 outside.append(f"{sample}: {fact.size[0]} x {fact.size[1]}")
         if not outside:
             return ()
-        message = (
-            f"{len(outside)} fields have blast centroids outside the image: image and .xyc do not belong together."
-        )
+        message = f"{len(outside)} fields have blast centroids outside the image: image and .xyc do not belong together."
         return (Finding("centroids_outside", "error", message, len(outside), shown(outside)),)
 
 
@@ -197,7 +208,9 @@ class AllIdb2(_AllIdb):
         ("class", "normal"): 130,
     }
 
-    def further_findings(self, table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Finding, ...]:
+    def further_findings(
+        self, table: ImageTable, facts: Sequence[ImageFacts]
+    ) -> tuple[Finding, ...]:
         """Crops of another size than 257 x 257; a warning, since that size is stated by users, not by the source."""
         other = [n for n, f in zip(table.names(), facts) if f.size not in (None, (257, 257))]
         if not other:
@@ -220,6 +233,8 @@ def read_centroids(path: Path) -> np.ndarray:
         try:
             x, y = (float(w) for w in words)
         except ValueError as error:
-            raise FaultyDataError(f"{path.name}, line {number}: {line.strip()!r} is not two numbers") from error
+            raise FaultyDataError(
+                f"{path.name}, line {number}: {line.strip()!r} is not two numbers"
+            ) from error
         points.append((x, y))
     return np.array(points, dtype=np.float64).reshape(-1, 2)

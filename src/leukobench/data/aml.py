@@ -68,8 +68,14 @@ SIZE = (400, 400)
 NAME = re.compile(r"^([A-Z]{3})_(\d{4,5})\.tiff?$", re.IGNORECASE)
 
 RULES: dict[str, tuple[Severity, str]] = {
-    "wrong_name": ("error", "images are not named CLS_NNNN.tiff; they are left out. Give them their official names."),
-    "label_disagrees": ("error", "images lie in a class folder that their name contradicts. Move them back."),
+    "wrong_name": (
+        "error",
+        "images are not named CLS_NNNN.tiff; they are left out. Give them their official names.",
+    ),
+    "label_disagrees": (
+        "error",
+        "images lie in a class folder that their name contradicts. Move them back.",
+    ),
     "annotations_missing": (
         "warning",
         "annotations.dat is missing: labels are taken from the folders, missing files and re-annotations are unknown. "
@@ -114,7 +120,9 @@ class AML(ImageSource):
         "AML-Cytomorphology_LMU names no patient in any file: cells of one of its 200 people fall on both sides of any "
         "split, and no split can prevent it. Subject-level protocols refuse it."
     )
-    expected: ClassVar[Mapping[Any, Any]] = {("sample", "all"): 18_365} | {("part", c): n for c, n in COUNTS.items()}
+    expected: ClassVar[Mapping[Any, Any]] = {("sample", "all"): 18_365} | {
+        ("part", c): n for c, n in COUNTS.items()
+    }
 
     def __init__(
         self,
@@ -124,7 +132,11 @@ class AML(ImageSource):
         allow_faulty: bool = False,
     ) -> None:
         super().__init__(root, allow_faulty)
-        groups = {code: (code,) for code in COUNTS} if classes is None else {k: tuple(v) for k, v in classes.items()}
+        groups = (
+            {code: (code,) for code in COUNTS}
+            if classes is None
+            else {k: tuple(v) for k, v in classes.items()}
+        )
         codes = [code for group in groups.values() for code in group]
         unknown = sorted(set(codes) - set(COUNTS))
         if unknown or len(set(codes)) < len(codes) or not codes or not all(groups.values()):
@@ -153,10 +165,14 @@ class AML(ImageSource):
                 notes.add("wrong_name", name)
                 continue
             if match[1].upper() != folder:
-                notes.add("label_disagrees", f"{name}: name says {match[1].upper()}, folder {folder}")
+                notes.add(
+                    "label_disagrees", f"{name}: name says {match[1].upper()}, folder {folder}"
+                )
             label = self._class_of.get(folder)
             if label is not None or everything:
-                rows.append({"id": path.stem, "label": label, "part": folder, "path": path, "size": SIZE})
+                rows.append(
+                    {"id": path.stem, "label": label, "part": folder, "path": path, "size": SIZE}
+                )
         lists = [p for p in found if p.name.lower() == "annotations.dat"]
         findings: list[Finding] = []
         facts: dict[str, Any] = {}
@@ -179,7 +195,9 @@ class AML(ImageSource):
             files=file_frame(rows),
             classes=self.classes,
             positive=self._positive,
-            expected={k: n for k, n in expected.items() if k[0] != "part" or k[1] in self._class_of},
+            expected={
+                k: n for k, n in expected.items() if k[0] != "part" or k[1] in self._class_of
+            },
             findings=(*notes.findings(RULES), *findings),
             expected_samples=expected["sample", "all"],
             simulated=simulated,
@@ -194,7 +212,12 @@ class AML(ImageSource):
             return None
 
     def _compare(
-        self, annotations: pd.DataFrame, rows: Sequence[Mapping[str, Any]], everything: bool, root: Path, notes: Notes
+        self,
+        annotations: pd.DataFrame,
+        rows: Sequence[Mapping[str, Any]],
+        everything: bool,
+        root: Path,
+        notes: Notes,
     ) -> list[Finding]:
         """Files beside the official list: disagreeing, unlisted and missing ones."""
         label_of = dict(zip(annotations.index, annotations["label"]))
@@ -203,8 +226,12 @@ class AML(ImageSource):
             if label is None:
                 notes.add("surplus_file", relative(row["path"], root))
             elif label != row["part"]:
-                notes.add("annotation_disagrees", f"{relative(row['path'], root)}: annotated {label}")
-        wanted = annotations.index[annotations["label"].isin(list(COUNTS) if everything else list(self._class_of))]
+                notes.add(
+                    "annotation_disagrees", f"{relative(row['path'], root)}: annotated {label}"
+                )
+        wanted = annotations.index[
+            annotations["label"].isin(list(COUNTS) if everything else list(self._class_of))
+        ]
         have = {row["id"] for row in rows}
         missing = [i for i in wanted if i not in have]
         if not missing:
@@ -215,14 +242,20 @@ class AML(ImageSource):
         )
         return [Finding("missing_files", "warning", message, len(missing), shown(missing))]
 
-    def further_findings(self, table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Finding, ...]:
+    def further_findings(
+        self, table: ImageTable, facts: Sequence[ImageFacts]
+    ) -> tuple[Finding, ...]:
         """Classes that are left out, and images that are not RGBA with an opaque alpha as officially."""
         findings = []
         left = table.files.loc[table.files["label"].isna(), "part"]
         if len(left):
             message = f"{len(left)} images of codes that this choice of classes leaves out are checked and not used."
-            findings.append(Finding("classes_left_out", "note", message, len(left), tuple(sorted(set(left)))))
-        other = [f"{n}: {f.mode}" for n, f in zip(table.names(), facts) if f.mode not in (None, "RGBA")]
+            findings.append(
+                Finding("classes_left_out", "note", message, len(left), tuple(sorted(set(left))))
+            )
+        other = [
+            f"{n}: {f.mode}" for n, f in zip(table.names(), facts) if f.mode not in (None, "RGBA")
+        ]
         if other:
             message = f"{len(other)} images are not RGBA as the official ones; they may have been re-saved."
             findings.append(Finding("unusual_mode", "warning", message, len(other), shown(other)))
@@ -241,7 +274,9 @@ def read_annotations(path: Path) -> pd.DataFrame:
     """
     ids, rows = [], []
     known = {*COUNTS, UNCLASSIFIABLE, "nan"}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+    ):
         words = line.split()
         if not words:
             continue
@@ -252,10 +287,16 @@ def read_annotations(path: Path) -> pd.DataFrame:
     index = pd.Index(ids, name="sample", dtype=object)
     if not index.is_unique:
         raise FaultyDataError(f"{path.name}: {index[index.duplicated()][0]} is listed twice")
-    return pd.DataFrame(np.array(rows, dtype=object).reshape(-1, 3), index=index, columns=["label", "first", "second"])
+    return pd.DataFrame(
+        np.array(rows, dtype=object).reshape(-1, 3),
+        index=index,
+        columns=["label", "first", "second"],
+    )
 
 
-def agreement(annotations: pd.DataFrame, classes: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
+def agreement(
+    annotations: pd.DataFrame, classes: Mapping[str, Sequence[str]] | None = None
+) -> pd.DataFrame:
     """How far experts agree on the cells that two of them labelled again: a ceiling for any classifier.
 
     Args:
@@ -272,18 +313,31 @@ def agreement(annotations: pd.DataFrame, classes: Mapping[str, Sequence[str]] | 
     both = annotations[annotations["first"].notna() & annotations["second"].notna()]
     if classes is not None:
         group = {code: name for name, codes in classes.items() for code in codes}
-        both = both[both["label"].isin(list(group))].map(lambda code: group.get(code, UNCLASSIFIABLE))
+        both = both[both["label"].isin(list(group))].map(
+            lambda code: group.get(code, UNCLASSIFIABLE)
+        )
     rows = []
     for a, b in (("label", "first"), ("label", "second"), ("first", "second")):
         equal = int((both[a] == both[b]).sum())
         kappa = float(cohen_kappa_score(both[a], both[b])) if len(both) else float("nan")
-        rows.append((f"{a} and {b}", len(both), equal, equal / len(both) if len(both) else float("nan"), kappa))
-    return pd.DataFrame(rows, columns=["pair", "images", "agree", "rate", "kappa"]).set_index("pair")
+        rows.append(
+            (
+                f"{a} and {b}",
+                len(both),
+                equal,
+                equal / len(both) if len(both) else float("nan"),
+                kappa,
+            )
+        )
+    return pd.DataFrame(rows, columns=["pair", "images", "agree", "rate", "kappa"]).set_index(
+        "pair"
+    )
 
 
 def _agreement_facts(annotations: pd.DataFrame) -> dict[str, str]:
     """Counts of agreement as text for a report; without kappa, so that loading does not import scikit-learn."""
     both = annotations[annotations["first"].notna() & annotations["second"].notna()]
     return {
-        f"label and {c}": f"{int((both['label'] == both[c]).sum())} of {len(both)} agree" for c in ("first", "second")
+        f"label and {c}": f"{int((both['label'] == both[c]).sum())} of {len(both)} agree"
+        for c in ("first", "second")
     }

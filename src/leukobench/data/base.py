@@ -80,7 +80,9 @@ class Dataset:
             raise FaultyDataError(f"{self.name}: sample ids are not unique, for instance {twice}")
         unknown = sorted(set(self.samples["label"]) - set(self.classes))
         if unknown:
-            raise FaultyDataError(f"{self.name}: labels {unknown} are not among the classes {list(self.classes)}")
+            raise FaultyDataError(
+                f"{self.name}: labels {unknown} are not among the classes {list(self.classes)}"
+            )
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -117,7 +119,10 @@ class Dataset:
         """The same data set with only these rows, in this order; its fingerprint follows the content."""
         samples = self.samples.iloc[list(rows)]
         return replace(
-            self, samples=samples, fingerprint=digest(self.fingerprint, *samples.index), **self._columns(rows)
+            self,
+            samples=samples,
+            fingerprint=digest(self.fingerprint, *samples.index),
+            **self._columns(rows),
         )
 
     def _columns(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
@@ -186,7 +191,12 @@ def expression_dataset(
     n = len(ids)
     blank: list[str | None] = [None] * n
     samples = sample_frame(
-        ids, labels, subjects or blank, [array_digest(row) for row in values], series or blank, official or blank
+        ids,
+        labels,
+        subjects or blank,
+        [array_digest(row) for row in values],
+        series or blank,
+        official or blank,
     )
     return ExpressionDataset(
         name=name,
@@ -218,7 +228,9 @@ def image_dataset(
 ) -> ImageDataset:
     """Build an `ImageDataset` and its fingerprint from files whose byte digests are `contents`."""
     blank: list[str | None] = [None] * len(ids)
-    samples = sample_frame(ids, labels, subjects or blank, contents, series or blank, official or blank)
+    samples = sample_frame(
+        ids, labels, subjects or blank, contents, series or blank, official or blank
+    )
     return ImageDataset(
         name=name,
         family="image",
@@ -240,9 +252,18 @@ def sample_frame(
     official: Sequence[str | None],
 ) -> pd.DataFrame:
     """The frame of `Dataset.samples`; object columns, so that an unknown value is None everywhere."""
-    columns = {"label": labels, "subject": subjects, "content": contents, "series": series, "official": official}
+    columns = {
+        "label": labels,
+        "subject": subjects,
+        "content": contents,
+        "series": series,
+        "official": official,
+    }
     return pd.DataFrame(
-        {k: np.array([None if x is None else str(x) for x in v], dtype=object) for k, v in columns.items()},
+        {
+            k: np.array([None if x is None else str(x) for x in v], dtype=object)
+            for k, v in columns.items()
+        },
         index=pd.Index([str(i) for i in ids], name="sample", dtype=object),
         dtype=object,
     )
@@ -251,7 +272,8 @@ def sample_frame(
 def frame_digest(samples: pd.DataFrame) -> str:
     """Digest of a sample frame, independent of how pandas stores it."""
     rows = (
-        "\x1f".join("" if v is None else str(v) for v in (i, *row)) for i, row in zip(samples.index, samples.to_numpy())
+        "\x1f".join("" if v is None else str(v) for v in (i, *row))
+        for i, row in zip(samples.index, samples.to_numpy())
     )
     return digest(*rows)
 
@@ -294,6 +316,8 @@ class DataSource(ABC):
     def check(self, progress: Callable[[str, int, int], None] | None = None) -> Report:
         """Read everything and report what is wrong; see `leukobench.data.check`."""
 
-    def simulate(self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0) -> Path:
+    def simulate(
+        self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0
+    ) -> Path:
         """Write simulated data in the official layout under `out`; see `leukobench.data.simulation`."""
         raise LeukoBenchError(f"data set {self.name} has no simulation")

@@ -27,7 +27,9 @@ def data_files() -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def source(name: str, settings: Settings, overrides: Iterable[str] = (), root: Path | None = None) -> DataSource:
+def source(
+    name: str, settings: Settings, overrides: Iterable[str] = (), root: Path | None = None
+) -> DataSource:
     """The data source of this name.
 
     Args:
@@ -48,7 +50,11 @@ def source(name: str, settings: Settings, overrides: Iterable[str] = (), root: P
         node[key.removeprefix("data.")] = yaml.safe_load(value)
     if root is not None:
         node["root"] = str(root)
-    arguments = {k: _filled(v, settings) for k, v in node.items() if k not in ("_target_", "version", "family")}
+    arguments = {
+        k: _filled(v, settings)
+        for k, v in node.items()
+        if k not in ("_target_", "version", "family")
+    }
     built = _locate(node.get("_target_"), files[name])(**arguments)
     if not isinstance(built, DataSource):
         raise ConfigError(f"{files[name]}: {node['_target_']} is not a data source")
@@ -87,10 +93,16 @@ def _locate(target: str | None, path: Path) -> Any:
 
 def _filled(value: Any, settings: Settings) -> Any:
     if isinstance(value, str):
-        return value.replace("${settings.data}", str(settings.data)).replace("${settings.output}", str(settings.output))
+        return value.replace("${settings.data}", str(settings.data)).replace(
+            "${settings.output}", str(settings.output)
+        )
     if isinstance(value, Mapping):
         if "_target_" in value:
-            inner = {k: _filled(v, settings) for k, v in value.items() if k not in ("_target_", "version")}
+            inner = {
+                k: _filled(v, settings)
+                for k, v in value.items()
+                if k not in ("_target_", "version")
+            }
             return _locate(value["_target_"], Path("conf/data"))(**inner)
         return {k: _filled(v, settings) for k, v in value.items()}
     if isinstance(value, list):

@@ -55,12 +55,18 @@ def official_files() -> pd.DataFrame:
     """
     with as_file(files("leukobench.data") / "facts" / "cnmc.parquet") as path:
         frame = pd.read_parquet(path)
-    name = frame["name"].where(frame["part"] == "preliminary", frame["file"]).where(frame["part"] != "final", None)
+    name = (
+        frame["name"]
+        .where(frame["part"] == "preliminary", frame["file"])
+        .where(frame["part"] != "final", None)
+    )
     return pd.DataFrame(
         {
             "part": frame["part"].astype(object),
             "file": frame["file"].astype(object),
-            "name": pd.Series([None if n is None or n != n else str(n) for n in name], dtype=object),
+            "name": pd.Series(
+                [None if n is None or n != n else str(n) for n in name], dtype=object
+            ),
             "sha256": pd.Series([d.hex() for d in frame["sha256"]], dtype=object),
         }
     )
@@ -193,7 +199,9 @@ class CNMC(ImageSource):
             if path.suffix.lower() in self.suffixes:
                 reader.take(path)
         if "preliminary" in parts:
-            reader.name_preliminary([p for p in found if p.suffix.lower() == ".csv" and "label" in p.name.lower()])
+            reader.name_preliminary(
+                [p for p in found if p.suffix.lower() == ".csv" and "label" in p.name.lower()]
+            )
         rows = [row for row in reader.rows if row["part"] in parts]
         rows.sort(key=lambda r: (r["part"] == "final", r["part"], natural_key(r["path"].name)))
         return ImageTable(
@@ -204,14 +212,20 @@ class CNMC(ImageSource):
             positive=self.positive,
             expected={**self.expected, **_subject_counts()},
             findings=reader.findings(
-                parts, rows, [p for p in found if p.suffix.lower() == ".zip" and not p.with_suffix("").is_dir()]
+                parts,
+                rows,
+                [p for p in found if p.suffix.lower() == ".zip" and not p.with_suffix("").is_dir()],
             ),
-            official_digests={d: f"{p}/{n or f}" for p, f, n, d in official.itertuples(index=False)},
+            official_digests={
+                d: f"{p}/{n or f}" for p, f, n, d in official.itertuples(index=False)
+            },
             expected_samples=len(official_names(self.parts)),
             simulated=simulated,
         )
 
-    def further_findings(self, table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Finding, ...]:
+    def further_findings(
+        self, table: ImageTable, facts: Sequence[ImageFacts]
+    ) -> tuple[Finding, ...]:
         findings = []
         final = [
             n
@@ -239,7 +253,10 @@ class CNMC(ImageSource):
 @lru_cache(maxsize=1)
 def _subject_counts() -> dict[tuple[str, str], int]:
     subjects = official_names(("train", "preliminary"))["subject"]
-    return {("subject", str(s)): int(n) for s, n in subjects.value_counts(sort=False).sort_index().items()}
+    return {
+        ("subject", str(s)): int(n)
+        for s, n in subjects.value_counts(sort=False).sort_index().items()
+    }
 
 
 class _Reader:
@@ -268,7 +285,9 @@ class _Reader:
             self._take_training(path, fold, folders[-1], shown_name)
         elif any("prelim" in f for f in folders):
             _, digest = self.by_place.get(("preliminary", path.name), (None, None))
-            self.rows.append({"part": "preliminary", "path": path, "size": CELL_SIZE, "sha256": digest})
+            self.rows.append(
+                {"part": "preliminary", "path": path, "size": CELL_SIZE, "sha256": digest}
+            )
         elif any("final" in f for f in folders):
             _, digest = self.by_place.get(("final", path.name), (None, None))
             if digest is None and not self.simulated:
@@ -283,7 +302,9 @@ class _Reader:
             self.notes.add("wrong_name", shown_name)
             return
         if match[4] != folder:
-            self.notes.add("label_disagrees", f"{shown_name}: name says {match[4]}, folder {folder}")
+            self.notes.add(
+                "label_disagrees", f"{shown_name}: name says {match[4]}, folder {folder}"
+            )
         _, digest = self.by_place.get((fold, path.name), (None, None))
         if digest is None and not self.simulated:
             home = self.part_of_name.get(path.name)
@@ -316,7 +337,11 @@ class _Reader:
             names = {}
             self.notes.add("labels_missing", LABELS_CSV)
         else:
-            names = {f: n for (p, f), (n, _) in self.by_place.items() if p == "preliminary" and n is not None}
+            names = {
+                f: n
+                for (p, f), (n, _) in self.by_place.items()
+                if p == "preliminary" and n is not None
+            }
             self.notes.add("labels_from_list", LABELS_CSV)
         for row in rows:
             name = names.get(row["path"].name)
@@ -347,7 +372,9 @@ class _Reader:
             return {}
         names: dict[str, str] = {}
         for line, row in enumerate(rows, start=2):
-            name, file_name, label = ((row[c] or "").strip() for c in ("Patient_ID", "new_names", "labels"))
+            name, file_name, label = (
+                (row[c] or "").strip() for c in ("Patient_ID", "new_names", "labels")
+            )
             where = f"{shown_name}, line {line}"
             match = NAME.match(name)
             if match is None or label not in ("0", "1"):
@@ -361,7 +388,9 @@ class _Reader:
                 continue
             official = self.by_place.get(("preliminary", file_name), (None, None))[0]
             if not self.simulated and name != official:
-                self.notes.add("labels_disagree", f"{where}: {file_name} is {name}, officially {official}")
+                self.notes.add(
+                    "labels_disagree", f"{where}: {file_name} is {name}, officially {official}"
+                )
             names[file_name] = name
         return names
 
@@ -377,12 +406,18 @@ class _Reader:
                 message = f"{len(zips)} zip files lie beside the images; some may hold what is missing. Unpack them."
                 findings.append(
                     Finding(
-                        "zip_beside_images", "note", message, len(zips), shown(relative(z, self.root) for z in zips)
+                        "zip_beside_images",
+                        "note",
+                        message,
+                        len(zips),
+                        shown(relative(z, self.root) for z in zips),
                     )
                 )
         return tuple(findings)
 
-    def _missing_classes(self, parts: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    def _missing_classes(
+        self, parts: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> list[Finding]:
         counts = Counter((r["part"], r["label"]) for r in rows if r.get("label"))
         absent = [
             f"{fold}/{folder}"
@@ -396,7 +431,9 @@ class _Reader:
         message = f"{len(absent)} class folders are missing or empty: {', '.join(absent)}. Unpack the whole download."
         return [Finding("missing_class_folder", "warning", message, len(absent), tuple(absent))]
 
-    def _missing_files(self, parts: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    def _missing_files(
+        self, parts: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> list[Finding]:
         have = {(r["part"], r["path"].name) for r in rows}
         missing = [k for k in self.by_place if k[0] in parts and k not in have]
         if not missing:
@@ -409,7 +446,15 @@ class _Reader:
             f"{whole - len(missing):,} of {whole:,} official files are here ({detail}); {len(missing):,} are missing. "
             "Results from a subset say so; unpack the whole download for the complete data set."
         )
-        return [Finding("missing_files", "warning", message, len(missing), shown(f"{p}/{f}" for p, f in missing))]
+        return [
+            Finding(
+                "missing_files",
+                "warning",
+                message,
+                len(missing),
+                shown(f"{p}/{f}" for p, f in missing),
+            )
+        ]
 
 
 RULES: dict[str, tuple[Severity, str]] = {
@@ -418,15 +463,24 @@ RULES: dict[str, tuple[Severity, str]] = {
         "files in class folders are not named UID_<subject>_<image>_<cell>_<all|hem>.bmp; they are left out. "
         "Give them their official names.",
     ),
-    "label_disagrees": ("error", "files lie in a class folder that their name contradicts. Move them back."),
+    "label_disagrees": (
+        "error",
+        "files lie in a class folder that their name contradicts. Move them back.",
+    ),
     "wrong_fold": ("error", "files lie in another part than officially. Move them back."),
-    "surplus_file": ("error", "files are not in the official list. Remove them, or use data set image_folder."),
+    "surplus_file": (
+        "error",
+        "files are not in the official list. Remove them, or use data set image_folder.",
+    ),
     "misplaced_file": (
         "warning",
         "BMP files lie in no folder of the official layout (fold_k/all, fold_k/hem, ...prelim..., ...final...) and are "
         "not used.",
     ),
-    "labels_missing": ("error", f"labels csv of the preliminary images is missing: put {LABELS_CSV} beside them."),
+    "labels_missing": (
+        "error",
+        f"labels csv of the preliminary images is missing: put {LABELS_CSV} beside them.",
+    ),
     "labels_unreadable": (
         "error",
         "labels csv cannot be read; its columns must be Patient_ID, new_names, labels. Download it again.",
@@ -440,6 +494,9 @@ RULES: dict[str, tuple[Severity, str]] = {
         "labels csv of the preliminary images is missing; names and labels are taken from the official list that "
         "LeukoBench carries.",
     ),
-    "unlabelled_file": ("error", "preliminary images have no row in the labels csv; they are left out."),
+    "unlabelled_file": (
+        "error",
+        "preliminary images have no row in the labels csv; they are left out.",
+    ),
 }
 """Severity and text of each finding on names and labels; the text follows the count."""

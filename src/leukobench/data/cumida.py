@@ -62,7 +62,9 @@ class Cumida(DataSource):
     name: ClassVar[str] = "cumida"
     family: ClassVar[Family] = "expression"
     title: ClassVar[str] = "CuMiDa leukemia series"
-    licence: ClassVar[str] = "No licence stated by CuMiDa; the series are public in NCBI's Gene Expression Omnibus"
+    licence: ClassVar[str] = (
+        "No licence stated by CuMiDa; the series are public in NCBI's Gene Expression Omnibus"
+    )
     citation: ClassVar[str] = (
         "B. C. Feltes, E. B. Chandelier, B. I. Grisci, M. Dorn. CuMiDa: an extensively curated microarray database for "
         "benchmarking and testing of machine learning approaches in cancer research. Journal of Computational Biology 26, "
@@ -111,7 +113,9 @@ class Cumida(DataSource):
         import pooch
 
         if self.root is None:
-            raise MissingDataError("cumida: no folder given; set data.root to the folder to download into")
+            raise MissingDataError(
+                "cumida: no folder given; set data.root to the folder to download into"
+            )
         for series in self.series or SERIES:
             url = URL.format(series=series)
             target = self.root / f"Leukemia_{series}.csv"
@@ -128,7 +132,12 @@ class Cumida(DataSource):
         return self.root
 
     def simulate(
-        self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0, genes: int = 20000
+        self,
+        out: Path,
+        samples: int | None = None,
+        subjects: int | None = None,
+        seed: int = 0,
+        genes: int = 20000,
     ) -> Path:
         """Write seven simulated series under `out`; `genes` is the number of probes of which each platform has 17 in 20.
 
@@ -162,7 +171,9 @@ class Cumida(DataSource):
         ids = [f"{s}/{n}" for s, n in zip(of_series, names)] if len(tables) > 1 else names
         unlabelled = [i for i, label in zip(ids, labels) if not label]
         if unlabelled:
-            raise FaultyDataError(f"cumida: {len(unlabelled)} arrays have no type, for instance {unlabelled[0]!r}")
+            raise FaultyDataError(
+                f"cumida: {len(unlabelled)} arrays have no type, for instance {unlabelled[0]!r}"
+            )
         found = sorted(set(labels))
         absent = [c for c in self.classes if c not in found]
         if absent:
@@ -176,7 +187,9 @@ class Cumida(DataSource):
         if len(keep) < len(labels):
             others = sorted(set(labels) - set(classes))
             message = f"{len(labels) - len(keep)} arrays of other types ({', '.join(others)}) are left out, as data.classes says"
-            findings.append(Finding("classes_left_out", "note", message, len(labels) - len(keep), some(others)))
+            findings.append(
+                Finding("classes_left_out", "note", message, len(labels) - len(keep), some(others))
+            )
         if all(s in tables for s in SAME_PATIENTS):
             message = (
                 f"{' and '.join(SAME_PATIENTS)} are two chips of the same patients; which arrays belong together is not in "
@@ -184,7 +197,13 @@ class Cumida(DataSource):
                 "data.series, or keep series together"
             )
             findings.append(
-                Finding("patients_in_two_series", "warning", message, SERIES[SAME_PATIENTS[0]], SAME_PATIENTS)
+                Finding(
+                    "patients_in_two_series",
+                    "warning",
+                    message,
+                    SERIES[SAME_PATIENTS[0]],
+                    SAME_PATIENTS,
+                )
             )
         expected: dict[str, Mapping[str, int]] = {}
         if not is_simulated(self.root):
@@ -198,7 +217,9 @@ class Cumida(DataSource):
             genes=genes,
             ids=[ids[i] for i in keep],
             labels=[(labels if self.target == "type" else of_series)[i] for i in keep],
-            classes=classes if self.target == "type" else tuple(sorted({of_series[i] for i in keep})),
+            classes=classes
+            if self.target == "type"
+            else tuple(sorted({of_series[i] for i in keep})),
             positive=self.positive_class,
             series=[of_series[i] for i in keep],
             expected=expected,
@@ -231,7 +252,9 @@ class Cumida(DataSource):
                 continue
             name = series_name(path)
             if name in found:
-                raise FaultyDataError(f"cumida: {found[name].name} and {path.name} are both series {name}; remove one")
+                raise FaultyDataError(
+                    f"cumida: {found[name].name} and {path.name} are both series {name}; remove one"
+                )
             found[name] = path
         if not found:
             raise MissingDataError(
@@ -305,4 +328,12 @@ def _mixed_columns(probes: Sequence[Sequence[str]]) -> list[Finding]:
         "position: differences between series stand where differences between classes should; merge=intersection keeps "
         "probes apart"
     )
-    return [Finding("columns_mix_probes", "warning", message, len(mixed), some(f"column_{j + 1}" for j in mixed))]
+    return [
+        Finding(
+            "columns_mix_probes",
+            "warning",
+            message,
+            len(mixed),
+            some(f"column_{j + 1}" for j in mixed),
+        )
+    ]

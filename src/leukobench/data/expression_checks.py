@@ -82,12 +82,17 @@ class ExpressionTable:
             found["series"] = _count(self.series)
         if self.official is not None:
             found["part"] = _count(self.official)
-            found["part and class"] = _count([f"{part} {label}" for part, label in zip(self.official, self.labels)])
+            found["part and class"] = _count(
+                [f"{part} {label}" for part, label in zip(self.official, self.labels)]
+            )
         found.update({what: dict(names) for what, names in self.further_counts.items()})
         rows: list[tuple[str, str, int, int | None]] = []
         for what in dict.fromkeys([*found, *self.expected]):
             ours, official = found.get(what, {}), self.expected.get(what, {})
-            rows += [(what, name, ours.get(name, 0), official.get(name)) for name in dict.fromkeys([*ours, *official])]
+            rows += [
+                (what, name, ours.get(name, 0), official.get(name))
+                for name in dict.fromkeys([*ours, *official])
+            ]
         return rows
 
 
@@ -111,7 +116,11 @@ def check_table(table: ExpressionTable) -> Report:
     }
     findings = findings_of(table)
     if is_simulated(table.root):
-        findings.append(Finding("simulated", "note", "the folder is marked as simulated; nothing in it was measured"))
+        findings.append(
+            Finding(
+                "simulated", "note", "the folder is marked as simulated; nothing in it was measured"
+            )
+        )
     if not any(f.rule in UNLOADABLE for f in findings):
         facts["fingerprint"] = _dataset(table, ()).fingerprint
     return Report(table.name, count_frame(table.counts()), tuple(findings), facts)
@@ -129,7 +138,11 @@ def to_dataset(table: ExpressionTable, allow_faulty: bool = False) -> Expression
     if fatal or (errors and not allow_faulty):
         listed = "\n".join(f"  - {f.message}" for f in errors)
         where = f" in {table.root}" if table.root else ""
-        way_out = "" if fatal else " To use them nevertheless, set data.allow_faulty=true; results are tagged so."
+        way_out = (
+            ""
+            if fatal
+            else " To use them nevertheless, set data.allow_faulty=true; results are tagged so."
+        )
         raise FaultyDataError(
             f"{table.name}: the data{where} are not what they should be:\n{listed}\n"
             f"`leukobench data check` shows the whole report.{way_out}"
@@ -159,9 +172,18 @@ def _dataset(table: ExpressionTable, faults: tuple[str, ...]) -> ExpressionDatas
 
 def findings_of(table: ExpressionTable) -> list[Finding]:
     """Every finding of the table, those of reading first."""
-    findings = [*table.findings, *count_findings(table), *id_findings(table), *value_findings(table)]
+    findings = [
+        *table.findings,
+        *count_findings(table),
+        *id_findings(table),
+        *value_findings(table),
+    ]
     if table.values.size:
-        findings += [*duplicate_row_findings(table), *gene_findings(table), *scaling_findings(table)]
+        findings += [
+            *duplicate_row_findings(table),
+            *gene_findings(table),
+            *scaling_findings(table),
+        ]
     return [*findings, *group_findings(table)]
 
 
@@ -194,7 +216,9 @@ def id_findings(table: ExpressionTable) -> list[Finding]:
     genes = [g for g, n in Counter(table.genes).items() if n > 1]
     if genes:
         message = f"{len(genes)} gene names head more than one column, for instance {genes[0]!r}"
-        findings.append(Finding("duplicate_gene_names", "warning", message, len(genes), some(genes)))
+        findings.append(
+            Finding("duplicate_gene_names", "warning", message, len(genes), some(genes))
+        )
     return findings
 
 
@@ -225,7 +249,8 @@ def duplicate_row_findings(table: ExpressionTable) -> list[Finding]:
 
     def shown(several: list[list[int]]) -> tuple[str, ...]:
         return some(
-            " = ".join(table.ids[r] for r in rows[:6]) + (" = ..." if len(rows) > 6 else "") for rows in several
+            " = ".join(table.ids[r] for r in rows[:6]) + (" = ..." if len(rows) > 6 else "")
+            for rows in several
         )
 
     findings = [
@@ -241,7 +266,13 @@ def duplicate_row_findings(table: ExpressionTable) -> list[Finding]:
     ]
     for kind, column, plural, severity, advice in (
         ("classes", table.labels, "classes", "error", "one of the labels is wrong"),
-        ("subjects", table.subjects, "subjects", "warning", "splitting by subject alone leaks them"),
+        (
+            "subjects",
+            table.subjects,
+            "subjects",
+            "warning",
+            "splitting by subject alone leaks them",
+        ),
         ("parts", table.official, "official parts", "warning", "the official split leaks them"),
         ("series", table.series, "series", "warning", "leaving a series out leaks them"),
     ):
@@ -249,10 +280,18 @@ def duplicate_row_findings(table: ExpressionTable) -> list[Finding]:
             continue
         across = [rows for rows in copies if len({column[r] for r in rows} - {None}) > 1]
         if across:
-            message = f"{len(across)} arrays occur identically in more than one of the {plural}: {advice}"
+            message = (
+                f"{len(across)} arrays occur identically in more than one of the {plural}: {advice}"
+            )
             rule = f"duplicate_content_across_{kind}"
             findings.append(
-                Finding(rule, "error" if severity == "error" else "warning", message, len(across), shown(across))
+                Finding(
+                    rule,
+                    "error" if severity == "error" else "warning",
+                    message,
+                    len(across),
+                    shown(across),
+                )
             )
     return findings
 
@@ -265,7 +304,11 @@ def gene_findings(table: ExpressionTable) -> list[Finding]:
         genes = [table.genes[g] for g in np.flatnonzero(flat).tolist()]
         message = f"{len(genes)} genes have one value in all samples, for instance {genes[0]!r}; they carry nothing"
         findings.append(Finding("constant_genes", "note", message, len(genes), some(genes)))
-    rows = np.flatnonzero(np.ptp(table.values, axis=1) == 0) if table.values.shape[1] > 1 else np.empty(0, np.int64)
+    rows = (
+        np.flatnonzero(np.ptp(table.values, axis=1) == 0)
+        if table.values.shape[1] > 1
+        else np.empty(0, np.int64)
+    )
     if len(rows):
         ids = [table.ids[r] for r in rows.tolist()]
         message = f"{len(ids)} samples have one value in all genes, for instance {ids[0]!r}: no measurement"
@@ -293,7 +336,8 @@ def scaling_findings(table: ExpressionTable) -> list[Finding]:
         return []
     for what, groups in (("official part", table.official), ("series", table.series)):
         blocks = [
-            values[[i for i, g in enumerate(groups or ()) if g == name]] for name in sorted(set(groups or ()), key=str)
+            values[[i for i, g in enumerate(groups or ()) if g == name]]
+            for name in sorted(set(groups or ()), key=str)
         ]
         if len(blocks) < 2:
             continue
@@ -305,7 +349,11 @@ def scaling_findings(table: ExpressionTable) -> list[Finding]:
                 )
                 return [
                     Finding(
-                        "scaled_per_part", "warning", message, len(blocks), some(sorted(set(groups or ()), key=str))
+                        "scaled_per_part",
+                        "warning",
+                        message,
+                        len(blocks),
+                        some(sorted(set(groups or ()), key=str)),
                     )
                 ]
     if _is_unit(values):
@@ -318,7 +366,15 @@ def scaling_findings(table: ExpressionTable) -> list[Finding]:
                 f"(the border lies {'after' if low == high else 'between'} {between}): parts that are no longer "
                 "comparable were put together; start from raw values"
             )
-            return [Finding("scaled_per_part", "warning", message, 2, (table.ids[low - 1], table.ids[high - 1]))]
+            return [
+                Finding(
+                    "scaled_per_part",
+                    "warning",
+                    message,
+                    2,
+                    (table.ids[low - 1], table.ids[high - 1]),
+                )
+            ]
     for how, scaled in (("to [0, 1]", _is_unit), ("to mean 0 and deviation 1", _is_standard)):
         if scaled(values):
             message = f"the genes were scaled {how} over all samples, before any split; start from raw values"
@@ -357,7 +413,9 @@ def _unit_blocks(values: np.ndarray) -> tuple[int, int] | None:
     zero, one = values <= UNIT_TOLERANCE, values >= 1 - UNIT_TOLERANCE
     n, genes = values.shape
     complete = np.sort(np.maximum(zero.argmax(axis=0), one.argmax(axis=0)))
-    begins = np.sort(np.minimum(n - 1 - zero[::-1].argmax(axis=0), n - 1 - one[::-1].argmax(axis=0)))
+    begins = np.sort(
+        np.minimum(n - 1 - zero[::-1].argmax(axis=0), n - 1 - one[::-1].argmax(axis=0))
+    )
     needed = int(np.ceil(SCALED_SHARE * genes)) - 1
     low, high = int(complete[needed]) + 1, int(begins[genes - 1 - needed])
     return (low, high) if low <= high else None
@@ -370,16 +428,22 @@ def group_findings(table: ExpressionTable) -> list[Finding]:
         unknown = [i for i, s in zip(table.ids, table.subjects) if s is None]
         if unknown and len(unknown) < len(table.ids):
             message = f"{len(unknown)} of {len(table.ids)} samples have no subject; fill the column or leave it out"
-            findings.append(Finding("subjects_partly_unknown", "warning", message, len(unknown), some(unknown)))
+            findings.append(
+                Finding("subjects_partly_unknown", "warning", message, len(unknown), some(unknown))
+            )
         if table.official is not None:
             both = _spanning(table.subjects, table.official)
             if both:
                 message = f"{len(both)} subjects are in more than one official part; the official split leaks them"
-                findings.append(Finding("subject_in_two_parts", "warning", message, len(both), some(both)))
+                findings.append(
+                    Finding("subject_in_two_parts", "warning", message, len(both), some(both))
+                )
         several = _spanning(table.subjects, table.labels)
         if several:
             message = f"{len(several)} subjects have samples of more than one class"
-            findings.append(Finding("subject_in_two_classes", "note", message, len(several), some(several)))
+            findings.append(
+                Finding("subject_in_two_classes", "note", message, len(several), some(several))
+            )
     sizes = Counter(table.labels)
     small = [f"{c} ({sizes[c]})" for c in table.classes if sizes[c] < 5]
     if small:
@@ -387,16 +451,24 @@ def group_findings(table: ExpressionTable) -> list[Finding]:
         findings.append(Finding("small_classes", "note", message, len(small), some(small)))
     if table.series is not None and len(set(table.series)) > 1:
         home = {c: {s for s, k in zip(table.series, table.labels) if k == c} for c in sizes}
-        alone = [f"{c} in {next(iter(home[c]))}" for c in table.classes if c in home and len(home[c]) == 1]
+        alone = [
+            f"{c} in {next(iter(home[c]))}"
+            for c in table.classes
+            if c in home and len(home[c]) == 1
+        ]
         if alone:
             pairs = Counter(zip(table.series, table.labels))
-            right = sum(max(n for (s, _), n in pairs.items() if s == series) for series in set(table.series))
+            right = sum(
+                max(n for (s, _), n in pairs.items() if s == series) for series in set(table.series)
+            )
             message = (
                 f"{len(alone)} of {len(sizes)} classes come from one series each, so that recognising the series "
                 f"(platform, laboratory) is as good as recognising the class: guessing each series' most frequent class "
                 f"is right for {right / len(table.ids):.1%}; compare with leaving series out"
             )
-            findings.append(Finding("class_in_one_series", "warning", message, len(alone), some(alone)))
+            findings.append(
+                Finding("class_in_one_series", "warning", message, len(alone), some(alone))
+            )
     return findings
 
 

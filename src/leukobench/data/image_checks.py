@@ -80,7 +80,10 @@ class ImageTable:
         counts: dict[tuple[str, str], int] = {("sample", "all"): len(samples)}
         counts |= {("class", c): int((samples["label"] == c).sum()) for c in self.classes}
         if not samples["part"].equals(samples["label"]):
-            counts |= {("part", str(part)): int(n) for part, n in samples.groupby("part", sort=True).size().items()}
+            counts |= {
+                ("part", str(part)): int(n)
+                for part, n in samples.groupby("part", sort=True).size().items()
+            }
         for part, rows in samples[samples["official"].notna()].groupby("official", sort=True):
             for label, n in rows["label"].value_counts(sort=False).sort_index().items():
                 counts["part and class", f"{part} {label}"] = int(n)
@@ -127,7 +130,13 @@ class Notes:
         unknown = set(self.where) - set(rules)
         assert not unknown, f"no text for the rules {unknown}"
         return [
-            Finding(rule, severity, f"{len(self.where[rule])} {text}", len(self.where[rule]), shown(self.where[rule]))
+            Finding(
+                rule,
+                severity,
+                f"{len(self.where[rule])} {text}",
+                len(self.where[rule]),
+                shown(self.where[rule]),
+            )
             for rule, (severity, text) in rules.items()
             if rule in self.where
         ]
@@ -231,16 +240,30 @@ def duplicate_findings(table: ImageTable, contents: Sequence[str | None]) -> tup
             "error",
             "carry different class labels: at least one label is wrong. Remove or relabel them.",
         ),
-        "subject": ("duplicate_content_across_subjects", "warning", f"carry different subject ids. {care}."),
-        "part": ("duplicate_content_across_parts", "warning", f"lie in different parts. {care}, official ones do not."),
+        "subject": (
+            "duplicate_content_across_subjects",
+            "warning",
+            f"carry different subject ids. {care}.",
+        ),
+        "part": (
+            "duplicate_content_across_parts",
+            "warning",
+            f"lie in different parts. {care}, official ones do not.",
+        ),
         "none": ("duplicate_content", "warning", f"differ only in name. {care}."),
     }
     findings = []
     for kind, (rule, severity, text) in headings.items():
         if kind in groups:
             found = sorted(groups[kind])
-            also = f" {across_parts} groups of identical files in all lie across parts." if kind == "subject" else ""
-            message = f"{len(found)} groups of byte-identical images ({copies[kind]} files) {text}{also}"
+            also = (
+                f" {across_parts} groups of identical files in all lie across parts."
+                if kind == "subject"
+                else ""
+            )
+            message = (
+                f"{len(found)} groups of byte-identical images ({copies[kind]} files) {text}{also}"
+            )
             findings.append(Finding(rule, severity, message, len(found), shown(found)))
     return tuple(findings)
 
@@ -255,12 +278,18 @@ def subject_findings(table: ImageTable) -> tuple[Finding, ...]:
             "subject_in_two_parts",
             "have images in more than one official part, which therefore share people",
         ),
-        ("label", "subject_in_two_classes", "have images of more than one class; right for cells, wrong for diagnoses"),
+        (
+            "label",
+            "subject_in_two_classes",
+            "have images of more than one class; right for cells, wrong for diagnoses",
+        ),
     ):
         n = samples.groupby("subject")[column].nunique()
         both = sorted(n.index[n > 1])
         if both:
-            findings.append(Finding(rule, "warning", f"{len(both)} subjects {text}.", len(both), shown(both)))
+            findings.append(
+                Finding(rule, "warning", f"{len(both)} subjects {text}.", len(both), shown(both))
+            )
     return tuple(findings)
 
 
@@ -275,10 +304,14 @@ def decode_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Fin
     ):
         hit = [f"{n}: {f.reason}" for n, f in zip(names, facts) if f.fault == fault]
         if hit:
-            rule = {"truncated": "truncated_file", "unreadable": "unreadable_file", "too_large": "oversized_file"}[
-                fault
-            ]
-            findings.append(Finding(rule, "error", f"{len(hit)} files {text}.", len(hit), shown(hit)))
+            rule = {
+                "truncated": "truncated_file",
+                "unreadable": "unreadable_file",
+                "too_large": "oversized_file",
+            }[fault]
+            findings.append(
+                Finding(rule, "error", f"{len(hit)} files {text}.", len(hit), shown(hit))
+            )
 
     wrong = [
         f"{n}: {f.size[0]} x {f.size[1]}, expected {s[0]} x {s[1]}"
@@ -286,7 +319,9 @@ def decode_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Fin
         if s is not None and f.size is not None and tuple(s) != f.size
     ]
     if wrong:
-        message = f"{len(wrong)} images have another size than the official ones; download them again."
+        message = (
+            f"{len(wrong)} images have another size than the official ones; download them again."
+        )
         findings.append(Finding("wrong_size", "error", message, len(wrong), shown(wrong)))
 
     formats = Image.registered_extensions()
@@ -295,7 +330,8 @@ def decode_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Fin
         for n, p, f in zip(names, table.files["path"], facts)
         if f.format is not None
         and formats.get(p.suffix.lower()) not in (f.format, None)
-        and {formats.get(p.suffix.lower()), f.format} != {"JPEG", "MPO"}  # MPO: a camera's JPEG with a preview
+        and {formats.get(p.suffix.lower()), f.format}
+        != {"JPEG", "MPO"}  # MPO: a camera's JPEG with a preview
     ]
     if misnamed:
         message = f"{len(misnamed)} files are of another format than their name says; they are read by their content."
@@ -316,7 +352,15 @@ def decode_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Fin
             f"{len(same)} groups of images have equal pixels in files of unequal bytes (re-saved copies); splits, which "
             "compare bytes, do not keep them together. Remove the copies."
         )
-        findings.append(Finding("duplicate_pixels", "warning", message, len(same), shown(" = ".join(g) for g in same)))
+        findings.append(
+            Finding(
+                "duplicate_pixels",
+                "warning",
+                message,
+                len(same),
+                shown(" = ".join(g) for g in same),
+            )
+        )
     return tuple(findings)
 
 
@@ -350,7 +394,9 @@ class ImageSource(DataSource):
         if errors and not self.allow_faulty:
             raise FaultyDataError(refusal(self.name, table.root, errors))
         files = table.files.assign(content=contents)
-        files = files[files["label"].notna() & ~files["id"].duplicated(keep="first")].sort_values("id")
+        files = files[files["label"].notna() & ~files["id"].duplicated(keep="first")].sort_values(
+            "id"
+        )
         return image_dataset(
             table.name,
             list(files["path"]),
@@ -386,7 +432,10 @@ class ImageSource(DataSource):
         if table.simulated:
             text = "These are simulated images; official counts and contents do not apply."
             findings.append(Finding("simulated", "note", text, len(table.files)))
-        sizes = pd.Series([f"{f.size[0]} x {f.size[1]} {f.mode}" for f in facts if f.size is not None], dtype=object)
+        sizes = pd.Series(
+            [f"{f.size[0]} x {f.size[1]} {f.mode}" for f in facts if f.size is not None],
+            dtype=object,
+        )
         verified = sum(s is not None and s == c for s, c in zip(table.files["sha256"], contents))
         about: dict[str, Any] = {
             "root": str(table.root),
@@ -397,7 +446,9 @@ class ImageSource(DataSource):
             **table.facts,
         }
         if table.official_digests:
-            about["verified"] = f"{verified} of {len(paths)} files are byte for byte the official ones"
+            about["verified"] = (
+                f"{verified} of {len(paths)} files are byte for byte the official ones"
+            )
         order = {"error": 0, "warning": 1, "note": 2}
         return Report(
             table.name,
@@ -406,7 +457,9 @@ class ImageSource(DataSource):
             about,
         )
 
-    def further_findings(self, table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Finding, ...]:
+    def further_findings(
+        self, table: ImageTable, facts: Sequence[ImageFacts]
+    ) -> tuple[Finding, ...]:
         """Checks that only this source has; `facts` is in the order of the table's files."""
         return ()
 
@@ -420,7 +473,9 @@ class ImageSource(DataSource):
             return self.root
         raise MissingDataError(self._instructions("is not downloaded by LeukoBench"))
 
-    def simulate(self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0) -> Path:
+    def simulate(
+        self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0
+    ) -> Path:
         """Write simulated images in the official layout below `out`; see `leukobench.data.simulate_images`."""
         from leukobench.data import simulate_images
 
@@ -431,14 +486,18 @@ class ImageSource(DataSource):
             return function(Path(out), samples, subjects, seed, progress)
 
     def _has_images(self, root: Path) -> bool:
-        return root.is_dir() and any(p.suffix.lower() in (*self.suffixes, ".zip") for p in find_files(root))
+        return root.is_dir() and any(
+            p.suffix.lower() in (*self.suffixes, ".zip") for p in find_files(root)
+        )
 
     def _scan(self, everything: bool, progress: Progress | None) -> ImageTable:
         root = self._ready_root(progress)
         table = self.scan(root, everything)
         if table.files.empty:
             raise MissingDataError(
-                self._instructions(f"has no image where it should be under {root}" + _first(table.findings))
+                self._instructions(
+                    f"has no image where it should be under {root}" + _first(table.findings)
+                )
             )
         if table.simulated:
             return replace(
@@ -465,7 +524,9 @@ class ImageSource(DataSource):
         return root
 
     def _instructions(self, what: str) -> str:
-        where = f"the folder {self.root}" if self.root is not None else "a folder, and set `root` to it"
+        where = (
+            f"the folder {self.root}" if self.root is not None else "a folder, and set `root` to it"
+        )
         return (
             f"{self.name} ({self.title}) {what}. {self.how_to_get} Unpack it, or put the zip as downloaded, into {where} "
             "(below the folder that the environment variable LEUKOBENCH_DATA names, or set `data.root=FOLDER`). "
@@ -496,16 +557,25 @@ def refusal(name: str, root: Path, errors: Sequence[Finding]) -> str:
     for finding in errors:
         example = f" For instance {finding.where[0]}." if finding.where else ""
         lines.append(f"- {finding.message}{example}")
-    lines.append(f"See `leukobench data check {name}`; to train all the same set `data.allow_faulty=true`.")
+    lines.append(
+        f"See `leukobench data check {name}`; to train all the same set `data.allow_faulty=true`."
+    )
     return "\n".join(lines)
 
 
-def count_rows(found: Mapping[tuple[str, str], int], expected: Mapping[tuple[str, str], int]) -> pd.DataFrame:
+def count_rows(
+    found: Mapping[tuple[str, str], int], expected: Mapping[tuple[str, str], int]
+) -> pd.DataFrame:
     """Found beside expected counts, in the order of the found ones; what is expected and absent has 0 found."""
     keys = [*found, *(k for k in expected if k not in found)]
     kinds = {k[0]: i for i, k in reversed(list(enumerate(keys)))}
     keys.sort(key=lambda k: kinds[k[0]])
-    return count_frame([(what, name, found.get((what, name), 0), expected.get((what, name))) for what, name in keys])
+    return count_frame(
+        [
+            (what, name, found.get((what, name), 0), expected.get((what, name)))
+            for what, name in keys
+        ]
+    )
 
 
 def _first(findings: Sequence[Finding]) -> str:

@@ -50,7 +50,9 @@ def console_progress() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    with Bars(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
+    with Bars(
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bars:
         tasks: dict[str, TaskID] = {}
 
         def report(label: str, done: int, total: int) -> None:
@@ -157,7 +159,10 @@ def content_digest(data: bytes) -> str:
 
 
 def content_digests(
-    paths: Sequence[Path], root: Path, progress: Progress | None = None, known: Sequence[str] | None = None
+    paths: Sequence[Path],
+    root: Path,
+    progress: Progress | None = None,
+    known: Sequence[str] | None = None,
 ) -> list[str]:
     """Digest of each file's bytes, in order.
 
@@ -169,7 +174,10 @@ def content_digests(
         known: Digests just computed from the files, to be kept without reading them again.
     """
     stats = [p.stat() for p in paths]
-    keys = [f"{os.path.relpath(p, root)}\t{s.st_size}\t{s.st_mtime_ns}\t{s.st_ctime_ns}" for p, s in zip(paths, stats)]
+    keys = [
+        f"{os.path.relpath(p, root)}\t{s.st_size}\t{s.st_mtime_ns}\t{s.st_ctime_ns}"
+        for p, s in zip(paths, stats)
+    ]
     if known is not None:
         kept = dict(zip(keys, known))
         todo: list[int] = []
@@ -202,7 +210,10 @@ def _others(kept: dict[str, str], keys: Sequence[str]) -> dict[str, str]:
 def _kept_files(root: Path) -> tuple[Path, Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return root / ".leukobench" / "contents.parquet", cache / "leukobench" / f"contents-{name}.parquet"
+    return (
+        root / ".leukobench" / "contents.parquet",
+        cache / "leukobench" / f"contents-{name}.parquet",
+    )
 
 
 def _read_kept(root: Path) -> dict[str, str]:
@@ -210,7 +221,11 @@ def _read_kept(root: Path) -> dict[str, str]:
         try:
             frame = pd.read_parquet(file)
             return dict(zip(frame["file"], frame["content"]))
-        except (OSError, ValueError, KeyError):  # absent, damaged (ArrowInvalid is a ValueError) or of another form
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+        ):  # absent, damaged (ArrowInvalid is a ValueError) or of another form
             continue
     return {}
 
@@ -292,7 +307,9 @@ def inspect_images(paths: Sequence[Path], progress: Progress | None = None) -> l
     return in_threads(inspect_image, paths, "reading and decoding images", progress)
 
 
-def in_threads(function: Callable[[T], R], items: Sequence[T], label: str, progress: Progress | None = None) -> list[R]:
+def in_threads(
+    function: Callable[[T], R], items: Sequence[T], label: str, progress: Progress | None = None
+) -> list[R]:
     """`function` of every item, in order, reporting progress as it goes."""
     results = []
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -18,13 +18,24 @@ MANIFEST = "manifest.csv"
 OPTIONAL_COLUMNS = ("subject", "series", "official")
 
 Image.init()
-READABLE = tuple(sorted(e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN))
+READABLE = tuple(
+    sorted(e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+)
 """File endings of every format that the installed Pillow opens."""
 
 RULES: dict[str, tuple[Severity, str]] = {
-    "missing_files": ("error", "files named in the manifest do not exist. Correct the column path."),
-    "missing_label": ("error", "rows of the manifest have no label; they are left out. Fill the column label."),
-    "unknown_label": ("error", "images have a label that `classes` does not name; they are left out."),
+    "missing_files": (
+        "error",
+        "files named in the manifest do not exist. Correct the column path.",
+    ),
+    "missing_label": (
+        "error",
+        "rows of the manifest have no label; they are left out. Fill the column label.",
+    ),
+    "unknown_label": (
+        "error",
+        "images have a label that `classes` does not name; they are left out.",
+    ),
     "missing_subject": (
         "error",
         "rows of the manifest have no subject while others have one. Fill the column subject, or remove it.",
@@ -75,12 +86,18 @@ class ImageFolder(ImageSource):
         self._name = name
         self._positive = positive
         if self.classes and positive is not None and positive not in self.classes:
-            raise ConfigError(f"{name}: the positive class {positive!r} is none of {list(self.classes)}")
+            raise ConfigError(
+                f"{name}: the positive class {positive!r} is none of {list(self.classes)}"
+            )
 
     def scan(self, root: Path, everything: bool) -> ImageTable:
         notes = Notes()
         manifest = self._find_manifest(root)
-        rows = self._listed(root, manifest, notes) if manifest is not None else self._in_folders(root, notes)
+        rows = (
+            self._listed(root, manifest, notes)
+            if manifest is not None
+            else self._in_folders(root, notes)
+        )
         classes = self.classes or tuple(sorted({r["label"] for r in rows}, key=natural_key))
         for row in rows:
             if row["label"] not in classes:
@@ -91,7 +108,9 @@ class ImageFolder(ImageSource):
             text = f"only the class {classes[0]!r} was found; a data set needs two or more: one folder or label each."
             findings.append(Finding("one_class", "error", text))
         if self._positive is not None and self._positive not in classes:
-            raise FaultyDataError(f"{self._name}: the positive class {self._positive!r} is none of {list(classes)}")
+            raise FaultyDataError(
+                f"{self._name}: the positive class {self._positive!r} is none of {list(classes)}"
+            )
         if rows and all(row.get("subject") is None for row in rows):
             text = (
                 "No subject is known for any image: if one person has several images, splits leak. Name subjects in a "
@@ -131,7 +150,14 @@ class ImageFolder(ImageSource):
                 notes.add("misplaced_file", name)
             else:
                 below = path.relative_to(top)
-                rows.append({"id": below.as_posix(), "label": below.parts[0], "part": below.parts[0], "path": path})
+                rows.append(
+                    {
+                        "id": below.as_posix(),
+                        "label": below.parts[0],
+                        "part": below.parts[0],
+                        "path": path,
+                    }
+                )
         return rows
 
     def _listed(self, root: Path, manifest: Path, notes: Notes) -> list[dict[str, Any]]:
@@ -142,7 +168,9 @@ class ImageFolder(ImageSource):
                 columns = list(table.fieldnames or ())
                 lines = list(table)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise FaultyDataError(f"{self._name}: {manifest} cannot be read as a csv file ({error})") from error
+            raise FaultyDataError(
+                f"{self._name}: {manifest} cannot be read as a csv file ({error})"
+            ) from error
         if not {"path", "label"} <= set(columns):
             raise FaultyDataError(
                 f"{self._name}: {manifest} has the columns {columns}; it needs path and label, separated by commas, and "
@@ -151,7 +179,9 @@ class ImageFolder(ImageSource):
         has_subjects = any((line.get("subject") or "").strip() for line in lines)
         rows: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=2):
-            value = {c: (line.get(c) or "").strip() or None for c in ("path", "label", *OPTIONAL_COLUMNS)}
+            value = {
+                c: (line.get(c) or "").strip() or None for c in ("path", "label", *OPTIONAL_COLUMNS)
+            }
             at = f"{where}, line {number}: {value['path']}"
             path = manifest.parent / (value["path"] or "")
             if value["path"] is None or not path.is_file():
@@ -164,7 +194,15 @@ class ImageFolder(ImageSource):
                 notes.add("missing_subject", at)
             part = value["official"] or "manifest"
             further = {c: value[c] for c in OPTIONAL_COLUMNS}
-            rows.append({"id": value["path"], "label": value["label"], "part": part, "path": path, **further})
+            rows.append(
+                {
+                    "id": value["path"],
+                    "label": value["label"],
+                    "part": part,
+                    "path": path,
+                    **further,
+                }
+            )
         listed = {row["path"].resolve() for row in rows}
         for path in find_files(root):
             if path.suffix.lower() in READABLE and path.resolve() not in listed:

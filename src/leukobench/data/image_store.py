@@ -83,8 +83,12 @@ class ImageStore:
         """The images of these rows, uint8, shape (len(rows), H, W, 3), into `out` if given."""
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} asked of an image store of {len(self)}")
-        return np.take(self.array, rows, axis=0, out=out, mode="clip")  # "raise" would copy once more
+            raise IndexError(
+                f"rows {rows.min()} to {rows.max()} asked of an image store of {len(self)}"
+            )
+        return np.take(
+            self.array, rows, axis=0, out=out, mode="clip"
+        )  # "raise" would copy once more
 
     def verify(self, progress: Progress | None = None) -> None:
         """Read every image and compare its checksum; opening alone checks sizes, header and index.
@@ -102,7 +106,9 @@ class ImageStore:
                 progress("verify", row + 1, len(self))
 
 
-def decode_image(source: Path | bytes, size: int | tuple[int, int], resize: Resize = "bilinear") -> np.ndarray:
+def decode_image(
+    source: Path | bytes, size: int | tuple[int, int], resize: Resize = "bilinear"
+) -> np.ndarray:
     """One image as uint8, shape (H, W, 3), RGB.
 
     Bilinear and bicubic are Pillow's, whose filter widens when it shrinks an image (antialiasing); `nearest` is the
@@ -133,7 +139,9 @@ def decode_image(source: Path | bytes, size: int | tuple[int, int], resize: Resi
         raise FaultyDataError(f"{name} is empty; {advice}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is the stricter limit
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # MAX_PIXELS is the stricter limit
             image: Image.Image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
             raise FaultyDataError(
@@ -146,9 +154,13 @@ def decode_image(source: Path | bytes, size: int | tuple[int, int], resize: Resi
             )
         image = image.convert("RGB")
     except UnidentifiedImageError:
-        raise FaultyDataError(f"{name} is not an image ({len(data):,} bytes, unknown format); {advice}") from None
+        raise FaultyDataError(
+            f"{name} is not an image ({len(data):,} bytes, unknown format); {advice}"
+        ) from None
     except Image.DecompressionBombError:
-        raise FaultyDataError(f"{name} has far more than the {MAX_PIXELS:,} pixels that are accepted") from None
+        raise FaultyDataError(
+            f"{name} has far more than the {MAX_PIXELS:,} pixels that are accepted"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, zlib.error) as e:
         raise FaultyDataError(f"{name} is damaged ({e}); {advice}") from e
     if image.size != (width, height):
@@ -156,7 +168,9 @@ def decode_image(source: Path | bytes, size: int | tuple[int, int], resize: Resi
     return np.asarray(image, dtype=np.uint8)
 
 
-def store_key(dataset: ImageDataset, size: int | tuple[int, int], resize: Resize = "bilinear") -> str:
+def store_key(
+    dataset: ImageDataset, size: int | tuple[int, int], resize: Resize = "bilinear"
+) -> str:
     """Name of the store's folder: a digest of format, size, resize method and the rows' contents."""
     height, width = _pair(size)
     return digest(f"image store {FORMAT}", f"{height}x{width}", resize, *dataset.samples["content"])
@@ -228,7 +242,9 @@ def build_store(
                 f"{dataset.name}: no space left under {folder} for the image store ({_gigabytes(shape)} needed). "
                 "Free some space or choose another folder; nothing half-written was left"
             ) from e
-        raise LeukoBenchError(f"{dataset.name}: the image store under {folder} cannot be written: {e}") from e
+        raise LeukoBenchError(
+            f"{dataset.name}: the image store under {folder} cannot be written: {e}"
+        ) from e
     return _open(path, shape)
 
 
@@ -294,7 +310,9 @@ def _build(
     os.rename(partial, path)
 
 
-def _written(pixels: int, offset: int, image_bytes: int, crcs: int, crc_offset: int, n: int) -> np.ndarray:
+def _written(
+    pixels: int, offset: int, image_bytes: int, crcs: int, crc_offset: int, n: int
+) -> np.ndarray:
     """Which rows an earlier, killed build wrote whole: bool, shape (n,).
 
     After a loss of power the record of a row can have reached the disk before its pixels: hence the checksum.
@@ -302,7 +320,10 @@ def _written(pixels: int, offset: int, image_bytes: int, crcs: int, crc_offset: 
     records = np.frombuffer(os.pread(crcs, n * 8, crc_offset), np.uint32).reshape(n, 2)
     done = records[:, 0] == 1
     for row in np.flatnonzero(done):
-        done[row] = zlib.crc32(os.pread(pixels, image_bytes, offset + int(row) * image_bytes)) == records[row, 1]
+        done[row] = (
+            zlib.crc32(os.pread(pixels, image_bytes, offset + int(row) * image_bytes))
+            == records[row, 1]
+        )
     return done
 
 
@@ -314,7 +335,12 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> tu
     """
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        header,
+        {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+            "fortran_order": False,
+            "shape": shape,
+        },
     )
     start = header.getvalue()
     total = len(start) + int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -347,7 +373,9 @@ def _open(path: Path, shape: tuple[int, int, int, int]) -> ImageStore:
     if header.get("format") != FORMAT:
         raise FaultyDataError(broken.format(f"format {header.get('format')}, expected {FORMAT}"))
     if array.dtype != np.uint8 or array.shape != shape or tuple(header.get("shape", ())) != shape:
-        raise FaultyDataError(broken.format(f"array {array.dtype} {array.shape}, expected uint8 {shape}"))
+        raise FaultyDataError(
+            broken.format(f"array {array.dtype} {array.shape}, expected uint8 {shape}")
+        )
     if (path / "images.npy").stat().st_size != array.offset + array.nbytes:  # type: ignore[attr-defined]
         raise FaultyDataError(broken.format("images.npy has surplus bytes"))
     if checksums.shape != shape[:1] or zlib.crc32(checksums.tobytes()) != header.get("rows_crc32"):

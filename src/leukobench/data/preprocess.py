@@ -44,7 +44,9 @@ def signal_to_noise(values: np.ndarray, y: np.ndarray) -> np.ndarray:
     for label in labels[: 1 if len(labels) == 2 else None]:
         a, b = values[y == label], values[y != label]
         spread = a.std(axis=0) + b.std(axis=0)
-        best = np.maximum(best, np.abs(a.mean(axis=0) - b.mean(axis=0)) / np.where(spread > 0, spread, np.inf))
+        best = np.maximum(
+            best, np.abs(a.mean(axis=0) - b.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
+        )
     return best
 
 
@@ -96,7 +98,9 @@ class ExpressionPreprocess:
             steps.append(("log", FunctionTransformer(_log10, kw_args=clip)))
         if self.genes is not None:
             if not 0 < self.genes <= values.shape[1]:
-                raise ConfigError(f"preprocess.genes={self.genes}: the data set has {values.shape[1]} genes")
+                raise ConfigError(
+                    f"preprocess.genes={self.genes}: the data set has {values.shape[1]} genes"
+                )
             score = signal_to_noise if self.select_by == "snr" else _f_value
             steps.append(("select", SelectKBest(score, k=self.genes)))
         if self.scale != "none":
@@ -141,8 +145,12 @@ class FittedExpression:
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """All steps but the encoder: (n, genes) to (n, selected genes), float32."""
         if values.shape[1] != self.genes_in:
-            raise ConfigError(f"the preprocessing was fitted on {self.genes_in} genes and is given {values.shape[1]}")
-        return np.ascontiguousarray(self.pipeline.transform(np.asarray(values, np.float64)), np.float32)
+            raise ConfigError(
+                f"the preprocessing was fitted on {self.genes_in} genes and is given {values.shape[1]}"
+            )
+        return np.ascontiguousarray(
+            self.pipeline.transform(np.asarray(values, np.float64)), np.float32
+        )
 
     def selected(self) -> np.ndarray:
         """Column numbers of the genes that are kept, in order."""
@@ -159,8 +167,15 @@ class FittedExpression:
         elif scaler is not None:
             offset, factor = scaler.data_min_, scaler.scale_
         log = self.pipeline.named_steps.get("log")
-        limits = (log.kw_args["floor"], log.kw_args["ceiling"]) if log is not None else (np.nan, np.nan)
-        return {"columns": columns, "offset": offset, "factor": factor, "log_limits": np.array(limits, np.float64)}
+        limits = (
+            (log.kw_args["floor"], log.kw_args["ceiling"]) if log is not None else (np.nan, np.nan)
+        )
+        return {
+            "columns": columns,
+            "offset": offset,
+            "factor": factor,
+            "log_limits": np.array(limits, np.float64),
+        }
 
 
 @dataclass(frozen=True)
@@ -179,7 +194,9 @@ class ImagePreprocess:
 
     def __post_init__(self) -> None:
         if self.normalise not in ("auto", "unit", "imagenet", "half"):
-            raise ConfigError(f"preprocess.normalise knows auto, unit, imagenet and half, not {self.normalise!r}")
+            raise ConfigError(
+                f"preprocess.normalise knows auto, unit, imagenet and half, not {self.normalise!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -193,7 +210,9 @@ class Resample:
     method: Literal["none", "smote"] = "none"
     neighbours: int = 5
 
-    def __call__(self, values: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, values: np.ndarray, y: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the rows given, in their order, followed by the synthetic ones; shapes (m, features) and (m,)."""
         if self.method == "none":
             return values, y
@@ -203,7 +222,9 @@ class Resample:
 
         smallest = np.bincount(y)[np.unique(y)].min()
         if smallest <= 1:
-            raise ConfigError("SMOTE needs at least two samples of each class in the rows it resamples")
+            raise ConfigError(
+                "SMOTE needs at least two samples of each class in the rows it resamples"
+            )
         neighbours = min(self.neighbours, smallest - 1)
         resampled, labels = SMOTE(random_state=seed, k_neighbors=neighbours).fit_resample(values, y)
         return np.asarray(resampled, np.float32), np.asarray(labels, np.int64)

@@ -17,7 +17,10 @@ from leukobench.data.golub import write_golub
 from leukobench.data.simulated import mark_simulated
 from leukobench.errors import LeukoBenchError
 
-GOLUB_PARTS: Mapping[str, Mapping[str, int]] = {"train": {"ALL": 27, "AML": 11}, "test": {"ALL": 20, "AML": 14}}
+GOLUB_PARTS: Mapping[str, Mapping[str, int]] = {
+    "train": {"ALL": 27, "AML": 11},
+    "test": {"ALL": 20, "AML": 14},
+}
 CUMIDA_SERIES: Mapping[str, Mapping[str, int]] = {
     "GSE14317": {"ATL": 17, "normal": 8},
     "GSE71449": {"JMML_LIN28_high": 21, "JMML_LIN28_low": 16, "normal": 8},
@@ -58,7 +61,9 @@ def log_expression(
         informative: Share of the genes that each class shifts.
         class_effect, subject_effect, series_effect, noise: Standard deviations of the shifts, in log2 units.
     """
-    values = np.clip(rng.normal(7.5, 2.0, genes), 3, 14) + rng.normal(0, noise, (len(classes), genes))
+    values = np.clip(rng.normal(7.5, 2.0, genes), 3, 14) + rng.normal(
+        0, noise, (len(classes), genes)
+    )
     count = max(1, round(informative * genes))
     for name in sorted(set(classes)):
         rows = [i for i, c in enumerate(classes) if c == name]
@@ -66,7 +71,9 @@ def log_expression(
         values[np.array(rows)[:, None], chosen] += rng.normal(0, class_effect, count)
     for groups, effect in ((subjects, subject_effect), (series, series_effect)):
         for name in sorted(set(groups or ())):
-            values[[i for i, g in enumerate(groups or ()) if g == name]] += rng.normal(0, effect, genes)
+            values[[i for i, g in enumerate(groups or ()) if g == name]] += rng.normal(
+                0, effect, genes
+            )
     return values
 
 
@@ -77,7 +84,9 @@ def share_out(total: int, weights: Mapping[str, int]) -> dict[str, int]:
         LeukoBenchError: `total` is less than the number of weights.
     """
     if total < len(weights):
-        raise LeukoBenchError(f"{total} samples are too few for {len(weights)} groups ({', '.join(weights)})")
+        raise LeukoBenchError(
+            f"{total} samples are too few for {len(weights)} groups ({', '.join(weights)})"
+        )
     spare = total - len(weights)
     exact = {name: spare * w / sum(weights.values()) for name, w in weights.items()}
     counts = {name: 1 + int(x) for name, x in exact.items()}
@@ -90,7 +99,9 @@ def share_out(total: int, weights: Mapping[str, int]) -> dict[str, int]:
 def simulate_golub(out: Path, samples: int, seed: int, genes: int = 7129) -> Path:
     """Write the three files of data set `golub`; at 72 samples the classes of both parts have their official counts."""
     rng = np.random.default_rng(seed)
-    sizes = {f"{part} {label}": n for part, labels in GOLUB_PARTS.items() for label, n in labels.items()}
+    sizes = {
+        f"{part} {label}": n for part, labels in GOLUB_PARTS.items() for label, n in labels.items()
+    }
     if samples != sum(sizes.values()):
         sizes = share_out(samples, sizes)
     labels: dict[int, str] = {}
@@ -101,7 +112,11 @@ def simulate_golub(out: Path, samples: int, seed: int, genes: int = 7129) -> Pat
             patient = len(labels) + 1
             labels[patient] = label
             order[part].append(patient)
-    raw = 2 ** log_expression(rng, genes, list(labels.values())) - 60 + rng.normal(0, 40, (len(labels), genes))
+    raw = (
+        2 ** log_expression(rng, genes, list(labels.values()))
+        - 60
+        + rng.normal(0, 40, (len(labels), genes))
+    )
     raw = np.rint(raw)
     calls = np.where(raw > 200, "P", np.where(raw > 150, "M", "A"))
     write_golub(
@@ -125,7 +140,9 @@ def simulate_cumida(out: Path, samples: int, seed: int, genes: int = 20000) -> P
     The two chips of GSE22529 measure the same simulated patients.
     """
     rng = np.random.default_rng(seed)
-    sizes = {f"{s} {label}": n for s, labels in CUMIDA_SERIES.items() for label, n in labels.items()}
+    sizes = {
+        f"{s} {label}": n for s, labels in CUMIDA_SERIES.items() for label, n in labels.items()
+    }
     if samples != sum(sizes.values()):
         sizes = share_out(samples, sizes)
     series, labels, subjects = [], [], []
@@ -155,14 +172,18 @@ def simulate_cumida(out: Path, samples: int, seed: int, genes: int = 20000) -> P
     return out
 
 
-def simulate_table(out: Path, samples: int, subjects: int | None, seed: int, genes: int = 500) -> Path:
+def simulate_table(
+    out: Path, samples: int, subjects: int | None, seed: int, genes: int = 500
+) -> Path:
     """Write `expression.csv` with columns sample, subject, series, label and genes.
 
     Samples are spread over `subjects` persons (half as many as samples by default), each of one class and one series.
     """
     persons = subjects or max(2, samples // 2)
     if not 2 <= persons <= samples:
-        raise LeukoBenchError(f"{samples} samples cannot be spread over {persons} subjects of two classes")
+        raise LeukoBenchError(
+            f"{samples} samples cannot be spread over {persons} subjects of two classes"
+        )
     rng = np.random.default_rng(seed)
     of = sorted(i % persons for i in range(samples))
     person_class = ["ALL" if i % 5 < 3 else "AML" for i in range(persons)]
@@ -174,7 +195,12 @@ def simulate_table(out: Path, samples: int, subjects: int | None, seed: int, gen
     values = log_expression(rng, genes, labels, names, series)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "expression.csv", "w", encoding="utf-8") as file:
-        file.write(",".join(["sample", "subject", "series", "label", *(f"gene_{g + 1}" for g in range(genes))]) + "\n")
+        file.write(
+            ",".join(
+                ["sample", "subject", "series", "label", *(f"gene_{g + 1}" for g in range(genes))]
+            )
+            + "\n"
+        )
         for i, row in enumerate(values.tolist()):
             facts = [f"S{i + 1:05d}", names[i], series[i], labels[i]]
             file.write(",".join([*facts, *map("%.5f".__mod__, row)]) + "\n")

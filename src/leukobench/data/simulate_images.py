@@ -74,8 +74,12 @@ CNMC_NUCLEUS = (1.42, 2.30, 1.27)
 """Gives the mean colour (67, 29, 78) of real C-NMC cells."""
 
 CNMC_CELLS = {
-    "all": Morphology(105, 0.93, clumps=0.42, nucleoli=1.6, rough=0.040, cytoplasm=(1.08, 1.66, 0.88)),
-    "hem": Morphology(95, 0.88, clumps=0.62, nucleoli=0.3, rough=0.030, cytoplasm=(1.08, 1.66, 0.88)),
+    "all": Morphology(
+        105, 0.93, clumps=0.42, nucleoli=1.6, rough=0.040, cytoplasm=(1.08, 1.66, 0.88)
+    ),
+    "hem": Morphology(
+        95, 0.88, clumps=0.62, nucleoli=0.3, rough=0.030, cytoplasm=(1.08, 1.66, 0.88)
+    ),
 }
 
 IDB_CELLS = {
@@ -84,31 +88,57 @@ IDB_CELLS = {
 }
 IDB_HEALTHY = (
     IDB_CELLS["0"],
-    Morphology(75, 0.62, lobes=(3, 5), spread=0.75, clumps=0.7, cytoplasm=(0.18, 0.32, 0.16), granules=(0.2, 0.3, 0.1)),
-    Morphology(82, 0.70, lobes=(2, 2), spread=0.45, clumps=0.5, cytoplasm=(0.45, 0.52, 0.25), rough=0.06),
+    Morphology(
+        75,
+        0.62,
+        lobes=(3, 5),
+        spread=0.75,
+        clumps=0.7,
+        cytoplasm=(0.18, 0.32, 0.16),
+        granules=(0.2, 0.3, 0.1),
+    ),
+    Morphology(
+        82, 0.70, lobes=(2, 2), spread=0.45, clumps=0.5, cytoplasm=(0.45, 0.52, 0.25), rough=0.06
+    ),
 )
 
 _PINK, _BLUE, _GREY = (0.14, 0.28, 0.12), (0.55, 0.55, 0.16), (0.38, 0.45, 0.20)
 _VIOLET = (0.45, 0.75, 0.25)
 
 AML_CELLS: dict[str, Morphology] = {
-    "BAS": Morphology(78, 0.62, (2, 3), 0.5, 0.5, cytoplasm=_PINK, granules=(1.0, 1.5, 0.6), coarse=True),
+    "BAS": Morphology(
+        78, 0.62, (2, 3), 0.5, 0.5, cytoplasm=_PINK, granules=(1.0, 1.5, 0.6), coarse=True
+    ),
     "EBO": Morphology(62, 0.62, clumps=0.8, cytoplasm=(0.45, 0.55, 0.30)),
-    "EOS": Morphology(84, 0.58, (2, 2), 0.75, 0.6, cytoplasm=_PINK, granules=(0.15, 0.9, 0.65), coarse=True),
+    "EOS": Morphology(
+        84, 0.58, (2, 2), 0.75, 0.6, cytoplasm=_PINK, granules=(0.15, 0.9, 0.65), coarse=True
+    ),
     "KSC": Morphology(95, 0.90, clumps=0.2, rough=0.16, cytoplasm=(0.25, 0.40, 0.15)),
     "LYA": Morphology(92, 0.62, clumps=0.5, nucleoli=0.6, rough=0.10, cytoplasm=_BLUE),
     "LYT": Morphology(62, 0.86, clumps=0.7, cytoplasm=_BLUE),
     "MMZ": Morphology(88, 0.62, (2, 2), 0.40, 0.6, cytoplasm=_PINK, granules=(0.15, 0.3, 0.1)),
     "MOB": Morphology(100, 0.78, clumps=0.25, nucleoli=1.5, rough=0.05, cytoplasm=_GREY),
-    "MON": Morphology(95, 0.66, (2, 2), 0.42, 0.4, rough=0.06, cytoplasm=_GREY, granules=(0.08, 0.15, 0.05)),
+    "MON": Morphology(
+        95, 0.66, (2, 2), 0.42, 0.4, rough=0.06, cytoplasm=_GREY, granules=(0.08, 0.15, 0.05)
+    ),
     "MYB": Morphology(90, 0.66, clumps=0.55, cytoplasm=_VIOLET, granules=(0.25, 0.45, 0.1)),
     "MYO": Morphology(84, 0.84, clumps=0.2, nucleoli=2.0, rough=0.04, cytoplasm=_BLUE),
     "NGB": Morphology(82, 0.58, (3, 3), 0.62, 0.6, cytoplasm=_PINK, granules=(0.12, 0.25, 0.1)),
     "NGS": Morphology(82, 0.58, (3, 5), 0.85, 0.7, cytoplasm=_PINK, granules=(0.12, 0.25, 0.1)),
     "PMB": Morphology(
-        95, 0.72, (2, 2), 0.55, 0.3, nucleoli=0.8, cytoplasm=_VIOLET, granules=(0.5, 0.9, 0.3), coarse=True
+        95,
+        0.72,
+        (2, 2),
+        0.55,
+        0.3,
+        nucleoli=0.8,
+        cytoplasm=_VIOLET,
+        granules=(0.5, 0.9, 0.3),
+        coarse=True,
     ),
-    "PMO": Morphology(98, 0.70, clumps=0.3, nucleoli=1.2, cytoplasm=_VIOLET, granules=(0.5, 0.9, 0.3), coarse=True),
+    "PMO": Morphology(
+        98, 0.70, clumps=0.3, nucleoli=1.2, cytoplasm=_VIOLET, granules=(0.5, 0.9, 0.3), coarse=True
+    ),
 }
 
 
@@ -155,11 +185,15 @@ class Textures:
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([seed, 7])
-        self.tiles = {s: self._tile(rng, s) for s in (_GRAIN, _FINE, _CHROMATIN, _COARSE, _CLUMPS, _WAVES)}
+        self.tiles = {
+            s: self._tile(rng, s) for s in (_GRAIN, _FINE, _CHROMATIN, _COARSE, _CLUMPS, _WAVES)
+        }
 
     @staticmethod
     def _tile(rng: np.random.Generator, sigma: float) -> np.ndarray:
-        tile = ndimage.gaussian_filter(rng.standard_normal((TILE, TILE), dtype=np.float32), sigma, mode="wrap")
+        tile = ndimage.gaussian_filter(
+            rng.standard_normal((TILE, TILE), dtype=np.float32), sigma, mode="wrap"
+        )
         return (tile - tile.mean()) / tile.std()
 
     def cut(self, rng: np.random.Generator, sigma: float, height: int, width: int) -> np.ndarray:
@@ -168,7 +202,9 @@ class Textures:
         piece = self.tiles[sigma]
         if height == width and rng.random() < 0.5:
             return piece[y : y + height, x : x + width].T
-        return piece[y : y + height, x : x + width][:: int(rng.choice((-1, 1))), :: int(rng.choice((-1, 1)))]
+        return piece[y : y + height, x : x + width][
+            :: int(rng.choice((-1, 1))), :: int(rng.choice((-1, 1)))
+        ]
 
 
 def plane(height: int, width: int, y: float, x: float) -> np.ndarray:
@@ -178,7 +214,9 @@ def plane(height: int, width: int, y: float, x: float) -> np.ndarray:
     return (columns[None, :] + 1j * rows[:, None]).astype(np.complex64)
 
 
-def blob(rng: np.random.Generator, z: np.ndarray, radius: float, rough: float, longest: float = 0.12) -> np.ndarray:
+def blob(
+    rng: np.random.Generator, z: np.ndarray, radius: float, rough: float, longest: float = 0.12
+) -> np.ndarray:
     """Distance to the outline of an irregular ellipse about 0, pixels, positive inside.
 
     The outline is a Fourier series in the angle, evaluated by powers of z / |z| without any angle.
@@ -257,10 +295,14 @@ def draw_cell(
         near, h = at + complex(half, half), int(1.6 * size) + 1
         y, x = int(near.imag), int(near.real)
         window = np.s_[max(0, y - h) : y + h + 1, max(0, x - h) : x + h + 1]
-        chromatin[window] -= 0.16 * soft(blob(rng, z[window] - np.complex64(at), size, 0.06), size * 0.8)
+        chromatin[window] -= 0.16 * soft(
+            blob(rng, z[window] - np.complex64(at), size, 0.06), size * 0.8
+        )
     nucleus *= chromatin
 
-    plasma = 1 + 0.10 * textures.cut(rng, _CLUMPS, n, n) + 0.06 * textures.cut(rng, _CHROMATIN, n, n)
+    plasma = (
+        1 + 0.10 * textures.cut(rng, _CLUMPS, n, n) + 0.06 * textures.cut(rng, _CHROMATIN, n, n)
+    )
     plasma *= body
     grains = None
     if any(look.granules):
@@ -292,7 +334,9 @@ def red_cell(rng: np.random.Generator, radius: float) -> np.ndarray:
 RED = (0.22, 0.45, 0.36)
 
 
-def add_at(canvas: np.ndarray, patch: np.ndarray, y: int, x: int, cover: np.ndarray | None = None) -> None:
+def add_at(
+    canvas: np.ndarray, patch: np.ndarray, y: int, x: int, cover: np.ndarray | None = None
+) -> None:
     """Add a patch centred at (y, x) to a canvas, as far as it lies inside; with `cover`, over what is there."""
     h, w = patch.shape[0] // 2, patch.shape[1] // 2
     top, left = max(0, y - h), max(0, x - w)
@@ -343,7 +387,12 @@ def draw_smear(
         placed[count] = y, x
         count += 1
         sprite = sprites[int(rng.integers(len(sprites)))]
-        add_at(red, sprite[:: int(rng.choice((-1, 1)))].T if rng.random() < 0.5 else sprite, int(y), int(x))
+        add_at(
+            red,
+            sprite[:: int(rng.choice((-1, 1)))].T if rng.random() < 0.5 else sprite,
+            int(y),
+            int(x),
+        )
     np.minimum(red, 1.3, out=red)
     density = red[..., None] * (np.array(RED, np.float32) * np.array(who.stain, np.float32) ** 1.5)
     for look, y, x in white:
@@ -360,15 +409,24 @@ def draw_smear(
     return result
 
 
-def _illumination(rng: np.random.Generator, textures: Textures, height: int, width: int) -> np.ndarray:
+def _illumination(
+    rng: np.random.Generator, textures: Textures, height: int, width: int
+) -> np.ndarray:
     """Uneven light, about 1, shape (height, width)."""
     small = np.asarray(textures.cut(rng, _WAVES, 96, 96)[::8, ::8])
-    smooth = Image.fromarray(np.ascontiguousarray(small)).resize((width, height), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(np.ascontiguousarray(small)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     return 0.985 + 0.01 * np.asarray(smooth, np.float32)
 
 
 def draw_on_black(
-    rng: np.random.Generator, textures: Textures, size: int, look: Morphology, who: Person, deviation: float = 0.10
+    rng: np.random.Generator,
+    textures: Textures,
+    size: int,
+    look: Morphology,
+    who: Person,
+    deviation: float = 0.10,
 ) -> np.ndarray:
     """A C-NMC cell: cut out of its smear, on black, uint8, shape (size, size, 3)."""
     cell = draw_cell(rng, textures, look, who, CNMC_NUCLEUS, deviation)
@@ -377,7 +435,9 @@ def draw_on_black(
     if rng.random() < 0.25:  # cut straight where a neighbour touched it
         z = plane(n, n, half, half) * np.complex64(np.exp(2j * np.pi * rng.random()))
         distance = np.minimum(distance, np.float32(half * rng.uniform(0.55, 0.75)) - z.real)
-    edge = 1 - 0.35 * np.exp(np.maximum(distance, 0) * np.float32(-1 / (1.2 * who.focus)))  # scattered light
+    edge = 1 - 0.35 * np.exp(
+        np.maximum(distance, 0) * np.float32(-1 / (1.2 * who.focus))
+    )  # scattered light
     grain = 1.5 * textures.cut(rng, _GRAIN, n, n)
     # The segmentation's own, ragged outline, inside the blurred one.
     cut = distance > 0.8 * who.focus + np.abs(textures.cut(rng, _CHROMATIN, n, n))
@@ -407,12 +467,16 @@ def draw_on_black(
 
 def _inside(image: np.ndarray, y: int, x: int, half: int) -> tuple[slice, slice]:
     h, w = image.shape[:2]
-    return slice(max(0, y - half), min(h, y + half + 1)), slice(max(0, x - half), min(w, x + half + 1))
+    return slice(max(0, y - half), min(h, y + half + 1)), slice(
+        max(0, x - half), min(w, x + half + 1)
+    )
 
 
 def _patch(image: np.ndarray, y: int, x: int, half: int) -> tuple[slice, slice]:
     rows, columns = _inside(image, y, x, half)
-    return slice(rows.start - y + half, rows.stop - y + half), slice(columns.start - x + half, columns.stop - x + half)
+    return slice(rows.start - y + half, rows.stop - y + half), slice(
+        columns.start - x + half, columns.stop - x + half
+    )
 
 
 # Data sets ------------------------------------------------------------------------------------------------------------
@@ -430,7 +494,11 @@ class _Planned:
 
 
 def simulate_cnmc(
-    out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0, progress: Progress | None = None
+    out: Path,
+    samples: int | None = None,
+    subjects: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Path:
     """C-NMC 2019 in Kaggle's folders (`C-NMC_Leukemia/training_data/fold_k/{all,hem}` and so on) below `out`.
 
@@ -461,7 +529,9 @@ def simulate_cnmc(
 
     _run(write, len(plan), progress)
     lines = ["Patient_ID,new_names,labels"]
-    lines += [f"{p.name},{Path(p.path).name},{int(p.kind == 'all')}" for p in plan if "prelim" in p.path]
+    lines += [
+        f"{p.name},{Path(p.path).name},{int(p.kind == 'all')}" for p in plan if "prelim" in p.path
+    ]
     csv = root / "validation_data" / "C-NMC_test_prelim_phase_data_labels.csv"
     csv.write_bytes("".join(line + "\r\n" for line in lines).encode())
     return Path(out)
@@ -542,12 +612,20 @@ def _plan_cnmc(samples: int, subjects: int | None, rng: np.random.Generator) -> 
 
     for number in range(1, max(2, round(samples * 2586 / 10_661)) + 1):
         hidden = int(rng.integers(17))
-        plan.append(_Planned(f"{_FINAL}/{number}.bmp", "", f"final {hidden}", "all" if hidden < 9 else "hem", 600))
+        plan.append(
+            _Planned(
+                f"{_FINAL}/{number}.bmp", "", f"final {hidden}", "all" if hidden < 9 else "hem", 600
+            )
+        )
     return plan
 
 
 def simulate_all_idb1(
-    out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0, progress: Progress | None = None
+    out: Path,
+    samples: int | None = None,
+    subjects: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Path:
     """ALL-IDB1: `im/ImNNN_Y.jpg` of 2592 x 1944 pixels and `xyc/ImNNN_Y.xyc` below `out`.
 
@@ -572,7 +650,9 @@ def simulate_all_idb1(
         places = _apart(rng, blasts + others, height, width, 190)
         white = [(IDB_CELLS["1"], y, x) for y, x in places[:blasts]]
         white += [(IDB_HEALTHY[int(rng.integers(3))], y, x) for y, x in places[blasts:]]
-        image = draw_smear(rng, textures, height, width, people[i], white, red_radius=46, red_cover=0.4)
+        image = draw_smear(
+            rng, textures, height, width, people[i], white, red_radius=46, red_cover=0.4
+        )
         name = f"Im{i + 1:03d}_{labels[i]}"
         Image.fromarray(image).save(root / "im" / f"{name}.jpg", quality=92)
         lines = "".join(f"{x}\t{y}\n" for y, x in places[:blasts])
@@ -583,7 +663,11 @@ def simulate_all_idb1(
 
 
 def simulate_all_idb2(
-    out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0, progress: Progress | None = None
+    out: Path,
+    samples: int | None = None,
+    subjects: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Path:
     """ALL-IDB2: `img/ImNNN_Y.tif`, single cells of 257 x 257 pixels, below `out`.
 
@@ -604,33 +688,48 @@ def simulate_all_idb2(
         rng = np.random.default_rng([seed, 4, i])
         look = IDB_CELLS["1"] if labels[i] == "1" else IDB_HEALTHY[int(rng.integers(3))]
         y, x = (128 + int(rng.integers(-10, 11)) for _ in range(2))
-        image = draw_smear(rng, textures, 257, 257, people[i], [(look, y, x)], red_radius=46, red_cover=0.5)
+        image = draw_smear(
+            rng, textures, 257, 257, people[i], [(look, y, x)], red_radius=46, red_cover=0.5
+        )
         Image.fromarray(image).save(root / "img" / f"Im{i + 1:03d}_{labels[i]}.tif")
 
     _run(write, n, progress)
     return root
 
 
-def _idb_plan(samples: int, subjects: int | None, seed: int, share: float) -> tuple[list[str], list[Person]]:
+def _idb_plan(
+    samples: int, subjects: int | None, seed: int, share: float
+) -> tuple[list[str], list[Person]]:
     """Label and person of each image; a person is either ill or healthy."""
     if not 2 <= samples <= 999:
-        raise LeukoBenchError(f"simulated all_idb: {samples} images asked for; names ImNNN allow 2 to 999")
+        raise LeukoBenchError(
+            f"simulated all_idb: {samples} images asked for; names ImNNN allow 2 to 999"
+        )
     subjects = min(samples, subjects or max(2, samples // 2))
     if subjects < 2:
-        raise LeukoBenchError("simulated all_idb: at least 2 subjects are needed, one ill and one healthy")
+        raise LeukoBenchError(
+            "simulated all_idb: at least 2 subjects are needed, one ill and one healthy"
+        )
     ill = min(max(1, round(samples * share)), samples - 1)
     ill_people = min(max(1, round(subjects * share)), subjects - 1)
     rng = np.random.default_rng([seed, 5])
     labels = ["1"] * ill + ["0"] * (samples - ill)
     people = [
-        person(seed, f"idb {label} {rng.integers(ill_people if label == '1' else subjects - ill_people)}")
+        person(
+            seed,
+            f"idb {label} {rng.integers(ill_people if label == '1' else subjects - ill_people)}",
+        )
         for label in labels
     ]
     return labels, people
 
 
 def simulate_aml(
-    out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0, progress: Progress | None = None
+    out: Path,
+    samples: int | None = None,
+    subjects: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Path:
     """AML-Cytomorphology_LMU: `AML-Cytomorphology_LMU/CLS/CLS_NNNN.tiff` and `annotations.dat` below `out`.
 
@@ -665,7 +764,9 @@ def simulate_aml(
         look = AML_CELLS[code]
         if code == "KSC":  # smudge cells have lost their outline
             who = replace(who, focus=12.0)
-        image = draw_smear(rng, textures, 400, 400, who, [(look, y, x)], red_radius=52, red_cover=0.6)
+        image = draw_smear(
+            rng, textures, 400, 400, who, [(look, y, x)], red_radius=52, red_cover=0.6
+        )
         opaque = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
         Image.fromarray(opaque).save(root / code / f"{code}_{number:04d}.tiff")
 
@@ -677,7 +778,9 @@ def simulate_aml(
     for code, number in plan:
         again = ["nan", "nan"]
         if rng.random() < 1905 / 18365:
-            again = [code if rng.random() < agree else str(rng.choice(others)) for agree in (0.85, 0.80)]
+            again = [
+                code if rng.random() < agree else str(rng.choice(others)) for agree in (0.85, 0.80)
+            ]
         lines.append(f"{code}/{code}_{number:04d}.tiff {code} {again[0]} {again[1]}\n")
     (root / "annotations.dat").write_text("".join(lines))
     return Path(out)
@@ -686,7 +789,9 @@ def simulate_aml(
 # Helpers --------------------------------------------------------------------------------------------------------------
 
 
-def _prepare(out: Path, folder: str, function: str, samples: int | None, subjects: int | None, seed: int) -> Path:
+def _prepare(
+    out: Path, folder: str, function: str, samples: int | None, subjects: int | None, seed: int
+) -> Path:
     """The folder to write into, marked before its first image, so that half a simulation is marked as well.
 
     Raises:
@@ -734,14 +839,20 @@ def _at_least(total: int, weights: Mapping[str, float], least: Mapping[str, int]
     while sum(result.values()) < total:
         result[min(result, key=lambda k: result[k] / target[k])] += 1
     while sum(result.values()) > total:
-        result[max((k for k in result if result[k] > least[k]), key=lambda k: result[k] / target[k])] -= 1
+        result[
+            max((k for k in result if result[k] > least[k]), key=lambda k: result[k] / target[k])
+        ] -= 1
     return result
 
 
-def _apart(rng: np.random.Generator, n: int, height: int, width: int, distance: float) -> list[tuple[int, int]]:
+def _apart(
+    rng: np.random.Generator, n: int, height: int, width: int, distance: float
+) -> list[tuple[int, int]]:
     """Up to n random places, each at least `distance` from the others and 100 pixels from the border."""
     places: list[tuple[int, int]] = []
-    for y, x in zip(rng.integers(100, height - 100, 40 * n), rng.integers(100, width - 100, 40 * n)):
+    for y, x in zip(
+        rng.integers(100, height - 100, 40 * n), rng.integers(100, width - 100, 40 * n)
+    ):
         if len(places) < n and all(np.hypot(y - a, x - b) >= distance for a, b in places):
             places.append((int(y), int(x)))
     return places

@@ -49,7 +49,9 @@ class Split:
     @property
     def hash(self) -> str:
         """Digest of the parts alone: two splitters that hand out the same samples have the same hash."""
-        return digest(*(f"{part}:{sample}" for part in PARTS for sample in self.parts.get(part, ())))
+        return digest(
+            *(f"{part}:{sample}" for part in PARTS for sample in self.parts.get(part, ()))
+        )
 
     def to_json(self) -> str:
         body = {
@@ -87,15 +89,24 @@ class Split:
         except FileNotFoundError:
             raise SplitError(f"no split file {path}") from None
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as e:
-            raise SplitError(f"{path} is not a split file ({e!r}); expected the JSON that LeukoBench writes") from None
+            raise SplitError(
+                f"{path} is not a split file ({e!r}); expected the JSON that LeukoBench writes"
+            ) from None
         twice = len(ids := [i for part in split.parts.values() for i in part]) - len(set(ids))
-        if twice or set(split.parts) - set(PARTS) or not split.parts.get("train") or not split.parts.get("test"):
+        if (
+            twice
+            or set(split.parts) - set(PARTS)
+            or not split.parts.get("train")
+            or not split.parts.get("test")
+        ):
             raise SplitError(
                 f"{path}: a split has the parts {list(PARTS)}, train and test not empty, each sample in one of them; "
                 f"found { ({part: len(ids) for part, ids in split.parts.items()}) }, {twice} samples twice"
             )
         if body.get("hash") not in (None, split.hash):
-            raise SplitError(f"{path}: its parts do not match its hash {body['hash']}; it was changed after writing")
+            raise SplitError(
+                f"{path}: its parts do not match its hash {body['hash']}; it was changed after writing"
+            )
         return split
 
 
@@ -135,7 +146,9 @@ def groups_of(dataset: Dataset, keep_together: Sequence[str]) -> np.ndarray:
         rows.append(np.arange(n))
         cols.append(first)
     r, c = np.concatenate(rows), np.concatenate(cols)
-    labels = connected_components(coo_array((np.ones(len(r), np.int8), (r, c)), shape=(n, n)), directed=False)[1]
+    labels = connected_components(
+        coo_array((np.ones(len(r), np.int8), (r, c)), shape=(n, n)), directed=False
+    )[1]
     return pd.factorize(labels)[0].astype(np.int64)
 
 
@@ -162,7 +175,9 @@ class Splitter(ABC):
         self.validation = validation
         self.stratify = stratify
         self.keep_together: KeepTogether = (
-            keep_together if isinstance(keep_together, str) else tuple(str(k) for k in keep_together)  # type: ignore[assignment]
+            keep_together
+            if isinstance(keep_together, str)
+            else tuple(str(k) for k in keep_together)  # type: ignore[assignment]
         )
         self.seed = int(seed)
 
@@ -171,7 +186,9 @@ class Splitter(ABC):
         """How many folds there are on this data set."""
 
     @abstractmethod
-    def test_rows(self, dataset: Dataset, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         """Rows of the training part (validation included), rows of the test part, and what was dropped and why."""
 
     def split(self, dataset: Dataset, fold: int = 0) -> Split:
@@ -182,20 +199,28 @@ class Splitter(ABC):
         """
         folds = self.folds(dataset)
         if not 0 <= fold < folds:
-            raise SplitError(f"{self.name} on {dataset.name} has folds 0 to {folds - 1}, not {fold}")
+            raise SplitError(
+                f"{self.name} on {dataset.name} has folds 0 to {folds - 1}, not {fold}"
+            )
         keep = resolve_keep_together(dataset, self.keep_together)
         train, test, dropped = self.test_rows(dataset, fold)
         validation = np.empty(0, np.int64)
         if self.validation:
             inner = train
             train_i, validation_i = cut(
-                dataset.y[inner], groups_of(dataset.take(inner), keep), self.validation, self.stratify, self.seed
+                dataset.y[inner],
+                groups_of(dataset.take(inner), keep),
+                self.validation,
+                self.stratify,
+                self.seed,
             )
             train, validation = inner[train_i], inner[validation_i]
         rows = {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
         for part in ("train", "test"):
             if not len(rows[part]):
-                raise SplitError(f"{self.name} leaves no sample for {part} in fold {fold} of {dataset.name}")
+                raise SplitError(
+                    f"{self.name} leaves no sample for {part} in fold {fold} of {dataset.name}"
+                )
         ids = dataset.ids.to_numpy()
         return Split(
             name=self.name,
@@ -224,7 +249,9 @@ def shared_between(dataset: Dataset, rows: Mapping[str, np.ndarray]) -> dict[str
     return result
 
 
-def cut(y: np.ndarray, groups: np.ndarray, size: float, stratify: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def cut(
+    y: np.ndarray, groups: np.ndarray, size: float, stratify: bool, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut a part of `size` (share or number) off, groups whole; returns rows that stay and rows cut off.
 
     Without binding groups this is scikit-learn's `train_test_split`, rounding included. With groups it is one fold of
@@ -251,16 +278,24 @@ def cut(y: np.ndarray, groups: np.ndarray, size: float, stratify: bool, seed: in
     share = size / n if size >= 1 else size
     k = max(2, round(1 / share))
     if groups.max() + 1 < k:
-        raise SplitError(f"cannot cut {size} off {n} samples in {groups.max() + 1} groups: too few groups")
-    splitter = (StratifiedGroupKFold if stratify else GroupKFold)(n_splits=k, shuffle=True, random_state=seed)
+        raise SplitError(
+            f"cannot cut {size} off {n} samples in {groups.max() + 1} groups: too few groups"
+        )
+    splitter = (StratifiedGroupKFold if stratify else GroupKFold)(
+        n_splits=k, shuffle=True, random_state=seed
+    )
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer groups than folds: as far as groups allow
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # a class with fewer groups than folds: as far as groups allow
         try:
             stay, off = list(splitter.split(np.zeros(n), y, groups))[seed % k]
         except ValueError as e:
-            raise SplitError(f"cannot cut {size} off {n} samples in {groups.max() + 1} groups: {e}") from None
+            raise SplitError(
+                f"cannot cut {size} off {n} samples in {groups.max() + 1} groups: {e}"
+            ) from None
     return stay, off
 
 
@@ -276,7 +311,9 @@ class Holdout(Splitter):
     def folds(self, dataset: Dataset) -> int:
         return 1
 
-    def test_rows(self, dataset: Dataset, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         groups = groups_of(dataset, resolve_keep_together(dataset, self.keep_together))
         return *cut(dataset.y, groups, self.test, self.stratify, self.seed), {}
 
@@ -295,7 +332,9 @@ class KFold(Splitter):
     def folds(self, dataset: Dataset) -> int:
         return self.k * self.repeats
 
-    def test_rows(self, dataset: Dataset, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
         from sklearn.model_selection import KFold as PlainKFold
 
@@ -304,14 +343,18 @@ class KFold(Splitter):
         groups = groups_of(dataset, resolve_keep_together(dataset, self.keep_together))
         grouped = groups.max() + 1 < len(y)
         if groups.max() + 1 < self.k:
-            raise SplitError(f"{dataset.name} has {groups.max() + 1} groups, too few for {self.k} folds")
+            raise SplitError(
+                f"{dataset.name} has {groups.max() + 1} groups, too few for {self.k} folds"
+            )
         kinds = {
             (True, True): StratifiedGroupKFold,
             (True, False): GroupKFold,
             (False, True): StratifiedKFold,
             (False, False): PlainKFold,
         }
-        splitter = kinds[grouped, self.stratify](n_splits=self.k, shuffle=True, random_state=self.seed + repeat)
+        splitter = kinds[grouped, self.stratify](
+            n_splits=self.k, shuffle=True, random_state=self.seed + repeat
+        )
         import warnings
 
         with warnings.catch_warnings():
@@ -331,7 +374,9 @@ class LeaveOneOut(Splitter):
     def folds(self, dataset: Dataset) -> int:
         return int(groups_of(dataset, resolve_keep_together(dataset, self.keep_together)).max() + 1)
 
-    def test_rows(self, dataset: Dataset, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         groups = groups_of(dataset, resolve_keep_together(dataset, self.keep_together))
         return np.flatnonzero(groups != fold), np.flatnonzero(groups == fold), {}
 
@@ -354,15 +399,21 @@ class LeaveOneGroupOut(Splitter):
         keep = {self.by, *resolve_keep_together(dataset, self.keep_together)}
         groups = groups_of(dataset, sorted(keep))
         y = dataset.y
-        useful = [g for g in range(groups.max() + 1) if np.isin(y[groups == g], y[groups != g]).any()]
+        useful = [
+            g for g in range(groups.max() + 1) if np.isin(y[groups == g], y[groups != g]).any()
+        ]
         if not useful:
-            raise SplitError(f"every class of {dataset.name} stands in one {self.by} only: none can be left out")
+            raise SplitError(
+                f"every class of {dataset.name} stands in one {self.by} only: none can be left out"
+            )
         return groups, useful
 
     def folds(self, dataset: Dataset) -> int:
         return len(self._groups(dataset)[1])
 
-    def test_rows(self, dataset: Dataset, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         groups, useful = self._groups(dataset)
         y, ids = dataset.y, dataset.ids
         train, test = np.flatnonzero(groups != useful[fold]), np.flatnonzero(groups == useful[fold])
@@ -391,17 +442,25 @@ class Official(Splitter):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.test, self.train, self.drop_twins = tuple(test), tuple(train) if train else None, drop_twins
+        self.test, self.train, self.drop_twins = (
+            tuple(test),
+            tuple(train) if train else None,
+            drop_twins,
+        )
 
     def folds(self, dataset: Dataset) -> int:
         return 1
 
-    def test_rows(self, dataset: Dataset, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         official = dataset.samples["official"]
         if official.isna().all():
             raise SplitError(f"{dataset.name} has no official parts; choose another split")
         is_test = official.isin(self.test).to_numpy()
-        is_train = (official.isin(self.train) if self.train else official.notna()).to_numpy() & ~is_test
+        is_train = (
+            official.isin(self.train) if self.train else official.notna()
+        ).to_numpy() & ~is_test
         if not is_test.any() or not is_train.any():
             found = sorted(official.dropna().unique())
             raise SplitError(
@@ -417,7 +476,8 @@ class Official(Splitter):
             split_subjects = (subject.groupby(content).transform("nunique") > 1).to_numpy()
             twins = is_train & (in_test | split_subjects)
             dropped = {
-                str(i): "its exact content stands under another subject or in the test part" for i in dataset.ids[twins]
+                str(i): "its exact content stands under another subject or in the test part"
+                for i in dataset.ids[twins]
             }
             is_train &= ~twins
         return np.flatnonzero(is_train), np.flatnonzero(is_test), dropped
@@ -435,7 +495,9 @@ class FromFile(Splitter):
     def folds(self, dataset: Dataset) -> int:
         return len(self.paths)
 
-    def test_rows(self, dataset: Dataset, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         raise NotImplementedError("a split file hands over all its parts at once")
 
     def split(self, dataset: Dataset, fold: int = 0) -> Split:

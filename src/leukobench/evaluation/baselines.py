@@ -42,11 +42,15 @@ def series_majority(frame: pd.DataFrame, run: np.ndarray | None = None) -> pd.Da
         LeukoBenchError: The frame has no column `series`, or a run has no training rows.
     """
     if "series" not in frame.columns or frame["series"].isna().all():
-        raise LeukoBenchError("predictions have no column 'series': the series oracle needs to know the series")
+        raise LeukoBenchError(
+            "predictions have no column 'series': the series oracle needs to know the series"
+        )
     series, names = frame["series"].factorize(use_na_sentinel=False)
     group = series if run is None else run * len(names) + series
     counts = _training_counts(frame, group)[group]
-    return _certain(frame, np.where(counts.any(axis=1), counts.argmax(axis=1), _majority(frame, run)))
+    return _certain(
+        frame, np.where(counts.any(axis=1), counts.argmax(axis=1), _majority(frame, run))
+    )
 
 
 def _majority(frame: pd.DataFrame, run: np.ndarray | None) -> np.ndarray:
@@ -54,7 +58,9 @@ def _majority(frame: pd.DataFrame, run: np.ndarray | None) -> np.ndarray:
     group = np.zeros(len(frame), dtype=np.int64) if run is None else run
     counts = _training_counts(frame, group)[group]
     if not counts.any(axis=1).all() or not len(frame):
-        raise LeukoBenchError("predictions hold no training rows: no baseline can be learned from them")
+        raise LeukoBenchError(
+            "predictions hold no training rows: no baseline can be learned from them"
+        )
     return counts.argmax(axis=1)
 
 
@@ -64,7 +70,9 @@ def _training_counts(frame: pd.DataFrame, group: np.ndarray) -> np.ndarray:
     counts = np.zeros((int(group.max(initial=-1)) + 1, len(classes)), dtype=np.int64)
     train = np.asarray(frame["part"] == "train")
     for k, name in enumerate(classes):
-        counts[:, k] = np.bincount(group[train & np.asarray(frame["label"] == name)], minlength=len(counts))
+        counts[:, k] = np.bincount(
+            group[train & np.asarray(frame["label"] == name)], minlength=len(counts)
+        )
     return counts
 
 

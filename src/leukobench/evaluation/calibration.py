@@ -64,7 +64,9 @@ def fit_temperature(predicted: Predicted) -> float:
         p = scaled(predicted.p, float(np.exp(log_t)))
         return float(-np.log(np.maximum(p[rows, predicted.y], SMALLEST)).mean())
 
-    found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(
+        loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-6}
+    )
     return float(np.exp(found.x))
 
 
@@ -84,7 +86,9 @@ def with_temperature(frame: pd.DataFrame, temperature: float) -> pd.DataFrame:
     return frame.assign(**{c: p[:, i].astype(np.float32) for i, c in enumerate(columns)})
 
 
-def operating_point(predicted: Predicted, positive: str | None, specificity: float = 0.9) -> OperatingPoint:
+def operating_point(
+    predicted: Predicted, positive: str | None, specificity: float = 0.9
+) -> OperatingPoint:
     """The threshold with the highest sensitivity among those of at least this specificity.
 
     Raises:
@@ -107,7 +111,13 @@ def operating_point(predicted: Predicted, positive: str | None, specificity: flo
     best = allowed[-1]  # both rates grow along the curve
     threshold = float(min(thresholds[best], np.nextafter(1.0, 2.0)))
     return OperatingPoint(
-        str(positive), threshold, specificity, float(tpr[best]), float(1 - fpr[best]), negatives, positives
+        str(positive),
+        threshold,
+        specificity,
+        float(tpr[best]),
+        float(1 - fpr[best]),
+        negatives,
+        positives,
     )
 
 
@@ -145,7 +155,9 @@ def calibrate(frame: pd.DataFrame, positive: str | None, specificity: float = 0.
     sensitivity = specificity_found = float("nan")
     if point is not None:
         sensitivity = score(test_after, Metric("recall", "binary", positive, point.threshold))
-        specificity_found = score(test_after, Metric("specificity", "binary", positive, point.threshold))
+        specificity_found = score(
+            test_after, Metric("specificity", "binary", positive, point.threshold)
+        )
     names = ("log_loss", "ece", "brier")
     return Calibration(
         temperature,

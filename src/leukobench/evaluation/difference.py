@@ -41,14 +41,18 @@ def difference(a: Repeats, b: Repeats, metric: Metric) -> Estimate:
             "a difference is measured by sample; its interval resamples subjects where they are known"
         )
     # Side by side, every prediction set is a "seed": all of them meet the same resampled units.
-    both = Repeats((*(f"a{s}" for s in a.seeds), *(f"b{s}" for s in b.seeds)), (*a.predicted, *b.predicted))
+    both = Repeats(
+        (*(f"a{s}" for s in a.seeds), *(f"b{s}" for s in b.seeds)), (*a.predicted, *b.predicted)
+    )
     ours, theirs = (np.array([score(p, metric) for p in r.predicted]) for r in (a, b))
     mean = float(ours.mean() - theirs.mean())
     low = high = None
     if np.isfinite(mean):
         values = both.resampled(metric)
         shares = (
-            [_seed_shares(r, 1) for r in (a, b)] if a.seeds == b.seeds else [_seed_shares(a, 1), _seed_shares(b, 2)]
+            [_seed_shares(r, 1) for r in (a, b)]
+            if a.seeds == b.seeds
+            else [_seed_shares(a, 1), _seed_shares(b, 2)]
         )
         k = len(a.seeds)
         draws = weighted(values[:, :k], shares[0]) - weighted(values[:, k:], shares[1])
@@ -71,4 +75,6 @@ def difference(a: Repeats, b: Repeats, metric: Metric) -> Estimate:
 def _seed_shares(repeats: Repeats, stream: int) -> np.ndarray:
     """How often each seed is drawn in each resample, as shares, shape (RESAMPLES, seeds)."""
     k = len(repeats.seeds)
-    return np.random.default_rng([SEED, stream]).multinomial(k, np.full(k, 1 / k), size=RESAMPLES) / k
+    return (
+        np.random.default_rng([SEED, stream]).multinomial(k, np.full(k, 1 / k), size=RESAMPLES) / k
+    )

@@ -28,7 +28,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.metrics import Metric, Predicted, class_index, classes_of, count_metric, score
+from leukobench.evaluation.metrics import (
+    Metric,
+    Predicted,
+    class_index,
+    classes_of,
+    count_metric,
+    score,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +94,9 @@ class Repeats:
     predicted: tuple[Predicted, ...]
 
     @classmethod
-    def of(cls, frames: Iterable[tuple[str | np.ndarray, pd.DataFrame]], part: str | None = "test") -> Repeats:
+    def of(
+        cls, frames: Iterable[tuple[str | np.ndarray, pd.DataFrame]], part: str | None = "test"
+    ) -> Repeats:
         """From (seed, predictions frame) pairs: frames of the same seed are its folds and are pooled.
 
         A frame of several seeds comes with the seed of each row, shape (rows,). Rows are sorted, so that the order of
@@ -106,7 +115,9 @@ class Repeats:
             )
         # Thousands of small frames are converted in one go: converting each takes milliseconds.
         whole = pd.concat([frame for _, frame in pairs], ignore_index=True)
-        codes, names = pd.factorize(np.concatenate([np.broadcast_to(seed, len(frame)) for seed, frame in pairs]))
+        codes, names = pd.factorize(
+            np.concatenate([np.broadcast_to(seed, len(frame)) for seed, frame in pairs])
+        )
         seeds = tuple(sorted(map(str, names), key=natural))
         codes = np.array([seeds.index(str(n)) for n in names], dtype=np.int64)[codes]
         if part is not None and "part" in whole.columns:
@@ -136,7 +147,11 @@ class Repeats:
         """Distinct test subjects over all seeds; None where unknown."""
         if any(p.subjects is None for p in self.predicted):
             return None
-        return len(np.unique(np.concatenate([p.subjects for p in self.predicted if p.subjects is not None])))
+        return len(
+            np.unique(
+                np.concatenate([p.subjects for p in self.predicted if p.subjects is not None])
+            )
+        )
 
     @cached_property
     def by_subject(self) -> Repeats:
@@ -163,11 +178,18 @@ class Repeats:
         if with_interval and np.isfinite(mean):
             low, high, method = self._interval(metric)
         unit = "subjects" if self.has_subjects else "samples"
-        return Estimate(mean, low, high, values, method, unit, len(self.seeds), self.samples, self.subjects)
+        return Estimate(
+            mean, low, high, values, method, unit, len(self.seeds), self.samples, self.subjects
+        )
 
     def _interval(self, metric: Metric) -> tuple[float | None, float | None, str]:
         proportion = is_proportion(metric)
-        if proportion and len(self.seeds) == 1 and not self.has_subjects and self.samples == len(self.predicted[0]):
+        if (
+            proportion
+            and len(self.seeds) == 1
+            and not self.has_subjects
+            and self.samples == len(self.predicted[0])
+        ):
             return (*self._clopper_pearson(metric), "clopper-pearson")
         draws = weighted(self.resampled(metric), self._seed_draws)
         draws = draws[np.isfinite(draws)]
@@ -175,7 +197,11 @@ class Repeats:
             return None, None, "none"
         low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         if high - low < 1e-12:
-            return (*self._clopper_pearson(metric), "clopper-pearson") if is_share(metric) else (None, None, "none")
+            return (
+                (*self._clopper_pearson(metric), "clopper-pearson")
+                if is_share(metric)
+                else (None, None, "none")
+            )
         return float(low), float(high), "bootstrap"
 
     def _clopper_pearson(self, metric: Metric) -> tuple[float, float]:
@@ -184,7 +210,10 @@ class Repeats:
             hits, trials = np.sum([proportion_counts(p, metric) for p in self.predicted], axis=0)
             rate, units = (hits / trials if trials else 0.0), trials / len(self.seeds)
         else:
-            rate, units = float(np.mean([score(p, metric) for p in self.predicted])), float(self.samples)
+            rate, units = (
+                float(np.mean([score(p, metric) for p in self.predicted])),
+                float(self.samples),
+            )
         if self.has_subjects:
             units *= (self.subjects or 0) / max(self.samples, 1)
         n = max(round(units), 1)
@@ -200,7 +229,10 @@ class Repeats:
     @cached_property
     def _units(self) -> tuple[np.ndarray, ...]:
         """Index of each prediction's unit (subject or sample) among all units, one array a seed."""
-        ids = [p.samples if p.subjects is None or not self.has_subjects else p.subjects for p in self.predicted]
+        ids = [
+            p.samples if p.subjects is None or not self.has_subjects else p.subjects
+            for p in self.predicted
+        ]
         lengths = np.cumsum([len(i) for i in ids])[:-1]
         _, inverse = np.unique(np.concatenate(ids), return_inverse=True)
         return tuple(np.split(inverse, lengths))
@@ -269,7 +301,8 @@ def weighted(values: np.ndarray, share: np.ndarray) -> np.ndarray:
 def is_proportion(metric: Metric) -> bool:
     """Whether the metric of one set of predictions is hits over trials."""
     return metric.name in ("accuracy", "error_rate") or (
-        metric.averaging == "binary" and metric.name in ("recall", "specificity", "precision", "ovr_accuracy")
+        metric.averaging == "binary"
+        and metric.name in ("recall", "specificity", "precision", "ovr_accuracy")
     )
 
 
@@ -329,12 +362,18 @@ def _mean_by_sample(predicted: Iterable[Predicted]) -> Predicted:
     np.add.at(sums, inverse, p)
     subjects = None
     if all(piece.subjects is not None for piece in pieces):
-        subjects = np.concatenate([piece.subjects for piece in pieces if piece.subjects is not None])[first]
+        subjects = np.concatenate(
+            [piece.subjects for piece in pieces if piece.subjects is not None]
+        )[first]
     y = np.concatenate([piece.y for piece in pieces])[first]
-    return Predicted(pieces[0].classes, y, sums / np.bincount(inverse)[:, None], samples[first], subjects)
+    return Predicted(
+        pieces[0].classes, y, sums / np.bincount(inverse)[:, None], samples[first], subjects
+    )
 
 
-def _patterns(units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
+def _patterns(
+    units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Group units whose counts are equal in every seed.
 
     Args:
@@ -348,7 +387,9 @@ def _patterns(units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int
     n = max((int(u.max()) for u in units if len(u)), default=-1) + 1
     # A unit's counts are summed into one 64-bit number by random odd weights; equal numbers are equal counts but for
     # a chance of about n**2 / 2**64.
-    weights = np.random.default_rng([SEED, 4]).integers(1, 2**63, size=len(units) * width, dtype=np.int64)
+    weights = np.random.default_rng([SEED, 4]).integers(
+        1, 2**63, size=len(units) * width, dtype=np.int64
+    )
     codes = np.zeros(n, dtype=np.int64)
     for s, (unit, cell) in enumerate(zip(units, cells)):
         np.add.at(codes, unit, weights[s * width + cell])
@@ -363,20 +404,26 @@ def _patterns(units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int
     return counts, sizes
 
 
-def _auroc_of_resamples(predicted: Predicted, units: np.ndarray, weights: np.ndarray, metric: Metric) -> np.ndarray:
+def _auroc_of_resamples(
+    predicted: Predicted, units: np.ndarray, weights: np.ndarray, metric: Metric
+) -> np.ndarray:
     """AUROC of each resample, shape (resamples,), from how often its units were drawn, shape (resamples, units)."""
     k = len(predicted.classes)
     w = weights.astype(np.float64)
     if metric.averaging == "binary":
         return _ovr_auroc(predicted, units, w, class_index(predicted.classes, metric.positive))[0]
     have = np.flatnonzero(np.bincount(predicted.y, minlength=k) > 0)
-    values, support = (np.stack(x, axis=1) for x in zip(*(_ovr_auroc(predicted, units, w, int(i)) for i in have)))
+    values, support = (
+        np.stack(x, axis=1) for x in zip(*(_ovr_auroc(predicted, units, w, int(i)) for i in have))
+    )
     if metric.averaging == "weighted":
         return (values * support).sum(axis=1) / support.sum(axis=1)
     return values.mean(axis=1)
 
 
-def _ovr_auroc(predicted: Predicted, units: np.ndarray, w: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _ovr_auroc(
+    predicted: Predicted, units: np.ndarray, w: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """AUROC of class k against the rest in each resample, and the class's support.
 
     The share of correctly ordered pairs (ties half) is a sum over pairs of units of how many of their pairs are in
@@ -386,7 +433,10 @@ def _ovr_auroc(predicted: Predicted, units: np.ndarray, w: np.ndarray, k: int) -
     scores, positive = predicted.p[:, k], predicted.y == k
     unit_pos, unit_neg = units[positive], units[~positive]
     by_unit = np.argsort(unit_neg, kind="stable")
-    negatives, starts = scores[~positive][by_unit], np.flatnonzero(np.diff(unit_neg[by_unit], prepend=-1))
+    negatives, starts = (
+        scores[~positive][by_unit],
+        np.flatnonzero(np.diff(unit_neg[by_unit], prepend=-1)),
+    )
     with_pos, row = np.unique(unit_pos, return_inverse=True)
     with_neg = unit_neg[by_unit][starts]
     pairs = np.zeros((len(with_pos), len(with_neg)))

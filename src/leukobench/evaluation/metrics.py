@@ -79,9 +79,13 @@ class Metric:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", ALIASES.get(self.name, self.name))
         if self.name not in METRICS:
-            raise LeukoBenchError(f"unknown metric {self.name!r}; known are {', '.join((*METRICS, *ALIASES))}")
+            raise LeukoBenchError(
+                f"unknown metric {self.name!r}; known are {', '.join((*METRICS, *ALIASES))}"
+            )
         if self.averaging not in get_args(Averaging):
-            raise LeukoBenchError(f"unknown averaging {self.averaging!r}; known are {', '.join(get_args(Averaging))}")
+            raise LeukoBenchError(
+                f"unknown averaging {self.averaging!r}; known are {', '.join(get_args(Averaging))}"
+            )
 
     @property
     def of_counts(self) -> bool:
@@ -121,7 +125,9 @@ class Predicted:
         classes = classes_of(frame)
         missing = [c for c in ("sample", "label") if c not in frame.columns]
         if missing:
-            raise LeukoBenchError(f"predictions lack the columns {missing}; found {list(frame.columns)}")
+            raise LeukoBenchError(
+                f"predictions lack the columns {missing}; found {list(frame.columns)}"
+            )
         if part is not None and "part" in frame.columns:
             frame = frame[frame["part"] == part]
         codes, labels = frame["label"].factorize()
@@ -135,7 +141,9 @@ class Predicted:
         if not np.isfinite(p).all():
             raise LeukoBenchError("predictions hold probabilities that are not numbers")
         known = "subject" in frame.columns and bool(frame["subject"].notna().all())
-        return cls(classes, y, p, _keys(frame["sample"]), _keys(frame["subject"]) if known else None)
+        return cls(
+            classes, y, p, _keys(frame["sample"]), _keys(frame["subject"]) if known else None
+        )
 
     def __len__(self) -> int:
         return len(self.y)
@@ -156,7 +164,9 @@ class Predicted:
     def confusion(self, positive: str | None = None, threshold: float | None = None) -> np.ndarray:
         """Confusion matrix, shape (classes, classes), int64, rows = truth."""
         k = len(self.classes)
-        return np.bincount(self.y * k + self.predicted(positive, threshold), minlength=k * k).reshape(k, k)
+        return np.bincount(
+            self.y * k + self.predicted(positive, threshold), minlength=k * k
+        ).reshape(k, k)
 
     @cached_property
     def by_subject(self) -> Predicted:
@@ -184,14 +194,18 @@ def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Class names of a predictions frame, in class order: its columns `p_<class>`."""
     classes = tuple(str(c)[2:] for c in frame.columns if str(c).startswith("p_"))
     if len(classes) < 2:
-        raise LeukoBenchError(f"predictions need one column p_<class> a class; found columns {list(frame.columns)}")
+        raise LeukoBenchError(
+            f"predictions need one column p_<class> a class; found columns {list(frame.columns)}"
+        )
     return classes
 
 
 def class_index(classes: tuple[str, ...], positive: str | None) -> int:
     """Index of the positive class. Raises LeukoBenchError where it is not among the classes."""
     if positive is None or positive not in classes:
-        raise LeukoBenchError(f"positive class {positive!r} is not among the classes {list(classes)}")
+        raise LeukoBenchError(
+            f"positive class {positive!r} is not among the classes {list(classes)}"
+        )
     return classes.index(positive)
 
 
@@ -251,7 +265,11 @@ def count_metric(confusion: np.ndarray, metric: Metric, classes: tuple[str, ...]
 
 
 def average(
-    values: np.ndarray, support: np.ndarray, present: np.ndarray, metric: Metric, classes: tuple[str, ...]
+    values: np.ndarray,
+    support: np.ndarray,
+    present: np.ndarray,
+    metric: Metric,
+    classes: tuple[str, ...],
 ) -> np.ndarray:
     """Average per-class values, shape (..., classes), as the metric's averaging says."""
     if metric.averaging == "binary":
@@ -344,7 +362,9 @@ def confusion_matrix(frame: pd.DataFrame, part: str | None = "test") -> pd.DataF
     predicted = Predicted.of(frame, part)
     names = list(predicted.classes)
     return pd.DataFrame(
-        predicted.confusion(), index=pd.Index(names, name="truth"), columns=pd.Index(names, name="predicted")
+        predicted.confusion(),
+        index=pd.Index(names, name="truth"),
+        columns=pd.Index(names, name="predicted"),
     )
 
 
@@ -360,16 +380,30 @@ def all_metrics(
     predicted = Predicted.of(frame, part)
     found = _all_of(predicted, positive)
     if predicted.subjects is not None and len(predicted):
-        found |= {f"subject_{name}": value for name, value in _all_of(predicted.by_subject, positive).items()}
+        found |= {
+            f"subject_{name}": value
+            for name, value in _all_of(predicted.by_subject, positive).items()
+        }
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 def _all_of(predicted: Predicted, positive: str | None) -> dict[str, float]:
-    whole = ("accuracy", "error_rate", "balanced_accuracy", "mcc", "kappa", "log_loss", "brier", "ece")
+    whole = (
+        "accuracy",
+        "error_rate",
+        "balanced_accuracy",
+        "mcc",
+        "kappa",
+        "log_loss",
+        "brier",
+        "ece",
+    )
     found = {name: score(predicted, Metric(name)) for name in whole}
     for name in ("precision", "recall", "specificity", "f1", "ovr_accuracy", "auroc", "auprc"):
         for averaging in ("macro", "weighted"):
-            found[f"{name}_{averaging}"] = score(predicted, Metric(name, cast(Averaging, averaging)))
+            found[f"{name}_{averaging}"] = score(
+                predicted, Metric(name, cast(Averaging, averaging))
+            )
         if positive in predicted.classes:
             found[name] = score(predicted, Metric(name, "binary", positive))
     for name in predicted.classes:

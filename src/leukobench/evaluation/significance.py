@@ -45,7 +45,11 @@ class Comparison:
 
     def differs(self, name: str) -> bool:
         """Whether a configuration is told apart from the best."""
-        return name in self.p and self.p[name] < ALPHA and (self.overall is None or self.overall < ALPHA)
+        return (
+            name in self.p
+            and self.p[name] < ALPHA
+            and (self.overall is None or self.overall < ALPHA)
+        )
 
     @property
     def best_stands_out(self) -> bool:

@@ -43,15 +43,22 @@ class Normalise(nn.Module):
     """
 
     def __init__(
-        self, mean: str | Sequence[float] = "unit", std: Sequence[float] | None = None, channels_last: bool = False
+        self,
+        mean: str | Sequence[float] = "unit",
+        std: Sequence[float] | None = None,
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(mean, str):
             if mean not in NORMALISATIONS or std is not None:
-                raise ConfigError(f"normalisation {mean!r}: choose one of {sorted(NORMALISATIONS)}, or mean and std")
+                raise ConfigError(
+                    f"normalisation {mean!r}: choose one of {sorted(NORMALISATIONS)}, or mean and std"
+                )
             mean, std = NORMALISATIONS[mean]
         if std is None or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ConfigError(f"normalisation needs three means and three positive deviations, not {mean} and {std}")
+            raise ConfigError(
+                f"normalisation needs three means and three positive deviations, not {mean} and {std}"
+            )
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         scale = torch.tensor([1 / (255 * s) for s in std]).view(1, 3, 1, 1)
         shift = torch.tensor([-m / s for m, s in zip(mean, std)]).view(1, 3, 1, 1)
@@ -67,7 +74,9 @@ class Normalise(nn.Module):
         if self.scale.device != images.device:
             self.to(images.device)
         if images.is_floating_point():
-            result = (_channels_first(images) * self.scale).contiguous(memory_format=self.memory_format)
+            result = (_channels_first(images) * self.scale).contiguous(
+                memory_format=self.memory_format
+            )
         else:
             result = _floats(images, self.memory_format).mul_(self.scale)
         return result.add_(self.shift) if self.shifted else result
@@ -97,7 +106,9 @@ class Augment:
         if not 0 <= self.rotation <= 180:
             raise ConfigError(f"augment: rotation is {self.rotation}, expected 0 to 180 degrees")
         if len(self.zoom) != 2 or not 0 < self.zoom[0] <= self.zoom[1]:
-            raise ConfigError(f"augment: zoom is {list(self.zoom)}, expected [smallest, largest], both positive")
+            raise ConfigError(
+                f"augment: zoom is {list(self.zoom)}, expected [smallest, largest], both positive"
+            )
         if self.outside not in ("black", "edge"):
             raise ConfigError(f"augment: outside is {self.outside!r}, expected black or edge")
 
@@ -129,14 +140,22 @@ class Augment:
         Returns:
             float32, (n, 3, H, W), pixel values in the scale of the input.
         """
-        pixels = _channels_first(images) if images.is_floating_point() else _floats(images, torch.contiguous_format)
+        pixels = (
+            _channels_first(images)
+            if images.is_floating_point()
+            else _floats(images, torch.contiguous_format)
+        )
         if table is None or self.is_identity:
             return pixels
         if table.shape != (len(pixels), 3):
-            raise ValueError(f"augment: {len(pixels)} images with a parameter table of shape {tuple(table.shape)}")
+            raise ValueError(
+                f"augment: {len(pixels)} images with a parameter table of shape {tuple(table.shape)}"
+            )
         grid = _grid(table.to(pixels.device, non_blocking=True), pixels.shape[2], pixels.shape[3])
         padding = "zeros" if self.outside == "black" else "border"
-        return F.grid_sample(pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+        return F.grid_sample(
+            pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False
+        )
 
 
 def _grid(table: Tensor, height: int, width: int) -> Tensor:
@@ -164,7 +183,9 @@ def _channels_first(images: Tensor) -> Tensor:
         return images.permute(0, 3, 1, 2)
     if images.ndim == 4 and images.shape[1] == 3:
         return images
-    raise ValueError(f"images have shape {tuple(images.shape)}, expected (n, H, W, 3) or (n, 3, H, W)")
+    raise ValueError(
+        f"images have shape {tuple(images.shape)}, expected (n, H, W, 3) or (n, 3, H, W)"
+    )
 
 
 def _floats(images: Tensor, memory_format: torch.memory_format) -> Tensor:

@@ -85,8 +85,16 @@ def train_autoencoder(
             f"autoencoder: units={units}, epochs={epochs}, batch_size={batch_size}, lr={lr} must be positive"
         )
     train = _tensor(values_train)
-    held = None if values_validation is None or len(values_validation) == 0 else _tensor(values_validation)
-    if train.ndim != 2 or len(train) == 0 or (held is not None and held.shape[1:] != train.shape[1:]):
+    held = (
+        None
+        if values_validation is None or len(values_validation) == 0
+        else _tensor(values_validation)
+    )
+    if (
+        train.ndim != 2
+        or len(train) == 0
+        or (held is not None and held.shape[1:] != train.shape[1:])
+    ):
         shapes = [tuple(train.shape), None if held is None else tuple(held.shape)]
         raise ConfigError(
             f"autoencoder: training and validation values must be (n, features) of one width, not {shapes}"
@@ -113,9 +121,14 @@ def train_autoencoder(
         train_losses.append(total / len(train))
         if held is not None:
             with torch.no_grad():
-                validation_losses.append(nn.functional.mse_loss(decoder(encoder(held)), held).item())
+                validation_losses.append(
+                    nn.functional.mse_loss(decoder(encoder(held)), held).item()
+                )
     return FittedAutoencoder(
-        encoder.requires_grad_(False), decoder.requires_grad_(False), tuple(train_losses), tuple(validation_losses)
+        encoder.requires_grad_(False),
+        decoder.requires_grad_(False),
+        tuple(train_losses),
+        tuple(validation_losses),
     )
 
 
@@ -123,7 +136,9 @@ KEPT = 4  # fitted autoencoders that a process keeps: with and without SMOTE, tw
 _kept: OrderedDict[str, FittedAutoencoder] = OrderedDict()
 
 
-def fit_once(values: np.ndarray, validation: np.ndarray | None, **options: Any) -> FittedAutoencoder:
+def fit_once(
+    values: np.ndarray, validation: np.ndarray | None, **options: Any
+) -> FittedAutoencoder:
     """`train_autoencoder`, or what it gave this process before for the same rows and options.
 
     The result is a function of both alone, so that the networks of a sweep which read the same features share one fit.
@@ -155,7 +170,12 @@ class Autoencoder:
     """
 
     def __init__(
-        self, units: int = 256, epochs: int = 50, batch_size: int = 32, lr: float = 1e-3, watched: float = 0.0
+        self,
+        units: int = 256,
+        epochs: int = 50,
+        batch_size: int = 32,
+        lr: float = 1e-3,
+        watched: float = 0.0,
     ) -> None:
         self.units = units
         self.epochs = epochs
@@ -171,14 +191,22 @@ class Autoencoder:
             held = round(self.watched * len(values))
             values, validation = values[np.sort(order[held:])], values[np.sort(order[:held])]
         self.fitted = fit_once(
-            values, validation, seed=seed, units=self.units, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr
+            values,
+            validation,
+            seed=seed,
+            units=self.units,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
         )
         return self
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Features (n, units), float32. Raises LeukoBenchError before `fit`."""
         if self.fitted is None:
-            raise LeukoBenchError("the autoencoder is used before it is fitted; call fit with the training rows first")
+            raise LeukoBenchError(
+                "the autoencoder is used before it is fitted; call fit with the training rows first"
+            )
         return self.fitted.encode(values)
 
     def artifacts(self, values: np.ndarray, samples: Sequence[str]) -> dict[str, Any]:

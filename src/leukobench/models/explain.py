@@ -93,7 +93,9 @@ def saliency(
         maps = LayerGradCam(network, feature_layer(network, x[:1])).attribute(
             x.detach().requires_grad_(), target=targets, relu_attributions=True
         )
-        out = LayerAttribution.interpolate(maps, tuple(x.shape[2:]), interpolate_mode="bilinear")[:, 0]
+        out = LayerAttribution.interpolate(maps, tuple(x.shape[2:]), interpolate_mode="bilinear")[
+            :, 0
+        ]
     elif method == "integrated_gradients":
         paths = [
             IntegratedGradients(network).attribute(
@@ -203,7 +205,9 @@ def activation_maximum(
     for _ in range(steps):
         dy, dx = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
         logits = network(inputs(pixels.roll((dy, dx), dims=(1, 2))))
-        rough = (pixels.diff(dim=1) / 255).square().mean() + (pixels.diff(dim=2) / 255).square().mean()
+        rough = (pixels.diff(dim=1) / 255).square().mean() + (
+            pixels.diff(dim=2) / 255
+        ).square().mean()
         loss = F.cross_entropy(logits / SOFTNESS, wanted) + roughness * rough
         optimizer.zero_grad()
         loss.backward()
@@ -217,7 +221,12 @@ def activation_maximum(
 
 
 def gene_attributions(
-    network: Callable[[Tensor], Tensor], x: Tensor, targets: Tensor, baseline: Tensor, *, steps: int = 50
+    network: Callable[[Tensor], Tensor],
+    x: Tensor,
+    targets: Tensor,
+    baseline: Tensor,
+    *,
+    steps: int = 50,
 ) -> np.ndarray:
     """Integrated gradients of each sample's class logit, float64, shape (n, genes), signed.
 

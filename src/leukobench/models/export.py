@@ -27,7 +27,9 @@ TOLERANCE = 1e-4
 """Largest difference of a probability that is accepted between an exported model and the original."""
 
 
-def export(model: nn.Module, example: np.ndarray, path: Path, form: Form, facts: Mapping[str, Any]) -> float:
+def export(
+    model: nn.Module, example: np.ndarray, path: Path, form: Form, facts: Mapping[str, Any]
+) -> float:
     """Write a model and compare the file's outputs with the model's.
 
     Args:
@@ -50,12 +52,16 @@ def export(model: nn.Module, example: np.ndarray, path: Path, form: Form, facts:
     model.eval()
     try:
         with quiet():
-            answers = _onnx(model, x, path, facts) if form == "onnx" else _torch(model, x, path, facts)
+            answers = (
+                _onnx(model, x, path, facts) if form == "onnx" else _torch(model, x, path, facts)
+            )
     except (ConfigError, OSError):
         raise
     except Exception as e:
         first = " ".join(str(e).split())[:300]
-        raise LeukoBenchError(f"this network cannot be exported as {form}: {type(e).__name__}: {first}") from e
+        raise LeukoBenchError(
+            f"this network cannot be exported as {form}: {type(e).__name__}: {first}"
+        ) from e
     with torch.inference_mode():
         expected = torch.cat([model(x), model(x[:1])]).numpy()
     difference = float(np.abs(answers - expected).max())

@@ -37,7 +37,11 @@ def logistic(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 
 def mlp(
-    input_shape: tuple[int, ...], num_classes: int, *, hidden: Sequence[int] = (128,), dropout: float = 0.0
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    hidden: Sequence[int] = (128,),
+    dropout: float = 0.0,
 ) -> nn.Module:
     """A multilayer perceptron on (features,).
 

@@ -33,10 +33,20 @@ def lenet5(
     if act is None:
         raise ConfigError(f"model.activation={activation} is unknown; choose tanh or relu")
     features = nn.Sequential(
-        nn.Conv2d(3, 6, 5), act(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), act(), nn.AvgPool2d(2), nn.Flatten()
+        nn.Conv2d(3, 6, 5),
+        act(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        act(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
     )
     head = nn.Sequential(
-        nn.Linear(_width(features, input_shape), 120), act(), nn.Linear(120, 84), act(), nn.Linear(84, num_classes)
+        nn.Linear(_width(features, input_shape), 120),
+        act(),
+        nn.Linear(120, 84),
+        act(),
+        nn.Linear(84, num_classes),
     )
     return nn.Sequential(features, head)
 
@@ -68,7 +78,10 @@ def plain_cnn(
         channels = maps
     features = nn.Sequential(*layers, nn.Flatten())
     head = nn.Sequential(
-        nn.Linear(_width(features, input_shape), dense), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dense, num_classes)
+        nn.Linear(_width(features, input_shape), dense),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(dense, num_classes),
     )
     return nn.Sequential(features, head)
 

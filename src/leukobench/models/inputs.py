@@ -29,8 +29,12 @@ class ExpressionInput(nn.Module):
 
     def __init__(self, state: Mapping[str, np.ndarray]) -> None:
         super().__init__()
-        self.register_buffer("offset", torch.tensor(np.asarray(state["offset"]), dtype=torch.float64))
-        self.register_buffer("factor", torch.tensor(np.asarray(state["factor"]), dtype=torch.float64))
+        self.register_buffer(
+            "offset", torch.tensor(np.asarray(state["offset"]), dtype=torch.float64)
+        )
+        self.register_buffer(
+            "factor", torch.tensor(np.asarray(state["factor"]), dtype=torch.float64)
+        )
         floor, ceiling = (float(x) for x in state["log_limits"])
         self.limits = None if np.isnan(floor) else (floor, ceiling)
         self.encoder: nn.Module = nn.Identity()
@@ -67,7 +71,9 @@ class ImageInput(nn.Module):
         super().__init__()
         mean, std = NORMALISATIONS[normalise]
         self.register_buffer("scale", torch.tensor([1 / (255 * s) for s in std]).view(1, 3, 1, 1))
-        self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std)]).view(1, 3, 1, 1))
+        self.register_buffer(
+            "shift", torch.tensor([-m / s for m, s in zip(mean, std)]).view(1, 3, 1, 1)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Network input, float32, shape (n, 3, H, W), of pixels of 0 to 255, shape (n, H, W, 3)."""

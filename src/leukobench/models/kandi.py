@@ -46,7 +46,9 @@ class Hybrid(nn.Module):
         return self.dense(torch.cat([self.convolutional(x), self.recurrent(x)], dim=1))
 
 
-def cnn(input_shape: tuple[int, ...], num_classes: int, *, dropout: Sequence[float] = (0.25, 0.25, 0.5)) -> nn.Module:
+def cnn(
+    input_shape: tuple[int, ...], num_classes: int, *, dropout: Sequence[float] = (0.25, 0.25, 0.5)
+) -> nn.Module:
     """Convolutional network (section 2.4, figure 7).
 
     16 x 16 x 1; 32 filters 3x3 ReLU, max pooling 2, dropout; 64 filters 3x3 ReLU, max pooling 2, dropout; dense 128
@@ -121,7 +123,11 @@ def hybrid(input_shape: tuple[int, ...], num_classes: int, *, dropout: float = 0
     """
     _check(input_shape, "kandi_hybrid")
     convolutional = nn.Sequential(
-        nn.Unflatten(1, (1, SIDE, SIDE)), nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+        nn.Unflatten(1, (1, SIDE, SIDE)),
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
     )
     recurrent = nn.Sequential(
         nn.Unflatten(1, (SIDE, SIDE)), LastState(nn.LSTM(SIDE, 32, num_layers=2, batch_first=True))

@@ -15,7 +15,10 @@ from leukobench.errors import ConfigError
 
 
 def cross_entropy(
-    class_counts: Tensor, *, label_smoothing: float = 0.0, class_weights: Literal["balanced"] | None = None
+    class_counts: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Literal["balanced"] | None = None,
 ) -> nn.Module:
     """Cross-entropy of the softmax probabilities (`torch.nn.CrossEntropyLoss`).
 

@@ -138,7 +138,9 @@ def timm_network(
     """
     _check(name, input_shape, finetune, pooling)
     own_dropout = dropout if pooling == "native" and finetune != "head" else 0.0
-    backbone = pretrained_weights.timm_backbone(name, pretrained=pretrained, weights=weights, drop_rate=own_dropout)
+    backbone = pretrained_weights.timm_backbone(
+        name, pretrained=pretrained, weights=weights, drop_rate=own_dropout
+    )
     backbone.reset_classifier(0)  # type: ignore[operator]
     cfg: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
     return TransferModel(
@@ -150,7 +152,9 @@ def timm_network(
         pooling=pooling,
         hidden=hidden,
         dropout=dropout,
-        required_normalisation=pretrained_weights.required_normalisation(cfg) if pretrained else None,
+        required_normalisation=pretrained_weights.required_normalisation(cfg)
+        if pretrained
+        else None,
     )
 
 
@@ -170,7 +174,9 @@ def alexnet(
     backbone = AlexNet(dropout=dropout if finetune != "head" else 0.0)
     if pretrained:
         state = pretrained_weights.alexnet_state(weights)
-        pretrained_weights.load_strictly(backbone, state, weights or "torchvision's AlexNet weights")
+        pretrained_weights.load_strictly(
+            backbone, state, weights or "torchvision's AlexNet weights"
+        )
     backbone.reset_classifier(0)
     return TransferModel(
         backbone,
@@ -181,7 +187,9 @@ def alexnet(
         pooling=pooling,
         hidden=hidden,
         dropout=dropout,
-        required_normalisation=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if pretrained else None,
+        required_normalisation=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        if pretrained
+        else None,
     )
 
 
@@ -229,7 +237,9 @@ def _freeze(backbone: nn.Module, finetune: Finetune) -> list[nn.Module]:
         for parameter in modules[name].parameters(recurse=False):
             parameter.requires_grad_(False)
     trained = names[end:]
-    return [modules[n] for n in names[:end] if n and not any(t.startswith(n + ".") for t in trained)]
+    return [
+        modules[n] for n in names[:end] if n and not any(t.startswith(n + ".") for t in trained)
+    ]
 
 
 def _last_block_start(backbone: nn.Module, names: list[str]) -> int:
@@ -239,7 +249,10 @@ def _last_block_start(backbone: nn.Module, names: list[str]) -> int:
     last pooling of VGG) counts with the one before it.
     """
     stages = [stage["module"] for stage in getattr(backbone, "feature_info", None) or []]
-    ends = [max((i for i, n in enumerate(names) if n == s or n.startswith(s + ".")), default=-1) for s in stages]
+    ends = [
+        max((i for i, n in enumerate(names) if n == s or n.startswith(s + ".")), default=-1)
+        for s in stages
+    ]
     modules = dict(backbone.named_modules())
     for end in reversed(ends[:-1]):
         between = names[end + 1 : ends[-1] + 1]

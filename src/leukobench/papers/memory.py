@@ -43,7 +43,9 @@ class Memory:
         finally:
             memory._write()
 
-    def estimate(self, runs: str, facts: Sequence[Any], compute: Callable[[], Estimate]) -> Estimate:
+    def estimate(
+        self, runs: str, facts: Sequence[Any], compute: Callable[[], Estimate]
+    ) -> Estimate:
         """An estimate from these runs' predictions, computed once."""
         kept = self._keep("estimate", runs, facts, lambda: asdict(compute()))
         return Estimate(**{**kept, "values": tuple(kept["values"])})
@@ -53,7 +55,10 @@ class Memory:
         return float(self._keep("value", run, facts, compute))
 
     def comparison(
-        self, candidates: Sequence[str], facts: Sequence[Any], compute: Callable[[], Comparison | None]
+        self,
+        candidates: Sequence[str],
+        facts: Sequence[Any],
+        compute: Callable[[], Comparison | None],
     ) -> Comparison | None:
         """A paired comparison of the candidates, each named by its runs, computed once."""
 
@@ -61,13 +66,23 @@ class Memory:
             found = compute()
             if found is None:
                 return None
-            return {**asdict(found), "best": _short(found.best), "p": {_short(n): p for n, p in found.p.items()}}
+            return {
+                **asdict(found),
+                "best": _short(found.best),
+                "p": {_short(n): p for n, p in found.p.items()},
+            }
 
         kept = self._keep("comparison", "|".join(candidates), facts, plain)
         if kept is None:
             return None
         names = {_short(c): c for c in candidates}
-        return Comparison(**{**kept, "best": names[kept["best"]], "p": {names[n]: p for n, p in kept["p"].items()}})
+        return Comparison(
+            **{
+                **kept,
+                "best": names[kept["best"]],
+                "p": {names[n]: p for n, p in kept["p"].items()},
+            }
+        )
 
     def _keep(self, kind: str, runs: str, facts: Sequence[Any], compute: Callable[[], Any]) -> Any:
         key = _short(json.dumps([METHOD_VERSION, kind, runs, list(facts)]))

@@ -111,7 +111,9 @@ def pooled(
     if together is not None:
         pieces = list(together(results))
     else:
-        pieces = [(frame := source.predictions(r), np.full(len(frame), i)) for i, r in enumerate(results)]
+        pieces = [
+            (frame := source.predictions(r), np.full(len(frame), i)) for i, r in enumerate(results)
+        ]
     if change is not None:
         pieces = [(change(frame, result), result) for frame, result in pieces]
     return Repeats.of([(seeds[result], frame) for frame, result in pieces], part)
@@ -166,7 +168,10 @@ class Index:
             found = hits if found is None else found & hits
             if not found:
                 return []
-        return [self.results[i] for i in sorted(found if found is not None else range(len(self.results)))]
+        return [
+            self.results[i]
+            for i in sorted(found if found is not None else range(len(self.results)))
+        ]
 
     def _values(self, key: str) -> dict[str, set[int]]:
         if key not in self._by_key:

@@ -15,7 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.metrics import DEFAULT_POSITIVE, LOWER_IS_BETTER, Metric, Predicted, score
+from leukobench.evaluation.metrics import (
+    DEFAULT_POSITIVE,
+    LOWER_IS_BETTER,
+    Metric,
+    Predicted,
+    score,
+)
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import REPEATED, Index, Result, ResultSet, one_configuration
 from leukobench.papers.spec import Arm, Averaging, Cell, Choice, Paper, merge_overrides
@@ -69,7 +75,10 @@ class Selector:
         narrower = [
             overrides
             for other, choice in self._arms.items()
-            if arm and other != arm and choice.possible and set(overrides := self.wanted(own, other)) > set(wanted)
+            if arm
+            and other != arm
+            and choice.possible
+            and set(overrides := self.wanted(own, other)) > set(wanted)
         ]
         taken = {r.identity for overrides in narrower for r in self.index.select(overrides)}
         return [r for r in found if r.identity not in taken]
@@ -85,9 +94,17 @@ class Selector:
         Raises:
             LeukoBenchError: A configuration is to be chosen on a part that the runs do not have.
         """
-        key = (arm, *cell.runs, "" if cell.choose is None else f"{cell.choose.metric} {cell.choose.averaging}")
+        key = (
+            arm,
+            *cell.runs,
+            "" if cell.choose is None else f"{cell.choose.metric} {cell.choose.averaging}",
+        )
         if key not in self._known:
-            self._known[key] = self.one(cell.runs, arm) if cell.choose is None else self._choose(cell, arm, cell.choose)
+            self._known[key] = (
+                self.one(cell.runs, arm)
+                if cell.choose is None
+                else self._choose(cell, arm, cell.choose)
+            )
         return self._known[key]
 
     @property
@@ -101,17 +118,27 @@ class Selector:
         repeats = set.intersection(*(set(runs) for runs in there.values())) if there else set()
         if len(there) < 2 or not repeats:  # nothing to choose among
             return Selection()
-        parts = {r.params.get("protocol.choose_on", "validation") for runs in there.values() for r in runs.values()}
+        parts = {
+            r.params.get("protocol.choose_on", "validation")
+            for runs in there.values()
+            for r in runs.values()
+        }
         if len(parts) > 1:
-            raise LeukoBenchError(f"some of the runs to choose among choose on {' and others on '.join(sorted(parts))}")
+            raise LeukoBenchError(
+                f"some of the runs to choose among choose on {' and others on '.join(sorted(parts))}"
+            )
         part = parts.pop()
         sign = -1.0 if choice.metric in LOWER_IS_BETTER else 1.0
         chosen: list[Result] = []
         times: Counter[tuple[str, ...]] = Counter()
         for repeat in sorted(repeats):
-            scores = {c: sign * self._score(runs[repeat], choice, part) for c, runs in there.items()}
+            scores = {
+                c: sign * self._score(runs[repeat], choice, part) for c, runs in there.items()
+            }
             scores = {c: -math.inf if math.isnan(x) else x for c, x in scores.items()}
-            best = max(scores, key=lambda c: scores[c])  # of equals the first, in the order of the paper's file
+            best = max(
+                scores, key=lambda c: scores[c]
+            )  # of equals the first, in the order of the paper's file
             chosen.append(there[best][repeat])
             times[best] += 1
         return Selection(
@@ -119,7 +146,9 @@ class Selector:
             sum(s.passed_over for s in found.values()),
             f"chosen for each seed{' and fold' if len({f for _, f in repeats}) > 1 else ''} by "
             f"{choice.metric.replace('_', ' ')} on its {part} part, among {len(there)} configurations: {_named(times)}",
-            f"{len(there)} of {len(found)} configurations to choose among" if len(there) < len(found) else "",
+            f"{len(there)} of {len(found)} configurations to choose among"
+            if len(there) < len(found)
+            else "",
         )
 
     def _score(self, result: Result, choice: Choice, part: str) -> float:
@@ -131,18 +160,35 @@ class Selector:
                     if part == "validation"
                     else f"nothing to choose on: the runs have no {part} part"
                 )
-            return score(predicted, metric_of(choice.metric, choice.averaging, None, predicted.classes))
+            return score(
+                predicted, metric_of(choice.metric, choice.averaging, None, predicted.classes)
+            )
 
         return self.memory.value(result.run_id, [choice.metric, choice.averaging, part], compute)
 
 
-RUNNING = ("settings", "trainer", "planner", "hydra", "save_model", "figures", "curves_on", "evaluate_at", "sweep")
+RUNNING = (
+    "settings",
+    "trainer",
+    "planner",
+    "hydra",
+    "save_model",
+    "figures",
+    "curves_on",
+    "evaluate_at",
+    "sweep",
+)
 """Keys, with all below them, that say where and how a run is done, not what is done."""
 
 
 def own_settings(results: Sequence[Result], wanted: Sequence[str]) -> list[str]:
     """Overrides with which results were made beyond those wanted, seed, fold and data: no part of the paper's sweep."""
-    known = {o.lstrip("+").partition("=")[0] for o in wanted} | {*REPEATED, "data", "data.root", "data.allow_faulty"}
+    known = {o.lstrip("+").partition("=")[0] for o in wanted} | {
+        *REPEATED,
+        "data",
+        "data.root",
+        "data.allow_faulty",
+    }
     found: set[str] = set()
     for text in {r.tags.get("leukobench.overrides", "[]") for r in results}:
         try:
@@ -156,11 +202,15 @@ def own_settings(results: Sequence[Result], wanted: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
-def metric_of(name: str, averaging: Averaging | None, of: str | None, classes: tuple[str, ...]) -> Metric:
+def metric_of(
+    name: str, averaging: Averaging | None, of: str | None, classes: tuple[str, ...]
+) -> Metric:
     """A metric as cells name it: of class `of` against the rest, else of the positive class of two, else macro."""
     positive = of or (DEFAULT_POSITIVE if DEFAULT_POSITIVE in classes else None)
     if averaging is None:
-        averaging = "binary" if of is not None or (len(classes) == 2 and positive is not None) else "macro"
+        averaging = (
+            "binary" if of is not None or (len(classes) == 2 and positive is not None) else "macro"
+        )
     if averaging == "binary" and positive is None:
         raise LeukoBenchError(
             f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class by `of`"

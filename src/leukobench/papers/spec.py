@@ -77,7 +77,16 @@ METRICS: dict[str, str] = {
     "reconstruction_error_mean": "mean over samples of the mean squared reconstruction error",
 }
 """Metrics that a reproducible cell may have; cited and descriptive cells may name any quantity."""
-CHOOSABLE = ("accuracy", "error_rate", "balanced_accuracy", "sensitivity", "specificity", "f1", "auroc", "log_loss")
+CHOOSABLE = (
+    "accuracy",
+    "error_rate",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "f1",
+    "auroc",
+    "log_loss",
+)
 """Metrics by which a configuration may be chosen."""
 
 GROUPS = (
@@ -109,7 +118,9 @@ def merge_overrides(*levels: Iterable[str]) -> tuple[str, ...]:
             key, _, value = override.partition("=")
             merged[key] = value
     rank = {key: i for i, key in enumerate((*GROUPS, *SCALARS))}
-    return tuple(f"{k}={merged[k]}" for k in sorted(merged, key=lambda k: (rank.get(k, len(rank)), k)))
+    return tuple(
+        f"{k}={merged[k]}" for k in sorted(merged, key=lambda k: (rank.get(k, len(rank)), k))
+    )
 
 
 def printed_number(text: str) -> float | None:
@@ -132,7 +143,9 @@ def printed_number(text: str) -> float | None:
 def printed_decimals(text: str) -> int:
     """Number of decimals of the number as written: 2 for `84.73%` and for `0.80`, 0 for `87%`."""
     match = re.search(r"\d[.,](\d+)", text)
-    return len(match.group(1)) if match and not re.fullmatch(r"\d{1,3}(,\d{3})+", text.strip()) else 0
+    return (
+        len(match.group(1)) if match and not re.fullmatch(r"\d{1,3}(,\d{3})+", text.strip()) else 0
+    )
 
 
 def _as_text(value: Any) -> Any:
@@ -144,7 +157,9 @@ def _check_override(text: str) -> str:
         raise ValueError(f"{text!r} is not an override of the form key=value")
     key = text.partition("=")[0]
     if "." not in key and key not in (*GROUPS, *SCALARS):
-        raise ValueError(f"{key!r} is neither a config group ({', '.join(GROUPS)}) nor one of {', '.join(SCALARS)}")
+        raise ValueError(
+            f"{key!r} is neither a config group ({', '.join(GROUPS)}) nor one of {', '.join(SCALARS)}"
+        )
     return text
 
 
@@ -177,7 +192,9 @@ class Choice(_Strict):
     @model_validator(mode="after")
     def _can_choose(self) -> Choice:
         if self.metric not in CHOOSABLE:
-            raise ValueError(f"nothing can be chosen by {self.metric!r}, only by {', '.join(CHOOSABLE)}")
+            raise ValueError(
+                f"nothing can be chosen by {self.metric!r}, only by {', '.join(CHOOSABLE)}"
+            )
         for key, values in self.among.items():
             for value in values:
                 _check_override(f"{key}={value}")
@@ -188,7 +205,10 @@ class Choice(_Strict):
     @property
     def candidates(self) -> list[tuple[str, ...]]:
         """Override strings of each configuration, in the order of the file, the last key running fastest."""
-        return [tuple(f"{k}={v}" for k, v in zip(self.among, values)) for values in product(*self.among.values())]
+        return [
+            tuple(f"{k}={v}" for k, v in zip(self.among, values))
+            for values in product(*self.among.values())
+        ]
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -255,12 +275,23 @@ class Published(Facets):
     @model_validator(mode="after")
     def _says_something(self) -> Published:
         if self.printed is None and self.words is None:
-            raise ValueError("a published cell needs `printed` or `words`; write ~ for an empty cell")
+            raise ValueError(
+                "a published cell needs `printed` or `words`; write ~ for an empty cell"
+            )
         stated = printed_number(self.printed) if self.printed is not None else None
         if self.value is None and stated is None and not self.numbers and self.words is None:
-            raise ValueError(f"{self.printed!r} is not a plain number: add `value`, `numbers` or `words`")
-        if self.value is not None and stated is not None and abs(stated - self.value) > 1e-12 and self.note is None:
-            raise ValueError(f"`printed` states {stated:g}, `value` is {self.value:g}; a `note` must say why")
+            raise ValueError(
+                f"{self.printed!r} is not a plain number: add `value`, `numbers` or `words`"
+            )
+        if (
+            self.value is not None
+            and stated is not None
+            and abs(stated - self.value) > 1e-12
+            and self.note is None
+        ):
+            raise ValueError(
+                f"`printed` states {stated:g}, `value` is {self.value:g}; a `note` must say why"
+            )
         return self
 
     @property
@@ -459,9 +490,13 @@ class Cell:
             PaperError: The cell has no such arm, or the arm is impossible.
         """
         if arm not in self.arms:
-            raise PaperError(f"{self.paper} {self.ref} has no arm {arm!r}, only {', '.join(self.arms)}")
+            raise PaperError(
+                f"{self.paper} {self.ref} has no arm {arm!r}, only {', '.join(self.arms)}"
+            )
         if not self.arms[arm].possible:
-            raise PaperError(f"{self.paper} {self.ref}: arm {arm!r} is impossible: {self.arms[arm].reason}")
+            raise PaperError(
+                f"{self.paper} {self.ref}: arm {arm!r} is impossible: {self.arms[arm].reason}"
+            )
         return merge_overrides(self.runs, self.arms[arm].overrides)
 
 
@@ -504,7 +539,9 @@ class Paper(_Strict):
         try:
             return self._cells[ref]
         except KeyError:
-            raise PaperError(f"{self.where()}: there is no cell {ref!r} (TABLE/ROW/COLUMN)") from None
+            raise PaperError(
+                f"{self.where()}: there is no cell {ref!r} (TABLE/ROW/COLUMN)"
+            ) from None
 
     def table(self, id: str) -> Table:
         """A table by id; `3` also finds `table3`. Raises PaperError that lists what there is."""
@@ -523,7 +560,9 @@ def _named(paper: Paper, things: Sequence[Any], id: str, word: str) -> Any:
     for thing in things:
         if thing.id in (id, f"{word}{id}"):
             return thing
-    raise PaperError(f"paper {paper.key} has no {word} {id!r}; it has {', '.join(t.id for t in things) or 'none'}")
+    raise PaperError(
+        f"paper {paper.key} has no {word} {id!r}; it has {', '.join(t.id for t in things) or 'none'}"
+    )
 
 
 def _entries(table: Table, row: Row) -> dict[str, Published | None]:
@@ -556,7 +595,12 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 table=table.id,
                 row=row.id,
                 column=column.id,
-                keys={**table.keys, **row.keys, "row": row.title or row.id, "column": column.title or column.id},
+                keys={
+                    **table.keys,
+                    **row.keys,
+                    "row": row.title or row.id,
+                    "column": column.title or column.id,
+                },
                 title=table.title,
                 metric=said("metric"),
                 averaging=said("averaging"),
@@ -564,7 +608,9 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 epoch=said("epoch", "last"),
                 of=said("of"),
                 unit=said("unit", "percent" if percent else "fraction"),
-                decimals=printed_decimals(printed) if decimals is None and printed is not None else decimals,
+                decimals=printed_decimals(printed)
+                if decimals is None and printed is not None
+                else decimals,
                 rounding=said("rounding", "rounded"),
                 kind=said("kind", "reproducible"),
                 size=said("size"),
@@ -606,7 +652,9 @@ def load_paper(path: str | Path) -> Paper:
         raise PaperError(f"no paper file {path}") from None
     content, lines = _read(text, path)
     if not isinstance(content, dict):
-        raise PaperError(f"{path}, line 1: a paper file is a mapping of keys, see docs/add-a-paper.md")
+        raise PaperError(
+            f"{path}, line 1: a paper file is a mapping of keys, see docs/add-a-paper.md"
+        )
     for reserved in {"path", "lines"} & set(content):
         raise PaperError(f"{_where(path, lines, (reserved,))}: unknown key")
     try:
@@ -643,7 +691,9 @@ def _read(text: str, path: Path) -> tuple[Any, dict[tuple[str | int, ...], int]]
                 key = loader.construct_object(key_node)
                 key = key if isinstance(key, str) else key_node.value
                 if key in out:
-                    raise PaperError(f"{path}, line {key_node.start_mark.line + 1}: key {key!r} is given twice")
+                    raise PaperError(
+                        f"{path}, line {key_node.start_mark.line + 1}: key {key!r} is given twice"
+                    )
                 out[key] = build(value_node, (*at, key))
                 lines[(*at, key)] = key_node.start_mark.line + 1
             return out
@@ -663,7 +713,9 @@ def _read(text: str, path: Path) -> tuple[Any, dict[tuple[str | int, ...], int]]
         loader.dispose()
 
 
-def _where(path: Path | None, lines: Mapping[tuple[str | int, ...], int], keys: Sequence[str | int]) -> str:
+def _where(
+    path: Path | None, lines: Mapping[tuple[str | int, ...], int], keys: Sequence[str | int]
+) -> str:
     known = tuple(keys)
     while known and known not in lines:
         known = known[:-1]
@@ -671,7 +723,9 @@ def _where(path: Path | None, lines: Mapping[tuple[str | int, ...], int], keys: 
     return f"{path}, line {lines.get(known, 1)}" + (f" ({name})" if name else "")
 
 
-def _readable(error: ValidationError, path: Path, lines: Mapping[tuple[str | int, ...], int]) -> str:
+def _readable(
+    error: ValidationError, path: Path, lines: Mapping[tuple[str | int, ...], int]
+) -> str:
     messages: dict[str, None] = {}
     for problem in error.errors():
         # pydantic puts the names of union members into the location: only what the file has is kept.
@@ -704,7 +758,9 @@ def _check(paper: Paper) -> None:
                 fail((*at, i, "id"), f"{word} id {thing.id!r} is given twice")
             seen.add(thing.id)
 
-    def arms_exist(names: Sequence[str] | None, at: tuple[str | int, ...], key: str = "arms") -> None:
+    def arms_exist(
+        names: Sequence[str] | None, at: tuple[str | int, ...], key: str = "arms"
+    ) -> None:
         for name in names or ():
             if name not in paper.arms:
                 fail((*at, key), f"arm {name!r} is not among the paper's arms {list(paper.arms)}")
@@ -735,9 +791,14 @@ def _check(paper: Paper) -> None:
                     fail((*here, "mean_of"), f"there is no row {other!r} to average")
             if isinstance(row.cells, dict):
                 for unknown in set(row.cells) - set(columns):
-                    fail((*here, "cells", unknown), f"there is no column {unknown!r}, only {columns}")
+                    fail(
+                        (*here, "cells", unknown), f"there is no column {unknown!r}, only {columns}"
+                    )
             elif row.cells and len(row.cells) != len(columns):
-                fail((*here, "cells"), f"{len(row.cells)} cells for the {len(columns)} columns {columns}")
+                fail(
+                    (*here, "cells"),
+                    f"{len(row.cells)} cells for the {len(columns)} columns {columns}",
+                )
             for entry in row.cells.values() if isinstance(row.cells, dict) else row.cells:
                 arms_exist(entry.arms if entry else None, (*here, "cells"))
         differences: list[tuple[str, list[tuple[str, tuple[str, str] | None]]]] = [
@@ -748,7 +809,10 @@ def _check(paper: Paper) -> None:
             for i, (_, pair) in enumerate(said):
                 for other in pair or ():
                     if other not in {name for name, its_own in said if its_own is None}:
-                        fail((*at, f"{word}s", i, "difference"), f"there is no {word} {other!r} to subtract")
+                        fail(
+                            (*at, f"{word}s", i, "difference"),
+                            f"there is no {word} {other!r} to subtract",
+                        )
     for t, table in enumerate(paper.tables):
         for cell in paper.cells(table.id):
             r = next(i for i, row in enumerate(table.rows) if row.id == cell.row)
@@ -762,7 +826,9 @@ def _check(paper: Paper) -> None:
                     )
             if cell.choose is not None:
                 for name, arm in cell.arms.items():
-                    for key in {o.partition("=")[0] for o in arm.overrides} & set(cell.choose.among):
+                    for key in {o.partition("=")[0] for o in arm.overrides} & set(
+                        cell.choose.among
+                    ):
                         fail(
                             ("tables", t, "rows", r),
                             f"cell {cell.ref} chooses among values of {key!r}, which the arm {name!r} fixes",

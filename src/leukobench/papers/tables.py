@@ -56,7 +56,10 @@ TITLES = {
     "ece": "Calibration error",
     "ovr_accuracy": "One-vs-rest accuracy",
 }
-BASELINES = {"majority": "Majority class", "series_oracle": "Series majority (reads the series only)"}
+BASELINES = {
+    "majority": "Majority class",
+    "series_oracle": "Series majority (reads the series only)",
+}
 LEARNED = {"majority": majority, "series_oracle": series_majority}
 
 
@@ -189,7 +192,9 @@ def judge(cell: Cell, estimate: Estimate, not_comparable: bool) -> Verdict | Non
     return Verdict.REPRODUCED
 
 
-def rebuild(paper: Paper, results: ResultSet, tables: Sequence[str] | None = None) -> list[FilledTable]:
+def rebuild(
+    paper: Paper, results: ResultSet, tables: Sequence[str] | None = None
+) -> list[FilledTable]:
     """Fill a paper's tables from results.
 
     Args:
@@ -225,7 +230,12 @@ def in_ranges(names: Sequence[str]) -> str:
     """Names in one line, whole numbers that follow one another as a range: `0 to 9, 42`."""
     runs: list[list[str]] = []
     for name in names:
-        follows = runs and name.isdecimal() and runs[-1][-1].isdecimal() and int(name) == int(runs[-1][-1]) + 1
+        follows = (
+            runs
+            and name.isdecimal()
+            and runs[-1][-1].isdecimal()
+            and int(name) == int(runs[-1][-1]) + 1
+        )
         if follows:
             runs[-1].append(name)
         else:
@@ -256,10 +266,16 @@ class _Engine:
         used: dict[str, Result] = {}
         for row, cells, more in zip(table.rows, grid, extra):
             filled: list[FilledCell | None] = [
-                FilledCell(c, self._answers(c, notes, used), (notes.mark(c.note),) if c.note and c.is_published else ())
+                FilledCell(
+                    c,
+                    self._answers(c, notes, used),
+                    (notes.mark(c.note),) if c.note and c.is_published else (),
+                )
                 for c in cells
             ]
-            filled += [None if c is None else FilledCell(c, self._answers(c, notes, used)) for c in more]
+            filled += [
+                None if c is None else FilledCell(c, self._answers(c, notes, used)) for c in more
+            ]
             if table.difference is not None:
                 filled = [self._between_arms(c, table.difference) for c in filled]
             rows.append(FilledRow(row.id, _row_title(row), tuple(filled)))
@@ -306,7 +322,11 @@ class _Engine:
         if any(a.delta is not None for a in answers):
             lines.append("Verdict: the published value, within its rounding, against the interval.")
         data = sorted(
-            {(r.params.get("data", "?"), r.tags.get("leukobench.fingerprint", "?")[:12]) for r in used if used}
+            {
+                (r.params.get("data", "?"), r.tags.get("leukobench.fingerprint", "?")[:12])
+                for r in used
+                if used
+            }
         )
         if data:
             lines.append("Data: " + ", ".join(f"{name} {print_}" for name, print_ in data) + ".")
@@ -332,7 +352,9 @@ class _Engine:
         choice = cell.arms.get(arm, SINGLE_ARM)
         if not choice.possible:
             reason = choice.reason or ""
-            return Answer(Verdict.IMPOSSIBLE, reason, marks=(notes.mark(f"{choice.label}: {reason}"),))
+            return Answer(
+                Verdict.IMPOSSIBLE, reason, marks=(notes.mark(f"{choice.label}: {reason}"),)
+            )
         try:
             if cell.difference is not None:
                 return self._subtracted(cell, arm, notes, used)
@@ -356,7 +378,11 @@ class _Engine:
 
     def _between_arms(self, filled: FilledCell | None, arms: tuple[str, str]) -> FilledCell | None:
         """The cell with the difference between two arms, where runs fill both."""
-        if filled is None or _measured(filled) is None or any(arm not in filled.answers for arm in arms):
+        if (
+            filled is None
+            or _measured(filled) is None
+            or any(arm not in filled.answers for arm in arms)
+        ):
             return filled
         cell = filled.cell
         if any(filled.answers[arm].estimate is None for arm in arms):
@@ -402,7 +428,11 @@ class _Engine:
         simulated = any(r.tags.get("leukobench.simulated") == "true" for r in chosen)
         subsets = sorted({s for r in chosen if (s := r.tags.get("leukobench.subset", ""))})
         other = sorted(
-            {d for r in chosen if self.paper.data and (d := r.params.get("data", "")) not in self.paper.data}
+            {
+                d
+                for r in chosen
+                if self.paper.data and (d := r.params.get("data", "")) not in self.paper.data
+            }
         )
         reasons = []
         if selection.chosen:
@@ -412,10 +442,18 @@ class _Engine:
             marks.append(notes.mark(reasons[-1]))
         if settings := own_settings(chosen, self._wanted(cell, arm)):
             reasons.append("settings of its own")
-            marks.append(notes.mark("run with settings that the paper's sweep does not have: " + ", ".join(settings)))
+            marks.append(
+                notes.mark(
+                    "run with settings that the paper's sweep does not have: " + ", ".join(settings)
+                )
+            )
         if simulated:
             reasons.append("simulated data")
-            marks.append(notes.mark("simulated data, not a measurement of patients" + _counts(estimate, cell.part)))
+            marks.append(
+                notes.mark(
+                    "simulated data, not a measurement of patients" + _counts(estimate, cell.part)
+                )
+            )
         if subsets:
             reasons.append("a subset of the data")
             marks.append(notes.mark("subset of the data: " + "; ".join(subsets)))
@@ -425,7 +463,9 @@ class _Engine:
         if cell.size is not None and cell.metric in COUNTS:
             ours = self._test_size(cell, chosen)
             if abs(ours / cell.size - 1) > SAME_SIZE:
-                reasons.append(f"counts of a test of {ours:,.0f} samples, the paper's of {cell.size:,}")
+                reasons.append(
+                    f"counts of a test of {ours:,.0f} samples, the paper's of {cell.size:,}"
+                )
                 marks.append(notes.mark(reasons[-1]))
         if selection.passed_over:
             marks.append(
@@ -453,7 +493,13 @@ class _Engine:
     def _wanted(self, cell: Cell, arm: str) -> tuple[str, ...]:
         """Every override that a run of this cell may have."""
         cells = [cell, *(self.paper.cell(ref) for ref in cell.difference or ())]
-        chosen = [o for c in cells if c.choose is not None for candidate in c.choose.candidates for o in candidate]
+        chosen = [
+            o
+            for c in cells
+            if c.choose is not None
+            for candidate in c.choose.candidates
+            for o in candidate
+        ]
         return (*(o for c in cells for o in self.select.wanted(c.runs, arm)), *chosen)
 
     def _estimate(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
@@ -466,7 +512,9 @@ class _Engine:
             if name not in METRICS:
                 return self._logged(chosen, cell)
             repeats = self._pooled(chosen, cell)
-            return repeats.estimate(metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes))
+            return repeats.estimate(
+                metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes)
+            )
 
         return self.memory.estimate(_ids(chosen), facts, compute)
 
@@ -505,21 +553,39 @@ class _Engine:
                 frame = frame[frame["part"] == cell.part]
             frame = frame.drop_duplicates("sample")
             samples |= set(frame["sample"])
-            count = len(frame) if cell.metric == "samples" else int((frame["label"] == cell.of).sum())
-            values.append(count / max(len(frame), 1) if cell.metric == "class_share" else float(count))
+            count = (
+                len(frame) if cell.metric == "samples" else int((frame["label"] == cell.of).sum())
+            )
+            values.append(
+                count / max(len(frame), 1) if cell.metric == "class_share" else float(count)
+            )
         seeds = len({r.params.get("seed", "0") for r in chosen})
-        return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "samples", seeds, len(samples), None)
+        return Estimate(
+            float(np.mean(values)),
+            None,
+            None,
+            tuple(values),
+            "none",
+            "samples",
+            seeds,
+            len(samples),
+            None,
+        )
 
     def _logged(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         """Mean over runs of what each of them kept; only for what predictions cannot tell."""
         read = getattr(self.results, "artifact", None)
         values = [kept_value(r, cell, read) for r in chosen]
         seeds = len({r.params.get("seed", "0") for r in chosen})
-        return Estimate(float(np.mean(values)), None, None, tuple(values), "none", "runs", seeds, 0, None)
+        return Estimate(
+            float(np.mean(values)), None, None, tuple(values), "none", "runs", seeds, 0, None
+        )
 
     # --- what a table adds to its cells ---------------------------------------------------------------------------
 
-    def _compared(self, rows: list[FilledRow], width: int, along: str, notes: _Notes) -> list[FilledRow]:
+    def _compared(
+        self, rows: list[FilledRow], width: int, along: str, notes: _Notes
+    ) -> list[FilledRow]:
         """Paired tests among the rows of each column (or the columns of each row), marked in the answers."""
         places = [[(r, c) for r in range(len(rows))] for c in range(width)]
         if along == "columns":
@@ -546,7 +612,8 @@ class _Engine:
             replace(
                 row,
                 cells=tuple(
-                    None if cell is None else replace(cell, answers=answers[r, c]) for c, cell in enumerate(row.cells)
+                    None if cell is None else replace(cell, answers=answers[r, c])
+                    for c, cell in enumerate(row.cells)
                 ),
             )
             for r, row in enumerate(rows)
@@ -570,13 +637,19 @@ class _Engine:
         cells = {name: rows[r].cells[c] for name, (r, c) in candidates.items()}
         first = next(iter(cells.values()))
         assert first is not None
-        sign = -1.0 if METRIC_ALIASES.get(first.cell.metric or "", first.cell.metric) in LOWER_IS_BETTER else 1.0
+        sign = (
+            -1.0
+            if METRIC_ALIASES.get(first.cell.metric or "", first.cell.metric) in LOWER_IS_BETTER
+            else 1.0
+        )
         means = {}
         for name, place in candidates.items():
             estimate = answers[place][arm].estimate
             assert estimate is not None
             means[name] = sign * estimate.mean
-        best = max(means, key=lambda name: means[name])  # of equal ones the first, whatever its runs are called
+        best = max(
+            means, key=lambda name: means[name]
+        )  # of equal ones the first, whatever its runs are called
 
         def compute() -> Any:
             repeats = {}
@@ -585,7 +658,9 @@ class _Engine:
                 repeats[name] = self._pooled(self.select.cell(cell.cell, arm).runs, cell.cell)
             return compare(repeats, best)
 
-        found = self.memory.comparison(sorted(candidates), [best, first.cell.part, first.cell.epoch], compute)
+        found = self.memory.comparison(
+            sorted(candidates), [best, first.cell.part, first.cell.epoch], compute
+        )
         if found is None:
             return
         test = f"{found.test} test on {found.n} {found.unit}"
@@ -594,13 +669,21 @@ class _Engine:
         what = "row" if along == "columns" else "column"
         if found.best_stands_out:
             place = candidates[best]
-            mark = notes.mark(f"bold: the best of its {what}, told apart from all others (p < {ALPHA}; {test})")
-            answers[place][arm] = replace(answers[place][arm], best=True, marks=(*answers[place][arm].marks, mark))
+            mark = notes.mark(
+                f"bold: the best of its {what}, told apart from all others (p < {ALPHA}; {test})"
+            )
+            answers[place][arm] = replace(
+                answers[place][arm], best=True, marks=(*answers[place][arm].marks, mark)
+            )
             return
         for name, place in candidates.items():
             if name != best and not found.differs(name):
-                mark = notes.mark(f"not told apart from the best of its {what} (p ≥ {ALPHA}; {test})")
-                answers[place][arm] = replace(answers[place][arm], marks=(*answers[place][arm].marks, mark))
+                mark = notes.mark(
+                    f"not told apart from the best of its {what} (p ≥ {ALPHA}; {test})"
+                )
+                answers[place][arm] = replace(
+                    answers[place][arm], marks=(*answers[place][arm].marks, mark)
+                )
 
     def _baselines(self, table: Table, rows: list[FilledRow], notes: _Notes) -> list[FilledRow]:
         """Baselines, measured on the test rows of the first filled row of each column and arm.
@@ -616,7 +699,8 @@ class _Engine:
         for baseline in table.baselines:
             for n, members in enumerate(groups.values()):
                 cells = tuple(
-                    self._baseline_cell(column, baseline, notes) for column in zip(*(row.cells for row in members))
+                    self._baseline_cell(column, baseline, notes)
+                    for column in zip(*(row.cells for row in members))
                 )
                 if any(c is not None for c in cells):
                     of = f": {members[0].title}" if len(groups) > 1 else ""
@@ -624,7 +708,9 @@ class _Engine:
                     out.append(FilledRow(id_, BASELINES[baseline] + of, cells, baseline=True))
         return out
 
-    def _baseline_cell(self, column: Sequence[FilledCell | None], baseline: str, notes: _Notes) -> FilledCell | None:
+    def _baseline_cell(
+        self, column: Sequence[FilledCell | None], baseline: str, notes: _Notes
+    ) -> FilledCell | None:
         answers: dict[str, Answer] = {}
         shown: Cell | None = None
         for filled in column:
@@ -636,7 +722,9 @@ class _Engine:
                     answers[arm] = self._baseline(filled.cell, arm, baseline, answer, notes)
         return None if shown is None else FilledCell(_unpublished(shown), answers)
 
-    def _baseline(self, cell: Cell, arm: str, baseline: str, answer: Answer, notes: _Notes) -> Answer:
+    def _baseline(
+        self, cell: Cell, arm: str, baseline: str, answer: Answer, notes: _Notes
+    ) -> Answer:
         chosen = self.select.cell(cell, arm).runs
         facts = [baseline, cell.metric, cell.averaging, cell.of, cell.part, cell.epoch]
 
@@ -644,14 +732,21 @@ class _Engine:
             repeats = self._pooled(chosen, cell, baseline)
             # Without an interval: a baseline does not depend on seeds, and its test set is the one of the rows above.
             return repeats.estimate(
-                metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes), with_interval=False
+                metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes),
+                with_interval=False,
             )
 
         try:
             estimate = self.memory.estimate(_ids(chosen), facts, compute)
         except LeukoBenchError as error:
             return Answer(None, str(error), marks=(notes.mark(f"{BASELINES[baseline]}: {error}"),))
-        return Answer(None, estimate=estimate, simulated=answer.simulated, subset=answer.subset, runs=answer.runs)
+        return Answer(
+            None,
+            estimate=estimate,
+            simulated=answer.simulated,
+            subset=answer.subset,
+            runs=answer.runs,
+        )
 
 
 def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
@@ -669,13 +764,21 @@ def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
     if metric == "loss":
         last = str(result.params.get("epochs", "")) if epoch == "last" else str(epoch)
         curves = (read(result, "curves") if read else None) or []
-        kept = [float(row[f"{part}_loss"]) for row in curves if f"{part}_loss" in row and str(row["epoch"]) == last]
+        kept = [
+            float(row[f"{part}_loss"])
+            for row in curves
+            if f"{part}_loss" in row and str(row["epoch"]) == last
+        ]
     elif metric == "autoencoder_loss":
         losses = autoencoder_losses(read(result, "autoencoder_losses") if read else None, part)
         kept = losses[-1:] if epoch == "last" else losses[int(epoch) - 1 : int(epoch)]
     elif metric.startswith("reconstruction_error_"):
         errors = reconstruction_errors(read(result, "reconstruction_errors") if read else None)
-        measures: dict[str, Callable[[list[float]], Any]] = {"min": min, "max": max, "mean": np.mean}
+        measures: dict[str, Callable[[list[float]], Any]] = {
+            "min": min,
+            "max": max,
+            "mean": np.mean,
+        }
         kept = [float(measures[metric.rsplit("_", 1)[1]](errors))] if errors else []
     elif metric == "resampled_count":
         counts = (read(result, "resampled") if read else None) or {}
@@ -692,7 +795,11 @@ def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
 
 def autoencoder_losses(kept: Any, part: str) -> list[float]:
     """Losses by epoch from the artifact `autoencoder_losses`: {part: [loss, ...]}."""
-    found = (kept or {}).get(part, (kept or {}).get(f"{part}_losses", ())) if isinstance(kept, Mapping) else ()
+    found = (
+        (kept or {}).get(part, (kept or {}).get(f"{part}_losses", ()))
+        if isinstance(kept, Mapping)
+        else ()
+    )
     return [float(x) for x in found]
 
 
@@ -705,7 +812,9 @@ def reconstruction_errors(kept: Any) -> list[float]:
     return [] if kept is None else [float(kept)]
 
 
-def _beside(table: Table, grid: list[list[Cell]]) -> tuple[list[list[Cell | None]], tuple[str, ...]]:
+def _beside(
+    table: Table, grid: list[list[Cell]]
+) -> tuple[list[list[Cell | None]], tuple[str, ...]]:
     """Cells of the metrics that are shown beside the published ones, a list a row, and the titles of their columns.
 
     Columns that are filled by the same runs in every row share them; where there are several such groups, the titles
@@ -764,7 +873,16 @@ def _unpublished(cell: Cell) -> Cell:
     """The cell with nothing published in it; decimals that only follow the printed text go with it."""
     follows = cell.printed is not None and cell.decimals == printed_decimals(cell.printed)
     decimals = None if follows else cell.decimals
-    return replace(cell, printed=None, value=None, numbers=(), words=None, relation="=", note=None, decimals=decimals)
+    return replace(
+        cell,
+        printed=None,
+        value=None,
+        numbers=(),
+        words=None,
+        relation="=",
+        note=None,
+        decimals=decimals,
+    )
 
 
 def _with_means(row: FilledRow, rows: list[FilledRow]) -> FilledRow:

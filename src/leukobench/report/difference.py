@@ -38,7 +38,10 @@ def lay_out(found: Difference) -> Layout:
         with_n=len(sizes) > 1,
         footnotes=(),
         commands=(),
-        footer=(*_footer(found), *((f"n: {next(iter(sizes))} in every number.",) if len(sizes) == 1 else ())),
+        footer=(
+            *_footer(found),
+            *((f"n: {next(iter(sizes))} in every number.",) if len(sizes) == 1 else ()),
+        ),
     )
 
 
@@ -46,10 +49,16 @@ def _footer(found: Difference) -> list[str]:
     out = [] if found.cells else ["No configuration is on both sides."]
     for name, only in zip("AB", found.only):
         if only:
-            said = "; ".join(f"{text} ({runs} run{'' if runs == 1 else 's'})" for text, runs in only)
+            said = "; ".join(
+                f"{text} ({runs} run{'' if runs == 1 else 's'})" for text, runs in only
+            )
             out.append(f"Only in {name}: {said}.")
     if found.facts:
-        out.append("Recorded differently, A | B: " + "; ".join(f"{key} {a} | {b}" for key, a, b in found.facts) + ".")
+        out.append(
+            "Recorded differently, A | B: "
+            + "; ".join(f"{key} {a} | {b}" for key, a, b in found.facts)
+            + "."
+        )
     elif found.cells:
         out.append("Data, splits, commit, hardware and library versions are the same.")
     if any(cell.passed_over for cell in found.cells):
@@ -94,7 +103,9 @@ def _predictions(cell: Compared) -> Text:
         return Text()
     if cell.largest == 0:
         return Text("equal", sort=0.0)
-    return Text(f"{cell.changed} of {cell.a.samples:,}, Δp ≤ {cell.largest:.1g}", sort=float(cell.changed))
+    return Text(
+        f"{cell.changed} of {cell.a.samples:,}, Δp ≤ {cell.largest:.1g}", sort=float(cell.changed)
+    )
 
 
 def _sizes(cell: Compared) -> str:
@@ -111,12 +122,21 @@ def csv_text(found: Difference) -> str:
     sides = [f"{side}_{name}" for side in ("a", "b") for name in COLUMNS]
     rest = ("delta", "delta_low", "delta_high", "p", "test", "unit", "units", "changed", "largest")
     out = io.StringIO()
-    writer = csv.DictWriter(out, ["cell", "in", *keys, *sides, *rest], lineterminator="\n", restval="")
+    writer = csv.DictWriter(
+        out, ["cell", "in", *keys, *sides, *rest], lineterminator="\n", restval=""
+    )
     writer.writeheader()
     for cell in found.cells:
         record: dict[str, object] = {"cell": cell.label, "in": "both", **cell.keys}
         for side, estimate, folds in (("a", cell.a, cell.folds[0]), ("b", cell.b, cell.folds[1])):
-            values = (estimate.mean, estimate.low, estimate.high, estimate.seeds, folds, estimate.samples)
+            values = (
+                estimate.mean,
+                estimate.low,
+                estimate.high,
+                estimate.seeds,
+                folds,
+                estimate.samples,
+            )
             record |= {f"{side}_{name}": _plain(value) for name, value in zip(COLUMNS, values)}
         if cell.delta is not None:
             record |= {"delta": _plain(cell.delta.mean), "delta_low": _plain(cell.delta.low)}

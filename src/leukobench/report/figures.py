@@ -20,7 +20,13 @@ from leukobench.evaluation.metrics import Metric, Predicted
 from leukobench.papers.results import Result, ResultSet, one_configuration, pooled
 from leukobench.papers.selection import Selector
 from leukobench.papers.spec import Arm, Figure, Paper, Series, merge_overrides
-from leukobench.papers.tables import Answer, FilledTable, Verdict, autoencoder_losses, reconstruction_errors
+from leukobench.papers.tables import (
+    Answer,
+    FilledTable,
+    Verdict,
+    autoencoder_losses,
+    reconstruction_errors,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,7 +134,9 @@ def draw(paper: Paper, results: ResultSet, figures: Sequence[str] | None = None)
 
 def _picture(figure: Figure, select: Selector) -> Picture:
     paper = select.paper
-    arms: Mapping[str, Arm] = {k: paper.arms[k] for k in figure.arms or paper.arms} or {"": Arm(label="Runs")}
+    arms: Mapping[str, Arm] = {k: paper.arms[k] for k in figure.arms or paper.arms} or {
+        "": Arm(label="Runs")
+    }
     series = figure.series or (Series(label=""),)
     panels, notes, commands = [], [], []
     for key, arm in arms.items():
@@ -137,18 +145,25 @@ def _picture(figure: Figure, select: Selector) -> Picture:
             continue
         for one in series:
             own = merge_overrides(figure.overrides, one.overrides)
-            if figure.type == "test_accuracy_by_epoch":  # runs of every number of epochs belong to one line
+            if (
+                figure.type == "test_accuracy_by_epoch"
+            ):  # runs of every number of epochs belong to one line
                 chosen = _every_epoch(select.fitting(own, key), paper.sweep)
             else:
                 chosen = list(select.one(own, key).runs)
-            panels.append(_Panel(key, arm.label, one.label, one.of, select.wanted(own, key), chosen))
+            panels.append(
+                _Panel(key, arm.label, one.label, one.of, select.wanted(own, key), chosen)
+            )
             if not chosen:
                 commands.append(select.command(own, key))
     drawing = _Drawing(paper, figure, select.results, panels)
     used = [r for p in drawing.filled for r in p.chosen]
     if any(r.tags.get("leukobench.simulated") == "true" for r in used):
         notes.append("made from simulated data, not a measurement of patients")
-    notes += [f"subset of the data: {s}" for s in sorted({r.tags.get("leukobench.subset", "") for r in used} - {""})]
+    notes += [
+        f"subset of the data: {s}"
+        for s in sorted({r.tags.get("leukobench.subset", "") for r in used} - {""})
+    ]
     svg = None
     if drawing.filled:
         from matplotlib import rc_context
@@ -188,7 +203,9 @@ def _canvas(
 
 def _svg(canvas: Canvas) -> str:
     out = io.StringIO()
-    canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": "leukobench"}, transparent=True)
+    canvas.savefig(
+        out, format="svg", metadata={"Date": None, "Creator": "leukobench"}, transparent=True
+    )
     return out.getvalue()[out.getvalue().index("<svg") :]
 
 
@@ -226,8 +243,12 @@ def _learning_curves(d: _Drawing) -> str:
     if not drawn:
         raise LeukoBenchError("the runs kept no curves")
     if any(len(panel.chosen) > 1 for panel in d.filled):
-        d.notes.append("lines are means over seeds and folds, bands reach from the lowest to the highest")
-    axes[1, 0].set_ylim(top=1.01)  # after all curves are drawn: a limit stops the axes from making room for more
+        d.notes.append(
+            "lines are means over seeds and folds, bands reach from the lowest to the highest"
+        )
+    axes[1, 0].set_ylim(
+        top=1.01
+    )  # after all curves are drawn: a limit stops the axes from making room for more
     return _svg(canvas)
 
 
@@ -243,11 +264,20 @@ def _whole_epochs(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _band(ax: Axes, x: Sequence[float], values: np.ndarray, label: str, colour: str, line: str) -> None:
+def _band(
+    ax: Axes, x: Sequence[float], values: np.ndarray, label: str, colour: str, line: str
+) -> None:
     """Mean of several runs as a line, their range as a band."""
     ax.plot(x, np.nanmean(values, axis=0), line, color=colour, label=label, linewidth=1.5)
     if len(values) > 1:
-        ax.fill_between(x, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=colour, alpha=0.12, linewidth=0)
+        ax.fill_between(
+            x,
+            np.nanmin(values, axis=0),
+            np.nanmax(values, axis=0),
+            color=colour,
+            alpha=0.12,
+            linewidth=0,
+        )
 
 
 def _test_accuracy_by_epoch(d: _Drawing) -> str:
@@ -261,13 +291,24 @@ def _test_accuracy_by_epoch(d: _Drawing) -> str:
                 by_epoch.setdefault(int(float(r.params.get("epochs", "0"))), []).append(r)
             epochs = sorted(by_epoch)
             found = [
-                d.repeats(_Panel(panel.arm, "", "", None, (), by_epoch[e])).estimate(Metric("accuracy")) for e in epochs
+                d.repeats(_Panel(panel.arm, "", "", None, (), by_epoch[e])).estimate(
+                    Metric("accuracy")
+                )
+                for e in epochs
             ]
             mean = [e.mean for e in found]
             low = [e.mean if e.low is None else e.low for e in found]
             high = [e.mean if e.high is None else e.high for e in found]
             ax.fill_between(epochs, low, high, color=_colour(s), alpha=0.12, linewidth=0)
-            ax.plot(epochs, mean, "o-", color=_colour(s), label=panel.series or "ours", markersize=3.5, linewidth=1.5)
+            ax.plot(
+                epochs,
+                mean,
+                "o-",
+                color=_colour(s),
+                label=panel.series or "ours",
+                markersize=3.5,
+                linewidth=1.5,
+            )
             published = _published_by_epoch(d, panel)
             if published:
                 ax.plot(*zip(*sorted(published.items())), "x", color=_colour(s), markersize=6)
@@ -323,13 +364,17 @@ def _confusion_matrix(d: _Drawing) -> str:
                     ax.text(
                         j,
                         i,
-                        f"{matrix[i, j]:.0f}" if float(matrix[i, j]).is_integer() else f"{matrix[i, j]:.1f}",
+                        f"{matrix[i, j]:.0f}"
+                        if float(matrix[i, j]).is_integer()
+                        else f"{matrix[i, j]:.1f}",
                         ha="center",
                         va="center",
                         fontsize=10 if k <= 4 else 6.5,
                         color="white" if share[i, j] > 0.55 else "#333",
                     )
-    d.notes.append("counts are means over seeds of pooled out-of-fold predictions; shades are shares of a row")
+    d.notes.append(
+        "counts are means over seeds of pooled out-of-fold predictions; shades are shares of a row"
+    )
     return _svg(canvas)
 
 
@@ -338,7 +383,11 @@ def _published_confusion(d: _Drawing, panel: _Panel) -> np.ndarray | None:
     own = set(panel.overrides) - set(arm.overrides if arm else ())
     counts: dict[str, float] = {}
     for cell in d.paper.published():
-        if cell.metric in ("tp", "fn", "fp", "tn") and cell.value is not None and own == set(cell.runs):
+        if (
+            cell.metric in ("tp", "fn", "fp", "tn")
+            and cell.value is not None
+            and own == set(cell.runs)
+        ):
             counts.setdefault(str(cell.metric), cell.value)
     if len(counts) < 4:
         return None
@@ -385,8 +434,15 @@ def _roc(d: _Drawing) -> str:
             xlim=(-0.01, 1),
             ylim=(0, 1.01),
         )
-        ax.legend(loc="lower right", fontsize=8 if len(shown) < 6 else 5.5, title="AUROC", title_fontsize=7)
-    d.notes.append("each class against the rest; curves are means over seeds of pooled out-of-fold predictions")
+        ax.legend(
+            loc="lower right",
+            fontsize=8 if len(shown) < 6 else 5.5,
+            title="AUROC",
+            title_fontsize=7,
+        )
+    d.notes.append(
+        "each class against the rest; curves are means over seeds of pooled out-of-fold predictions"
+    )
     return _svg(canvas)
 
 
@@ -405,7 +461,9 @@ def _autoencoder_loss(d: _Drawing) -> str:
                     values = np.array([x[:length] for x in lines])
                     label = " ".join(w for w in (panel.series, part) if w)
                     _band(axes[0, column], range(1, length + 1), values, label, _colour(s), line)
-        axes[0, column].set(title=arm, xlabel="Epoch", ylabel="" if column else "Mean squared error")
+        axes[0, column].set(
+            title=arm, xlabel="Epoch", ylabel="" if column else "Mean squared error"
+        )
         _legend(axes[0, column])
         _whole_epochs(axes[0, column])
     if not drawn:
@@ -426,11 +484,20 @@ def _autoencoder_error_histogram(d: _Drawing) -> str:
         if errors:
             drawn = True
             # Every run weighs the same, and the histogram counts the samples of one.
-            values, weights = np.concatenate(errors), np.concatenate([np.full(len(e), 1 / len(errors)) for e in errors])
+            values, weights = (
+                np.concatenate(errors),
+                np.concatenate([np.full(len(e), 1 / len(errors)) for e in errors]),
+            )
             axes[0, column].hist(values, bins=40, weights=weights, color=_colour(0))
-            axes[0, column].axvline(values.mean(), color=_colour(1), label=f"mean {values.mean():.3f}")
+            axes[0, column].axvline(
+                values.mean(), color=_colour(1), label=f"mean {values.mean():.3f}"
+            )
             axes[0, column].legend()
-        axes[0, column].set(title=arm, xlabel="Mean squared reconstruction error", ylabel="" if column else "Samples")
+        axes[0, column].set(
+            title=arm,
+            xlabel="Mean squared reconstruction error",
+            ylabel="" if column else "Samples",
+        )
     if not drawn:
         raise LeukoBenchError("the runs kept no reconstruction errors")
     return _svg(canvas)
@@ -441,7 +508,9 @@ def _reconstruction(d: _Drawing) -> str:
         for kept in d.artifacts(panel, "reconstruction"):
             canvas, axes = _canvas(1, 1, 7.2, 2.8)
             axes[0, 0].plot(kept["original"], color=_colour(0), label="original", linewidth=0.8)
-            axes[0, 0].plot(kept["reconstructed"], color=_colour(1), label="reconstructed", linewidth=0.8)
+            axes[0, 0].plot(
+                kept["reconstructed"], color=_colour(1), label="reconstructed", linewidth=0.8
+            )
             axes[0, 0].set(title=panel.label, xlabel="Gene", ylabel="Value")
             axes[0, 0].legend()
             return _svg(canvas)
@@ -451,7 +520,9 @@ def _reconstruction(d: _Drawing) -> str:
 def _class_pie(d: _Drawing) -> str:
     pies: list[tuple[str, dict[str, float]]] = []
     published = {
-        str(c.of): c.value for c in d.paper.published() if c.metric == "class_share" and c.of and c.value is not None
+        str(c.of): c.value
+        for c in d.paper.published()
+        if c.metric == "class_share" and c.of and c.value is not None
     }
     if published:
         pies.append(("Published", published))
@@ -485,7 +556,9 @@ def _gene_correlations(d: _Drawing) -> str:
     names = list(dict.fromkeys(p.chosen[0].params.get("data", "") for p in d.filled))
     data = [(n, x) for n in names if load is not None and (x := load(n)) is not None]
     if not data:
-        raise LeukoBenchError(f"the correlations need the data set itself ({', '.join(names)}), which is not here")
+        raise LeukoBenchError(
+            f"the correlations need the data set itself ({', '.join(names)}), which is not here"
+        )
     canvas, axes = _canvas(1, len(data), 4.0, 4.2)
     for ax, (name, dataset) in zip(axes.flat, data):
         positive = dataset.positive or dataset.classes[0]
@@ -568,10 +641,16 @@ def overview(tables: Sequence[FilledTable]) -> str | None:
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        return _scatter(compared, arms) if len(compared) > MOST_LINES else _dots(compared or lines, arms)
+        return (
+            _scatter(compared, arms)
+            if len(compared) > MOST_LINES
+            else _dots(compared or lines, arms)
+        )
 
 
-def _dots(lines: Sequence[tuple[str, float | None, Mapping[str, Answer]]], arms: Mapping[str, str]) -> str:
+def _dots(
+    lines: Sequence[tuple[str, float | None, Mapping[str, Answer]]], arms: Mapping[str, str]
+) -> str:
     from matplotlib.lines import Line2D
 
     canvas, axes = _canvas(1, 1, 8.4, 0.9 + 0.2 * len(lines) * max(1, len(arms)) ** 0.5)
@@ -587,28 +666,45 @@ def _dots(lines: Sequence[tuple[str, float | None, Mapping[str, Answer]]], arms:
     ax.set_ylim(-len(lines) + 0.4, 0.6)
     handles = _arm_handles(arms, [filled for _, _, filled in lines])
     if any(value is not None for _, value, _ in lines):
-        handles.insert(0, Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="published"))
+        handles.insert(
+            0,
+            Line2D(
+                [], [], color="black", marker="|", linestyle="", markersize=10, label="published"
+            ),
+        )
     canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return _svg(canvas)
 
 
-def _scatter(lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Mapping[str, str]) -> str:
+def _scatter(
+    lines: Sequence[tuple[str, float, Mapping[str, Answer]]], arms: Mapping[str, str]
+) -> str:
     canvas, axes = _canvas(1, 1, 6.6, 4.6)
     ax = axes[0, 0]
     for k, arm in enumerate(arms):
         for _, value, filled in lines:
             if arm in filled:
-                x = value + (k - (len(arms) - 1) / 2) * 0.0012  # so that arms of one cell do not hide each other
+                x = (
+                    value + (k - (len(arms) - 1) / 2) * 0.0012
+                )  # so that arms of one cell do not hide each other
                 _estimate_mark(ax, filled[arm], k, x=x)
     values = [v for _, v, _ in lines]
-    (equal,) = ax.plot([min(values), max(values)], [min(values), max(values)], "k-", linewidth=1, label="as published")
+    (equal,) = ax.plot(
+        [min(values), max(values)],
+        [min(values), max(values)],
+        "k-",
+        linewidth=1,
+        label="as published",
+    )
     ax.set(xlabel="Published", ylabel="Ours")
     handles = [equal, *_arm_handles(arms, [filled for _, _, filled in lines])]
     canvas.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return _svg(canvas)
 
 
-def _estimate_mark(ax: Axes, answer: Answer, k: int, x: float | None = None, y: float | None = None) -> None:
+def _estimate_mark(
+    ax: Axes, answer: Answer, k: int, x: float | None = None, y: float | None = None
+) -> None:
     """A dot with its interval, upright at `x` or level at `y`; hollow where it is not comparable."""
     e = answer.estimate
     assert e is not None
@@ -625,8 +721,19 @@ def _estimate_mark(ax: Axes, answer: Answer, k: int, x: float | None = None, y: 
 def _arm_handles(arms: Mapping[str, str], filled: Iterable[Mapping[str, Answer]]) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=_colour(k), marker="o", label=label) for k, label in enumerate(arms.values())]
+    handles = [
+        Line2D([], [], color=_colour(k), marker="o", label=label)
+        for k, label in enumerate(arms.values())
+    ]
     if any(a.verdict is Verdict.NOT_COMPARABLE for answers in filled for a in answers.values()):
-        hollow = Line2D([], [], color="#666", marker="o", markerfacecolor="white", linestyle="", label="not comparable")
+        hollow = Line2D(
+            [],
+            [],
+            color="#666",
+            marker="o",
+            markerfacecolor="white",
+            linestyle="",
+            label="not comparable",
+        )
         handles.append(hollow)
     return handles

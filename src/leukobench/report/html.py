@@ -62,7 +62,9 @@ class Chapter:
                     for arm, answer in c.answers.items():
                         if answer.verdict:
                             counts.setdefault(table.arms[arm], Counter())[answer.verdict] += 1
-        return [(arm, [(v, found[v]) for v in Verdict if found[v]]) for arm, found in counts.items()]
+        return [
+            (arm, [(v, found[v]) for v in Verdict if found[v]]) for arm, found in counts.items()
+        ]
 
     @property
     def protocol(self) -> list[tuple[str, str]]:
@@ -71,18 +73,29 @@ class Chapter:
 
     @property
     def published(self) -> int:
-        return sum(c is not None and c.cell.is_published for t in self.tables for r in t.rows for c in r.cells)
+        return sum(
+            c is not None and c.cell.is_published
+            for t in self.tables
+            for r in t.rows
+            for c in r.cells
+        )
 
 
 def html(chapters: Sequence[Chapter], title: str | None = None) -> str:
     """The report as one file's text."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["slug"] = lambda text: str(text).replace(" ", "-")
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     if title is None:
-        title = chapters[0].paper.title if len(chapters) == 1 else "Published results and their reproduction"
+        title = (
+            chapters[0].paper.title
+            if len(chapters) == 1
+            else "Published results and their reproduction"
+        )
     return template.render(chapters=chapters, title=title, version=__version__)
 
 

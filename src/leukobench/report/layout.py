@@ -13,7 +13,14 @@ from typing import Literal
 
 from leukobench.evaluation.intervals import Estimate
 from leukobench.papers.spec import Cell
-from leukobench.papers.tables import SIZE_METRICS, Answer, FilledCell, FilledRow, FilledTable, Verdict
+from leukobench.papers.tables import (
+    SIZE_METRICS,
+    Answer,
+    FilledCell,
+    FilledRow,
+    FilledTable,
+    Verdict,
+)
 
 Kind = Literal["published", "arm", "baseline"]
 NOTHING = "–"
@@ -128,11 +135,17 @@ def lay_out(table: FilledTable) -> Layout:
     for row in table.rows:
         block: list[Line] = []
         if any(c is not None and c.cell.is_published for c in row.cells):
-            block.append(Line("", "published", tuple(_published(c) for c in row.cells), "", "published"))
+            block.append(
+                Line("", "published", tuple(_published(c) for c in row.cells), "", "published")
+            )
         for arm, label in table.arms.items():
             if any(c is not None and arm in c.answers for c in row.cells):
-                texts = tuple(_answered(c, arm, style, numbers) for c, style in zip(row.cells, styles))
-                block.append(Line("", label, texts, _sizes(row, arm), "baseline" if row.baseline else "arm"))
+                texts = tuple(
+                    _answered(c, arm, style, numbers) for c, style in zip(row.cells, styles)
+                )
+                block.append(
+                    Line("", label, texts, _sizes(row, arm), "baseline" if row.baseline else "arm")
+                )
         if any(c is not None and c.difference is not None for c in row.cells):
             texts = tuple(_difference(c, style) for c, style in zip(row.cells, styles))
             block.append(Line("", table.difference, texts, "", "arm"))
@@ -210,16 +223,30 @@ def _styles(table: FilledTable) -> list[Cell | None]:
     """For each column the cell whose unit its unpublished cells take: of the column, else of the table."""
     columns = range(len(table.columns))
     first = [
-        next((c.cell for r in table.rows if (c := r.cells[i]) is not None and c.cell.printed is not None), None)
+        next(
+            (
+                c.cell
+                for r in table.rows
+                if (c := r.cells[i]) is not None and c.cell.printed is not None
+            ),
+            None,
+        )
         for i in columns
     ]
-    shared = next((cell for cell in first if cell is not None and cell.unit in ("fraction", "percent")), None)
+    shared = next(
+        (cell for cell in first if cell is not None and cell.unit in ("fraction", "percent")), None
+    )
     return [cell or shared for cell in first]
 
 
 def _styled(cell: Cell, style: Cell | None) -> Cell:
     """The cell in the unit of its column, where it has none of its own because nothing is printed in it."""
-    if cell.printed is not None or cell.decimals is not None or style is None or cell.unit in ("count", "number"):
+    if (
+        cell.printed is not None
+        or cell.decimals is not None
+        or style is None
+        or cell.unit in ("count", "number")
+    ):
         return cell
     return replace(cell, unit=style.unit)
 
@@ -230,14 +257,18 @@ def _published(filled: FilledCell | None) -> Text:
     return Text(published_text(filled.cell), marks=filled.marks, sort=filled.cell.value)
 
 
-def _answered(filled: FilledCell | None, arm: str, style: Cell | None, numbers: dict[str, str]) -> Text:
+def _answered(
+    filled: FilledCell | None, arm: str, style: Cell | None, numbers: dict[str, str]
+) -> Text:
     answer = filled.answers.get(arm) if filled is not None else None
     if filled is None or answer is None:
         return Text("")
     cell = _styled(filled.cell, style)
     marks = (*answer.marks, *((numbers[answer.command],) if answer.command in numbers else ()))
     if answer.estimate is None:
-        return Text(str(answer.verdict) if answer.verdict else NOTHING, marks=marks, verdict=answer.verdict)
+        return Text(
+            str(answer.verdict) if answer.verdict else NOTHING, marks=marks, verdict=answer.verdict
+        )
     return Text(
         interval_text(answer.estimate, cell, signed=cell.difference is not None),
         _detail(answer, cell),
@@ -267,8 +298,15 @@ def _sizes(row: FilledRow, arm: str) -> str:
     found: dict[str, bool] = {}
     for cell in row.cells:
         answer = cell.answers.get(arm) if cell is not None else None
-        if cell is not None and answer is not None and answer.estimate is not None and cell.cell.has_runs:
-            found.setdefault(sizes_text(answer.estimate, answer.folds), cell.cell.metric in SIZE_METRICS)
+        if (
+            cell is not None
+            and answer is not None
+            and answer.estimate is not None
+            and cell.cell.has_runs
+        ):
+            found.setdefault(
+                sizes_text(answer.estimate, answer.folds), cell.cell.metric in SIZE_METRICS
+            )
     # A column that itself counts samples says nothing of the others' test sets.
     return "; ".join(text for text, is_size in found.items() if not is_size or len(found) == 1)
 

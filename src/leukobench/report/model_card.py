@@ -111,15 +111,21 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
 def _labels(data: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     labels = []
     if data.get("simulated"):
-        labels.append("**Simulated data.** Nothing here says anything about real cells or patients.")
+        labels.append(
+            "**Simulated data.** Nothing here says anything about real cells or patients."
+        )
     if data.get("subset"):
         labels.append(f"**Subset.** Trained and measured on {data['subset']} of the data set.")
     if run.get("leaks"):
-        labels.append(f"**Leaks.** The protocol lets test data into training: {', '.join(run['leaks'])}.")
+        labels.append(
+            f"**Leaks.** The protocol lets test data into training: {', '.join(run['leaks'])}."
+        )
     return [line for label in labels for line in (f"> {label}", "")]
 
 
-def _model(record: Mapping[str, Any], reads: str, chosen: str, curves: Sequence[Mapping[str, float]]) -> list[str]:
+def _model(
+    record: Mapping[str, Any], reads: str, chosen: str, curves: Sequence[Mapping[str, float]]
+) -> list[str]:
     p = record["params"]
     epoch = f"{record['epoch']} epochs"
     if record.get("best_epoch"):
@@ -169,7 +175,12 @@ def _data(data: Mapping[str, Any], config: Mapping[str, Any], frame: pd.DataFram
         if len(mine):
             counts = [int((mine["label"] == c).sum()) for c in classes]
             parts.append((part, len(mine), mine["subject"].nunique() if known else "–", *counts))
-    return ["## Data", "", *_table(("", ""), rows), *_table(("part", "samples", "subjects", *classes), parts)]
+    return [
+        "## Data",
+        "",
+        *_table(("", ""), rows),
+        *_table(("part", "samples", "subjects", *classes), parts),
+    ]
 
 
 def _source(config: Mapping[str, Any]) -> dict[str, str]:
@@ -182,7 +193,9 @@ def _source(config: Mapping[str, Any]) -> dict[str, str]:
     return {k: str(getattr(cls, k, "") or "") for k in ("title", "citation", "licence", "url")}
 
 
-def _protocol(record: Mapping[str, Any], run: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+def _protocol(
+    record: Mapping[str, Any], run: Mapping[str, Any], config: Mapping[str, Any]
+) -> list[str]:
     data, p = run.get("data") or {}, record["params"]
     shared = data.get("shared") or {}
     rows = [
@@ -190,12 +203,21 @@ def _protocol(record: Mapping[str, Any], run: Mapping[str, Any], config: Mapping
         ("split", f"{_choice(p, 'split')}; fold {data.get('fold')}, folds {data.get('folds')}"),
         ("preprocessing fitted on", config.get("protocol", {}).get("fit_on", "train")),
         ("seed", p.get("seed")),
-        *((f"{what}s on both sides of the split", count if count else "none") for what, count in shared.items()),
+        *(
+            (f"{what}s on both sides of the split", count if count else "none")
+            for what, count in shared.items()
+        ),
     ]
     leaks = run.get("leaks") or []
-    status = f"leaks: {', '.join(leaks)}" if leaks else "no switch of the protocol lets test rows into training"
+    status = (
+        f"leaks: {', '.join(leaks)}"
+        if leaks
+        else "no switch of the protocol lets test rows into training"
+    )
     if any(shared.values()):
-        status += "; but training and test share " + ", ".join(f"{n} {k}s" for k, n in shared.items() if n)
+        status += "; but training and test share " + ", ".join(
+            f"{n} {k}s" for k, n in shared.items() if n
+        )
     elif "subject" not in shared:
         status += "; whether a subject stands on both sides cannot be known from this source"
     return ["## Protocol", "", *_table(("", ""), [*rows, ("leak status", status)])]
@@ -217,12 +239,18 @@ def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
     metrics += [("expected calibration error", Metric("ece"))]
     parts = [p for p in ("test", "validation") if (frame["part"] == p).any()]
     repeats = {p: Repeats.of([("0", frame)], p) for p in parts}
-    base = Predicted.of(majority(frame), "test") if (frame["part"] == "train").any() and "test" in parts else None
+    base = (
+        Predicted.of(majority(frame), "test")
+        if (frame["part"] == "train").any() and "test" in parts
+        else None
+    )
     rows = []
     for label, metric in metrics:
         cells = [_estimate(repeats[p].estimate(metric, with_interval=p == "test")) for p in parts]
         baseline = (
-            "" if base is None or metric.name not in ("accuracy", "balanced_accuracy") else f"{score(base, metric):.3f}"
+            ""
+            if base is None or metric.name not in ("accuracy", "balanced_accuracy")
+            else f"{score(base, metric):.3f}"
         )
         rows.append((label, *cells, baseline))
     out = ["## Metrics", "", *_table(("", *parts, "majority class, test"), rows)]
@@ -231,9 +259,15 @@ def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
     test = repeats["test"]
     estimate = test.estimate(Metric("accuracy"))
     unit = "subjects" if test.has_subjects else "samples"
-    out += [f"Brackets: 95 % intervals over {unit} of the test part ({estimate.method}, one seed, one fold).", ""]
+    out += [
+        f"Brackets: 95 % intervals over {unit} of the test part ({estimate.method}, one seed, one fold).",
+        "",
+    ]
     if test.has_subjects and (test.subjects or 0) < test.samples:
-        by = [(label, Metric(m.name, m.averaging, m.positive, by="subject")) for label, m in metrics[:2]]
+        by = [
+            (label, Metric(m.name, m.averaging, m.positive, by="subject"))
+            for label, m in metrics[:2]
+        ]
         listed = ", ".join(f"{label} {_estimate(test.estimate(m))}" for label, m in by)
         out += [f"By subject, probabilities averaged over each one's samples: {listed}.", ""]
     predicted = test.predicted[0]
@@ -246,7 +280,9 @@ def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
 def _estimate(e: Estimate) -> str:
     if not np.isfinite(e.mean):
         return "not defined"
-    return f"{e.mean:.3f}" + (f" [{e.low:.3f}, {e.high:.3f}]" if e.low is not None and e.high is not None else "")
+    return f"{e.mean:.3f}" + (
+        f" [{e.low:.3f}, {e.high:.3f}]" if e.low is not None and e.high is not None else ""
+    )
 
 
 def _calibration(frame: pd.DataFrame, positive: str | None) -> list[str]:
@@ -256,8 +292,14 @@ def _calibration(frame: pd.DataFrame, positive: str | None) -> list[str]:
         return ["## Calibration and operating point", "", f"Not chosen: {e}.", ""]
     rows: list[tuple[str, object]] = [
         ("temperature fitted on validation", f"{found.temperature:.3g}{_limit(found.temperature)}"),
-        ("test log loss, before and after", f"{found.before['log_loss']:.3f}, {found.after['log_loss']:.3f}"),
-        ("test calibration error, before and after", f"{found.before['ece']:.3f}, {found.after['ece']:.3f}"),
+        (
+            "test log loss, before and after",
+            f"{found.before['log_loss']:.3f}, {found.after['log_loss']:.3f}",
+        ),
+        (
+            "test calibration error, before and after",
+            f"{found.before['ece']:.3f}, {found.after['ece']:.3f}",
+        ),
     ]
     point = found.point
     if point is not None:
@@ -267,15 +309,25 @@ def _calibration(frame: pd.DataFrame, positive: str | None) -> list[str]:
                 f"{point.positive} from {point.threshold:.3f} (of scaled probabilities), chosen on "
                 f"{point.positives} {point.positive} and {point.negatives} other validation samples",
             ),
-            ("there, on validation", f"sensitivity {point.sensitivity:.3f}, specificity {point.specificity:.3f}"),
-            ("there, on test", f"sensitivity {found.sensitivity:.3f}, specificity {found.specificity:.3f}"),
+            (
+                "there, on validation",
+                f"sensitivity {point.sensitivity:.3f}, specificity {point.specificity:.3f}",
+            ),
+            (
+                "there, on test",
+                f"sensitivity {found.sensitivity:.3f}, specificity {found.specificity:.3f}",
+            ),
         ]
     return ["## Calibration and operating point", "", *_table(("", ""), rows)]
 
 
 def _limit(temperature: float) -> str:
     at_limit = temperature > 0.99 * TEMPERATURES[1]
-    return ", the largest that is sought: on validation the probabilities say nothing" if at_limit else ""
+    return (
+        ", the largest that is sought: on validation the probabilities say nothing"
+        if at_limit
+        else ""
+    )
 
 
 def worst_subjects(frame: pd.DataFrame, part: str = "test") -> pd.DataFrame:
@@ -287,22 +339,38 @@ def worst_subjects(frame: pd.DataFrame, part: str = "test") -> pd.DataFrame:
         return pd.DataFrame(columns=["subject", "label", "samples", "right", "share"])
     predicted = Predicted.of(frame, part)
     hit = predicted.predicted() == predicted.y
-    rows = pd.DataFrame({"subject": mine["subject"].to_numpy(), "label": mine["label"].to_numpy(), "hit": hit})
-    out = rows.groupby(["subject", "label"], as_index=False).agg(samples=("hit", "size"), right=("hit", "sum"))
+    rows = pd.DataFrame(
+        {"subject": mine["subject"].to_numpy(), "label": mine["label"].to_numpy(), "hit": hit}
+    )
+    out = rows.groupby(["subject", "label"], as_index=False).agg(
+        samples=("hit", "size"), right=("hit", "sum")
+    )
     out["share"] = out["right"] / out["samples"]
-    return out.sort_values(["share", "samples", "subject"], ascending=[True, False, True], ignore_index=True)
+    return out.sort_values(
+        ["share", "samples", "subject"], ascending=[True, False, True], ignore_index=True
+    )
 
 
 def _subjects(frame: pd.DataFrame) -> list[str]:
     worst = worst_subjects(frame)
     if worst.empty or (worst["samples"] == 1).all():
         return []
-    rows = [(r.subject, r.label, r.samples, r.right, f"{r.share:.2f}") for r in worst.head(WORST).itertuples()]
-    return ["## Subjects with the most errors", "", *_table(("subject", "truth", "samples", "right", "share"), rows)]
+    rows = [
+        (r.subject, r.label, r.samples, r.right, f"{r.share:.2f}")
+        for r in worst.head(WORST).itertuples()
+    ]
+    return [
+        "## Subjects with the most errors",
+        "",
+        *_table(("subject", "truth", "samples", "right", "share"), rows),
+    ]
 
 
 def _limits(
-    record: Mapping[str, Any], run: Mapping[str, Any], config: Mapping[str, Any], frame: pd.DataFrame
+    record: Mapping[str, Any],
+    run: Mapping[str, Any],
+    config: Mapping[str, Any],
+    frame: pd.DataFrame,
 ) -> list[str]:
     data = run.get("data") or {}
     test = frame[frame["part"] == "test"]
@@ -316,23 +384,33 @@ def _limits(
     if data.get("subset"):
         limits.append(f"A subset of the data set: {data['subset']}.")
     if data.get("family") == "expression":
-        limits.append("Values must be of the same platform and scale as the training data; others are refused.")
+        limits.append(
+            "Values must be of the same platform and scale as the training data; others are refused."
+        )
     subjects = test["subject"].nunique() if len(test) and test["subject"].notna().all() else None
     if subjects is not None and subjects < FEW_SUBJECTS:
         limits.append(f"Few test subjects: {subjects}.")
     if subjects is None:
-        limits.append("Subjects are not known, so that samples of one person may stand in training and test.")
+        limits.append(
+            "Subjects are not known, so that samples of one person may stand in training and test."
+        )
     if not (frame["part"] == "validation").any():
-        limits.append("No validation part: epoch, temperature and threshold were not chosen on any.")
+        limits.append(
+            "No validation part: epoch, temperature and threshold were not chosen on any."
+        )
     counts = test["label"].value_counts()
     if len(counts) > 1 and counts.max() > 3 * counts.min():
         limits.append(
             f"Unequal classes in the test part: {counts.max()} {counts.idxmax()}, {counts.min()} {counts.idxmin()}."
         )
     if run.get("leaks"):
-        limits.append(f"Numbers are too good, because of the leaks of the protocol: {', '.join(run['leaks'])}.")
+        limits.append(
+            f"Numbers are too good, because of the leaks of the protocol: {', '.join(run['leaks'])}."
+        )
     if any((data.get("shared") or {}).values()):
-        limits.append("Training and test share subjects or contents, so that the numbers are too good.")
+        limits.append(
+            "Training and test share subjects or contents, so that the numbers are too good."
+        )
     return ["## Limits", "", *(f"- {line}" for line in limits), ""]
 
 

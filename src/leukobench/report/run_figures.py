@@ -88,7 +88,9 @@ def write_run_figures(
             if remark and engine is not None:
                 strip = 0.2 / canvas.get_figheight()
                 engine.set(rect=(0, strip, 1, 1 - strip))  # type: ignore[call-arg]
-                canvas.text(0.995, 0.005, remark, ha="right", va="bottom", fontsize=7, color="#a05000")
+                canvas.text(
+                    0.995, 0.005, remark, ha="right", va="bottom", fontsize=7, color="#a05000"
+                )
             path = (out or result / FOLDER) / f"{name}.png"
             with atomic(path) as temporary:
                 canvas.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
@@ -118,11 +120,22 @@ def _confusion(predicted: Predicted, part: str) -> Canvas:
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i in range(k):
         for j in range(k):
-            ax.text(j, i, str(matrix[i, j]), ha="center", va="center", color="white" if shares[i, j] > 0.6 else "black")
+            ax.text(
+                j,
+                i,
+                str(matrix[i, j]),
+                ha="center",
+                va="center",
+                color="white" if shares[i, j] > 0.6 else "black",
+            )
     ax.set_xticks(range(k), predicted.classes, rotation=90 if k > 4 else 0)
     ax.set_yticks(range(k), predicted.classes)
     ax.grid(False)
-    ax.set(xlabel="Called", ylabel="Truth", title=f"Confusion matrix, {part} ({len(predicted)} samples)")
+    ax.set(
+        xlabel="Called",
+        ylabel="Truth",
+        title=f"Confusion matrix, {part} ({len(predicted)} samples)",
+    )
     return canvas
 
 
@@ -130,7 +143,9 @@ def _drawn_classes(predicted: Predicted, positive: str | None) -> list[int]:
     """The positive class of two; otherwise every class that has both right and wrong samples."""
     if positive is not None and len(predicted.classes) == 2:
         return [predicted.classes.index(positive)]
-    return [i for i in range(len(predicted.classes)) if 0 < (predicted.y == i).sum() < len(predicted)]
+    return [
+        i for i in range(len(predicted.classes)) if 0 < (predicted.y == i).sum() < len(predicted)
+    ]
 
 
 def _roc(predicted: Predicted, positive: str | None, chosen: Calibration | None) -> Canvas | None:
@@ -147,7 +162,14 @@ def _roc(predicted: Predicted, positive: str | None, chosen: Calibration | None)
     if canvas is not None and chosen is not None and chosen.point is not None:
         ax, point = canvas.axes[0], chosen.point
         label = f"threshold of specificity {point.wanted:.2f} on validation"
-        ax.plot(1 - chosen.specificity, chosen.sensitivity, "o", color=COLOURS[1], markersize=5, label=label)
+        ax.plot(
+            1 - chosen.specificity,
+            chosen.sensitivity,
+            "o",
+            color=COLOURS[1],
+            markersize=5,
+            label=label,
+        )
         ax.legend(fontsize=7, loc="lower right")
     return canvas
 
@@ -160,14 +182,23 @@ def _precision_recall(predicted: Predicted, positive: str | None) -> Canvas | No
         positive,
         lambda truth, p: precision_recall_curve(truth, p)[1::-1],
         "auprc",
-        {"xlabel": "Recall", "ylabel": "Precision", "title": "Precision and recall", "ylim": (0, 1.02)},
+        {
+            "xlabel": "Recall",
+            "ylabel": "Precision",
+            "title": "Precision and recall",
+            "ylim": (0, 1.02),
+        },
     )
 
 
 def _per_class(
     predicted: Predicted, positive: str | None, curve: Any, metric: str, labels: Mapping[str, Any]
 ) -> Canvas | None:
-    classes = [i for i in _drawn_classes(predicted, positive) if 0 < (predicted.y == i).sum() < len(predicted)]
+    classes = [
+        i
+        for i in _drawn_classes(predicted, positive)
+        if 0 < (predicted.y == i).sum() < len(predicted)
+    ]
     if not classes:
         return None
     canvas, ax = _canvas()
@@ -175,7 +206,13 @@ def _per_class(
         x, y = curve(predicted.y == i, predicted.p[:, i])
         name = predicted.classes[i]
         value = score(predicted, Metric(metric, "binary", name))
-        ax.plot(x, y, color=COLOURS[n % len(COLOURS)], label=f"{name} {value:.3f}", drawstyle="steps-post")
+        ax.plot(
+            x,
+            y,
+            color=COLOURS[n % len(COLOURS)],
+            label=f"{name} {value:.3f}",
+            drawstyle="steps-post",
+        )
     if metric == "auroc":
         ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
     ax.set(**labels)
@@ -193,7 +230,10 @@ def _calibration(
         title = f"Calibration of {positive}"
         labels = {"xlabel": f"Probability of {positive}", "ylabel": f"Share of {positive}"}
     else:
-        title, labels = "Calibration", {"xlabel": "Probability of the called class", "ylabel": "Share called right"}
+        title, labels = (
+            "Calibration",
+            {"xlabel": "Probability of the called class", "ylabel": "Share called right"},
+        )
 
     def answers(of: Predicted) -> tuple[np.ndarray, np.ndarray]:
         if positive is not None and positive in of.classes:
@@ -204,7 +244,11 @@ def _calibration(
     canvas, ax = _canvas()
     counts, _ = np.histogram(answers(predicted)[1], bins=np.linspace(0, 1, BINS + 1))
     ax.bar(
-        (np.arange(BINS) + 0.5) / BINS, counts / counts.max() * 0.25, width=0.9 / BINS, color="#d9d9d9", label="samples"
+        (np.arange(BINS) + 0.5) / BINS,
+        counts / counts.max() * 0.25,
+        width=0.9 / BINS,
+        color="#d9d9d9",
+        label="samples",
     )
     ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
     lines = [(predicted, "as predicted")]
@@ -229,7 +273,9 @@ def _curves(curves: Sequence[Mapping[str, float]]) -> Canvas | None:
     axes = canvas.subplots(1, 2)
     for ax, quantity in zip(axes, ("loss", "accuracy")):
         for n, part in enumerate(("train", "validation", "test")):
-            points = [(c["epoch"], c[f"{part}_{quantity}"]) for c in curves if f"{part}_{quantity}" in c]
+            points = [
+                (c["epoch"], c[f"{part}_{quantity}"]) for c in curves if f"{part}_{quantity}" in c
+            ]
             if points:
                 x, y = zip(*points)
                 ax.plot(x, y, color=COLOURS[n], label=part, marker="o" if len(x) == 1 else None)
@@ -247,12 +293,21 @@ def _subjects(frame: pd.DataFrame, part: str) -> Canvas | None:
     names = [f"{s} ({c})" for s, c in zip(worst["subject"], worst["label"])]
     ax.barh(names, worst["share"], color=COLOURS[0])
     for i, (right, n) in enumerate(zip(worst["right"], worst["samples"])):
-        ax.text(0.01, i, f"{right} of {n}", va="center", fontsize=7, color="white" if right > 0.15 * n else "black")
+        ax.text(
+            0.01,
+            i,
+            f"{right} of {n}",
+            va="center",
+            fontsize=7,
+            color="white" if right > 0.15 * n else "black",
+        )
     ax.set(xlabel="Share called right", xlim=(0, 1), title=f"Subjects with the most errors, {part}")
     return canvas
 
 
-def _contact_sheet(frame: pd.DataFrame, predicted: Predicted, paths: Mapping[str, Path] | None) -> Canvas | None:
+def _contact_sheet(
+    frame: pd.DataFrame, predicted: Predicted, paths: Mapping[str, Path] | None
+) -> Canvas | None:
     """The most confident mistakes, with truth and call."""
     if not paths:
         return None
@@ -270,7 +325,9 @@ def _contact_sheet(frame: pd.DataFrame, predicted: Predicted, paths: Mapping[str
             images.append(decode_image(Path(path), TILE))
         except LeukoBenchError:
             continue  # files may have moved since the training; the other pictures do not need them
-        titles.append(f"{predicted.classes[predicted.y[i]]} called\n{predicted.classes[called[i]]} {confidence[i]:.2f}")
+        titles.append(
+            f"{predicted.classes[predicted.y[i]]} called\n{predicted.classes[called[i]]} {confidence[i]:.2f}"
+        )
     if not images:
         return None
     columns = min(6, len(images))
@@ -285,5 +342,7 @@ def _contact_sheet(frame: pd.DataFrame, predicted: Predicted, paths: Mapping[str
         ax.text(left + TILE / 2, top - 4, title, fontsize=6.5, ha="center", va="bottom")
     ax.imshow(sheet)
     ax.axis("off")
-    ax.set_title(f"The {len(images)} most confident of {int((called != predicted.y).sum())} mistakes")
+    ax.set_title(
+        f"The {len(images)} most confident of {int((called != predicted.y).sum())} mistakes"
+    )
     return canvas

@@ -35,7 +35,9 @@ def show(tables: Sequence[FilledTable], console: Console | None = None) -> None:
 def show_layout(layout: Layout, console: Console) -> None:
     """Print a table that is laid out, with its notes."""
     for i, block in enumerate(_blocks(layout, console.width)):
-        console.print(_grid(layout, block, layout.title if i == 0 else f"{layout.title} (continued)"))
+        console.print(
+            _grid(layout, block, layout.title if i == 0 else f"{layout.title} (continued)")
+        )
     if layout.note:
         console.print(layout.note, style="italic", markup=False, highlight=False)
     for letter, text in layout.footnotes:
@@ -46,7 +48,8 @@ def show_layout(layout: Layout, console: Console) -> None:
             console.print(f"  [{i}] {command}", markup=False, highlight=False, soft_wrap=True)
         if len(layout.commands) > MOST_COMMANDS:
             console.print(
-                f"  ... and {len(layout.commands) - MOST_COMMANDS} more (--format md lists all)", highlight=False
+                f"  ... and {len(layout.commands) - MOST_COMMANDS} more (--format md lists all)",
+                highlight=False,
             )
     for text in layout.footer:
         console.print(text, style="dim", markup=False, highlight=False)
@@ -55,9 +58,17 @@ def show_layout(layout: Layout, console: Console) -> None:
 
 def _grid(layout: Layout, widths: Mapping[int, int | None], title: str) -> Table:
     """The columns of these positions in `header`, each as wide as said."""
-    grid = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for i, width in widths.items():
-        grid.add_column(escape(layout.header[i]), overflow="fold", style="bold" if i == 0 else "", width=width)
+        grid.add_column(
+            escape(layout.header[i]), overflow="fold", style="bold" if i == 0 else "", width=width
+        )
     for i, line in enumerate(layout.lines):
         ends = i + 1 == len(layout.lines) or bool(layout.lines[i + 1].row)
         texts = layout.texts(line)
@@ -87,14 +98,18 @@ def _blocks(layout: Layout, width: int) -> list[dict[int, int | None]]:
     for i, texts in enumerate(columns):
         whole.append(max([words[i], *(max(len(t.main + _marks(t)), len(t.detail)) for t in texts)]))
         numbers = [len(t.main) for t in texts if t.sort is not None or t.verdict is not None]
-        least.append(max([words[i], *numbers, *(len(word) for t in texts for word in t.detail.split())]))
+        least.append(
+            max([words[i], *numbers, *(len(word) for t in texts for word in t.detail.split())])
+        )
     for i in (*range(layout.names), *([len(columns) - 1] if layout.with_n else [])):
         least[i] = min(whole[i], NARROWEST)
     groups = layout.side_by_side([w + GAP for w in least], width)
     return [_spread(columns, whole, least, width) for columns in groups]
 
 
-def _spread(columns: list[int], whole: list[int], least: list[int], width: int) -> dict[int, int | None]:
+def _spread(
+    columns: list[int], whole: list[int], least: list[int], width: int
+) -> dict[int, int | None]:
     """Least widths, and what room is left first to the sources, then to the values, then to the rows' names."""
     room = width - sum(least[i] + GAP for i in columns)
     if room < 0:

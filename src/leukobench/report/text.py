@@ -119,7 +119,9 @@ def csv_text(tables: Sequence[FilledTable]) -> str:
                     "table": cell.table,
                     "row": row.id if row.baseline else cell.row,
                     "column": cell.column,
-                    "keys": "" if row.baseline else "; ".join(f"{k}={v}" for k, v in cell.keys.items()),
+                    "keys": ""
+                    if row.baseline
+                    else "; ".join(f"{k}={v}" for k, v in cell.keys.items()),
                     "place": cell.place,
                     "kind": "baseline" if row.baseline else cell.kind,
                     "metric": cell.metric or "",
@@ -152,9 +154,13 @@ def csv_text(tables: Sequence[FilledTable]) -> str:
                         "runs": " ".join(a.runs),
                         "chosen": a.chosen,
                     }
-                    record |= {f"{arm}_{name}" if arm else name: value for name, value in values.items()}
+                    record |= {
+                        f"{arm}_{name}" if arm else name: value for name, value in values.items()
+                    }
                 if filled.difference is not None and (e := filled.difference.estimate) is not None:
-                    record |= {f"difference_{name}": _plain(getattr(e, name)) for name in CSV_DIFFERENCE}
+                    record |= {
+                        f"difference_{name}": _plain(getattr(e, name)) for name in CSV_DIFFERENCE
+                    }
                 writer.writerow(record)
     return out.getvalue()
 
@@ -202,10 +208,13 @@ def _latex_table(layout: Layout) -> list[str]:
         parts[-1] += block
         room -= height
     widths = [
-        3 + max(len(title), *(max(len(t.main) + len(t.marks), 3 * len(t.detail) // 4) for t in texts))
+        3
+        + max(len(title), *(max(len(t.main) + len(t.marks), 3 * len(t.detail) // 4) for t in texts))
         for title, texts in zip(layout.header, zip(*(layout.texts(line) for line in layout.lines)))
     ]
-    floats = [(lines, columns) for columns in layout.side_by_side(widths, LATEX_WIDTH) for lines in parts]
+    floats = [
+        (lines, columns) for columns in layout.side_by_side(widths, LATEX_WIDTH) for lines in parts
+    ]
     notes = _latex_notes(layout)
     height = sum(1 + len(note) // LATEX_NOTE_WIDTH for note in notes)
     out: list[str] = []
@@ -225,7 +234,11 @@ def _latex_table(layout: Layout) -> list[str]:
 
 
 def _latex_float(
-    layout: Layout, lines: Sequence[Line], columns: Sequence[int], continued: bool, notes: Sequence[str]
+    layout: Layout,
+    lines: Sequence[Line],
+    columns: Sequence[int],
+    continued: bool,
+    notes: Sequence[str],
 ) -> list[str]:
     title = _tex(layout.title)
     out = [
@@ -233,7 +246,9 @@ def _latex_float(
         r"\begin{table}[htbp]",
         r"\centering",
         *([r"\addtocounter{table}{-1}"] if continued else []),
-        rf"\caption{{{title} (continued)}}" if continued else rf"\caption{{{title}}}\label{{tab:{layout.id}}}",
+        rf"\caption{{{title} (continued)}}"
+        if continued
+        else rf"\caption{{{title}}}\label{{tab:{layout.id}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{'l' * len(columns)}}}",
         r"\toprule",
@@ -247,7 +262,11 @@ def _latex_float(
         out.append(" & ".join(_latex_cell(texts[c]) for c in columns) + r" \\")
     out += [r"\bottomrule", r"\end{tabular}}", ""]
     if notes:
-        out += [r"\par\medskip\begin{minipage}{\linewidth}\footnotesize\raggedright", *notes, r"\end{minipage}"]
+        out += [
+            r"\par\medskip\begin{minipage}{\linewidth}\footnotesize\raggedright",
+            *notes,
+            r"\end{minipage}",
+        ]
     return [*out, r"\end{table}"]
 
 
@@ -258,7 +277,8 @@ def _latex_notes(layout: Layout) -> list[str]:
     if layout.commands:
         notes.append("What is not run is filled by:")
         notes += [
-            rf"\textsuperscript{{{i}}} \texttt{{{_tex(command)}}}" for i, command in enumerate(layout.commands, 1)
+            rf"\textsuperscript{{{i}}} \texttt{{{_tex(command)}}}"
+            for i, command in enumerate(layout.commands, 1)
         ]
     if layout.footer:
         notes.append(_tex(" ".join(layout.footer)))

@@ -23,7 +23,9 @@ Compose = Callable[[list[str]], DictConfig]
 Path = tuple[str, ...]
 
 
-def grid(params: Mapping[str, str], arguments: Sequence[str], parser: OverridesParser) -> dict[str, list[str]]:
+def grid(
+    params: Mapping[str, str], arguments: Sequence[str], parser: OverridesParser
+) -> dict[str, list[str]]:
     """Values of each key, as override strings; an argument replaces a parameter of the sweep file.
 
     Returns:
@@ -50,7 +52,9 @@ def _values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
-        raise ConfigError(f"{override.input_line}: a grid needs a list of values; intervals are for sweeps/search.yaml")
+        raise ConfigError(
+            f"{override.input_line}: a grid needs a list of values; intervals are for sweeps/search.yaml"
+        )
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
@@ -62,7 +66,9 @@ class Composer:
         groups: Names of the config groups, whose overrides need a composition of their own.
     """
 
-    def __init__(self, compose: Compose, is_group: Callable[[str], bool], parser: OverridesParser) -> None:
+    def __init__(
+        self, compose: Compose, is_group: Callable[[str], bool], parser: OverridesParser
+    ) -> None:
         self.compose, self.is_group, self.parser = compose, is_group, parser
         self.compositions = 0
         self._bases: dict[tuple[str, ...], tuple[DictConfig, dict[str, str], str]] = {}
@@ -80,13 +86,17 @@ class Composer:
 
     def job(self, overrides: Sequence[str]) -> Job:
         """One job; how it is planned and launched is not among the overrides that make it."""
-        own = tuple(o for o in overrides if not o.lstrip("+~").startswith(("planner.", "hydra.", "hydra/")))
+        own = tuple(
+            o for o in overrides if not o.lstrip("+~").startswith(("planner.", "hydra.", "hydra/"))
+        )
         fixed = tuple(o for o in overrides if not self._parse(o)[2])
         if fixed not in self._bases:
             config = self.compose(list(fixed))
             self.compositions += 1
             choices = {
-                k: str(v) for k, v in config.hydra.runtime.choices.items() if v is not None and "/" not in str(k)
+                k: str(v)
+                for k, v in config.hydra.runtime.choices.items()
+                if v is not None and "/" not in str(k)
             }
             origin = str(config.hydra.job.config_name)
             OmegaConf.set_struct(config, False)

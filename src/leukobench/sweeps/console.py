@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console as Rich
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from leukobench.settings import Settings
 from leukobench.sweeps.plan import Plan, run_name
@@ -59,8 +66,12 @@ class Console:
             say(f"  {count} jobs are trained each by itself: {reason}")
         for reason, count in Counter(reason for _, reason in plan.left_out).items():
             say(f"  left out, {count} jobs: {_plain(reason)}")
-        for identity, entry in list(plan.done.items())[:3] if len(plan.jobs) > 3 else plan.done.items():
-            say(f"  done before: {_plain(entry.name)} (run {entry.run_id}, identity {identity[:12]})")
+        for identity, entry in (
+            list(plan.done.items())[:3] if len(plan.jobs) > 3 else plan.done.items()
+        ):
+            say(
+                f"  done before: {_plain(entry.name)} (run {entry.run_id}, identity {identity[:12]})"
+            )
         if len(plan.done) > 3 and len(plan.jobs) > 3:
             say(f"  … and {len(plan.done) - 3} more")
 
@@ -89,7 +100,12 @@ class Console:
         )
 
     def summary(
-        self, name: str, plan: Plan, states: Mapping[str, str], failures: Mapping[str, str], settings: Settings
+        self,
+        name: str,
+        plan: Plan,
+        states: Mapping[str, str],
+        failures: Mapping[str, str],
+        settings: Settings,
     ) -> None:
         finished = sum(s == "finished" for s in states.values())
         say = self.rich.print
@@ -117,8 +133,12 @@ class Live:
         self.began = time.monotonic()
         self.said = self.began
         self.said_waiting = False
-        self.bar: Any = None if progress is None else progress.add_task("trainings", total=total, note="")
-        self.inner: Any = None if progress is None else progress.add_task("epochs", total=1, note="")
+        self.bar: Any = (
+            None if progress is None else progress.add_task("trainings", total=total, note="")
+        )
+        self.inner: Any = (
+            None if progress is None else progress.add_task("epochs", total=1, note="")
+        )
 
     def on_stage(self, what: str, done: int, total: int) -> None:
         """Show how far a long stage is: decoding, features, the steps of an epoch."""
@@ -136,7 +156,9 @@ class Live:
 
     def on_epoch(self, epoch: int, total: int, row: Mapping[str, float]) -> None:
         if self.progress is not None:
-            note = "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in row.items() if k.endswith("accuracy"))
+            note = "  ".join(
+                f"{k.replace('_', ' ')} {v:.3f}" for k, v in row.items() if k.endswith("accuracy")
+            )
             self.progress.update(self.inner, completed=epoch, total=total, note=note)
         else:
             self._say_now_and_then(f"epoch {epoch}/{total}")
@@ -159,7 +181,9 @@ class Live:
         """Say once that all that is left is being trained by another launch."""
         if not self.said_waiting:
             self.said_waiting = True
-            self.rich.print(f"  waiting for {count} trainings that another launch on this store is at")
+            self.rich.print(
+                f"  waiting for {count} trainings that another launch on this store is at"
+            )
 
     def end(self, training: Training, state: str) -> None:
         self.done += 1

@@ -63,7 +63,11 @@ def translating() -> Iterator[None]:
 def one_message(error: Exception) -> str:
     """What Hydra says of a mistaken config or override, without its search path and the config's types."""
     text = str(error).partition("Config search path")[0]
-    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"\s+(full_key|object_type)", line)]
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.strip() and not re.match(r"\s+(full_key|object_type)", line)
+    ]
     options = [line.strip() for line in lines if line.startswith("\t")]
     said = [line.strip() for line in lines if not line.startswith("\t")]
     ended = [line if line.endswith((".", ":", ",")) else line + "." for line in said]

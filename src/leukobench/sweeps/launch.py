@@ -41,7 +41,11 @@ class Outcome(LeukoBenchError):
 
 
 def sweep(
-    context: HydraContext, config: DictConfig, task: TaskFunction, params: dict[str, str], arguments: list[str]
+    context: HydraContext,
+    config: DictConfig,
+    task: TaskFunction,
+    params: dict[str, str],
+    arguments: list[str],
 ) -> dict[str, str]:
     """Plan and run a grid; called by the sweeper.
 
@@ -53,7 +57,9 @@ def sweep(
     left_out: list[tuple[str, str]] = []
     jobs = expand(composer.jobs(values), left_out)
     if not jobs:
-        raise LeukoBenchError("no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3]))
+        raise LeukoBenchError(
+            "no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3])
+        )
     return run_jobs(jobs, left_out, *workforce(context, config, task))
 
 
@@ -69,12 +75,16 @@ def composition(context: HydraContext, config: DictConfig) -> tuple[Composer, Ov
     return composer, parser
 
 
-def workforce(context: HydraContext, config: DictConfig, task: TaskFunction) -> tuple[Launch | None, int]:
+def workforce(
+    context: HydraContext, config: DictConfig, task: TaskFunction
+) -> tuple[Launch | None, int]:
     """What starts workers and how many; None and one where everything runs in this process."""
     if str(config.hydra.launcher._target_) == IN_PROCESS:
         return None, 1
     workers = workers_of(config)
-    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=config
+    )
     return launch_with(launcher), workers
 
 
@@ -83,19 +93,27 @@ def run_single(config: DictConfig) -> dict[str, str]:
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()
-    choices = {k: str(v) for k, v in hydra.runtime.choices.items() if v is not None and "/" not in str(k)}
+    choices = {
+        k: str(v) for k, v in hydra.runtime.choices.items() if v is not None and "/" not in str(k)
+    }
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
     if resolved["figures"] == "auto":
         resolved["figures"] = True
     job = Job(
-        {str(k): v for k, v in resolved.items()}, choices, tuple(hydra.overrides.task), str(hydra.job.config_name)
+        {str(k): v for k, v in resolved.items()},
+        choices,
+        tuple(hydra.overrides.task),
+        str(hydra.job.config_name),
     )
     return run_jobs(expand([job]), [])
 
 
 def run_jobs(
-    jobs: Sequence[Job], left_out: list[tuple[str, str]], launch: Launch | None = None, workers: int = 1
+    jobs: Sequence[Job],
+    left_out: list[tuple[str, str]],
+    launch: Launch | None = None,
+    workers: int = 1,
 ) -> dict[str, str]:
     """Plan jobs against the store, print the plan, run what is left, deliver, print the summary.
 
@@ -120,7 +138,9 @@ def run_jobs(
     except StoreError as e:
         if not (settings.output / "runs").is_dir() and not planner.get("dry_run"):
             raise
-        console.warn(f"{e}\nRunning on: results stay in {settings.output} until they can be delivered.")
+        console.warn(
+            f"{e}\nRunning on: results stay in {settings.output} until they can be delivered."
+        )
     with console.planning(len(jobs)) as progress:
         plan = make_plan(
             jobs,
@@ -144,18 +164,32 @@ def run_jobs(
             sweep_run = store.open_sweep(name)
             store.write_plan(sweep_run, [record(p) for p in plan.jobs])
         except StoreError as e:
-            console.warn(f"{e}\nRunning on: results stay in {settings.output} until they can be delivered.")
+            console.warn(
+                f"{e}\nRunning on: results stay in {settings.output} until they can be delivered."
+            )
             store = None
     queue = Queue(plan.stacks, store, sweep_run, replaces.values())
     outlet = Outlet(store, sweep_run, console, replaces)
     states: dict[str, str] = {}
     stopped = False
     if plan.trainings:
-        with console.running(plan, entries) as live, Interruption().watching(STOPPING) as interruption:
+        with (
+            console.running(plan, entries) as live,
+            Interruption().watching(STOPPING) as interruption,
+        ):
             if launch is None:
                 run_here(queue, outlet, live, interruption, states, bool(planner["fail_fast"]))
             else:
-                run_workers(queue, outlet, live, interruption, states, bool(planner["fail_fast"]), launch, workers)
+                run_workers(
+                    queue,
+                    outlet,
+                    live,
+                    interruption,
+                    states,
+                    bool(planner["fail_fast"]),
+                    launch,
+                    workers,
+                )
             stopped = interruption.requested and bool(queue.waiting)
     states |= dict.fromkeys(queue.elsewhere, "finished")
     if queue.elsewhere:
@@ -170,13 +204,19 @@ def run_jobs(
         except StoreError as e:
             console.warn(str(e))
     failures = {
-        t.id: _folder(settings, t).run().get("error", "") for t in plan.trainings if states.get(t.id) == "failed"
+        t.id: _folder(settings, t).run().get("error", "")
+        for t in plan.trainings
+        if states.get(t.id) == "failed"
     }
     console.summary(name, plan, states, failures, settings)
     if failures:
-        raise Outcome(f"{len(failures)} of {len(plan.trainings)} trainings failed; they run again at the next launch")
+        raise Outcome(
+            f"{len(failures)} of {len(plan.trainings)} trainings failed; they run again at the next launch"
+        )
     if stopped or len(states) < len(plan.trainings) or "interrupted" in states.values():
-        raise Outcome("interrupted; the same command goes on where it stopped, and runs nothing twice")
+        raise Outcome(
+            "interrupted; the same command goes on where it stopped, and runs nothing twice"
+        )
     return states
 
 
@@ -204,7 +244,9 @@ class Outlet:
             return
         try:
             for training in trainings:
-                self.store.begin(self.sweep, _folder(training.job.settings, training), delivery_record(training))
+                self.store.begin(
+                    self.sweep, _folder(training.job.settings, training), delivery_record(training)
+                )
         except StoreError:
             pass  # said when results are delivered
 
@@ -258,8 +300,12 @@ def run_here(
         states |= new
         for training in stack:
             live.end(training, new[training.id])
-        if len(stack) > 1 and (why := _folder(stack[0].job.settings, stack[0]).run().get("not_stacked")):
-            outlet.console.warn(f"{len(stack)} trainings were planned as a stack and trained one by one: {why}")
+        if len(stack) > 1 and (
+            why := _folder(stack[0].job.settings, stack[0]).run().get("not_stacked")
+        ):
+            outlet.console.warn(
+                f"{len(stack)} trainings were planned as a stack and trained one by one: {why}"
+            )
         if interruption.requested or (fail_fast and "failed" in new.values()):
             return
 
@@ -284,7 +330,11 @@ def run_workers(
             live.end(training, new[training.id])
 
     first = queue.waiting[0][0].job
-    folder = first.settings.output / "plans" / f"{first.config['sweep']}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    folder = (
+        first.settings.output
+        / "plans"
+        / f"{first.config['sweep']}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    )
     workers = Workers(
         folder,
         queue,
@@ -327,13 +377,19 @@ def train_together(
 
     if len(trainings) == 1:
         (alone,) = trainings
-        return {alone.id: run_training(alone, on_epoch=on_epoch, interruption=interruption, on_stage=on_stage)}
+        return {
+            alone.id: run_training(
+                alone, on_epoch=on_epoch, interruption=interruption, on_stage=on_stage
+            )
+        }
     from leukobench.training.stacked import run_stack
 
     return dict(run_stack(trainings, on_epoch=on_epoch, interruption=interruption))
 
 
-def showing(outlet: Outlet, trainings: Sequence[Training], on_epoch: OnEpoch | None, after: float = 10.0) -> OnEpoch:
+def showing(
+    outlet: Outlet, trainings: Sequence[Training], on_epoch: OnEpoch | None, after: float = 10.0
+) -> OnEpoch:
     """`on_epoch`, after which trainings that have taken a while are shown as running in the store."""
     began = time.monotonic()
     shown = False
@@ -360,7 +416,9 @@ def write_order(training: Training, replaces: Mapping[str, str] | None = None) -
     before = read_json(path, {})
     if before.get("sweep") == sweep_name:
         known = {job["identity"] for job in order["jobs"]}
-        known |= {key for marks in read_json(folder.path / "delivered.json", {}).values() for key in marks}
+        known |= {
+            key for marks in read_json(folder.path / "delivered.json", {}).values() for key in marks
+        }
         order["jobs"] = sorted(
             [*(job for job in before["jobs"] if job["identity"] not in known), *order["jobs"]],
             key=lambda job: int(job["epochs"]),
@@ -369,10 +427,15 @@ def write_order(training: Training, replaces: Mapping[str, str] | None = None) -
     return order
 
 
-def delivery_record(training: Training, replaces: Mapping[str, str] | None = None) -> dict[str, Any]:
+def delivery_record(
+    training: Training, replaces: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What `Store.deliver` needs to know beside the folder."""
     job = training.job
-    tags = {"leukobench.protocol": job.protocol.name, "leukobench.paper": str(job.config.get("paper") or "")}
+    tags = {
+        "leukobench.protocol": job.protocol.name,
+        "leukobench.paper": str(job.config.get("paper") or ""),
+    }
     members = int(_folder(job.settings, training).run().get("stacked") or 1)
     shared = [training.shared] if training.shared else []
     if members > 1:
@@ -381,9 +444,12 @@ def delivery_record(training: Training, replaces: Mapping[str, str] | None = Non
         tags["leukobench.shared"] = ", ".join(shared)
     return {
         "training": training.id,
-        "name": run_name(job, with_epochs=False) + f" · epochs {', '.join(map(str, training.epochs))}",
+        "name": run_name(job, with_epochs=False)
+        + f" · epochs {', '.join(map(str, training.epochs))}",
         "tags": tags,
-        "replaces": {i: run for i, run in (replaces or {}).items() if i in training.identities.values()},
+        "replaces": {
+            i: run for i, run in (replaces or {}).items() if i in training.identities.values()
+        },
         "jobs": [
             {
                 "identity": training.identities[e],
@@ -443,7 +509,9 @@ def workers_of(config: DictConfig) -> int:
     launcher = config.hydra.launcher
     asked = config.planner.workers
     if asked is not None and asked < 1:
-        raise ConfigError(f"planner.workers={asked}: at least one worker is needed; null leaves it to the launcher")
+        raise ConfigError(
+            f"planner.workers={asked}: at least one worker is needed; null leaves it to the launcher"
+        )
     for key in ("n_jobs", "array_parallelism"):
         if launcher.get(key) is not None:
             if asked is not None:

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
 
-from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError, SplitError
+from leukobench.errors import (
+    ConfigError,
+    FaultyDataError,
+    LeukoBenchError,
+    MissingDataError,
+    SplitError,
+)
 from leukobench.sweeps.stacking import stacks
 from leukobench.tracking.identity import LOCATIONS, training_id
 from leukobench.tracking.store import Entry
@@ -68,7 +74,9 @@ class Plan:
 
     def seconds(self, entries: Mapping[str, Entry]) -> float | None:
         """Estimate of the time left, from the median of earlier trainings; None where there are none."""
-        known = [e.seconds for e in entries.values() if e.status == "FINISHED" and e.seconds is not None]
+        known = [
+            e.seconds for e in entries.values() if e.status == "FINISHED" and e.seconds is not None
+        ]
         return median(known) * len(self.trainings) if known else None
 
     def samples(self) -> int:
@@ -110,8 +118,12 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
         epochs = job.config.get("evaluate_at")
         if epochs:
             if not all(isinstance(e, int) and e > 0 for e in epochs):
-                raise ConfigError(f"evaluate_at={epochs}: a list of epoch counts is needed, for instance [10,20,50]")
-            each = [j.with_values(epochs=e, evaluate_at=None) for j in each for e in sorted(set(epochs))]
+                raise ConfigError(
+                    f"evaluate_at={epochs}: a list of epoch counts is needed, for instance [10,20,50]"
+                )
+            each = [
+                j.with_values(epochs=e, evaluate_at=None) for j in each for e in sorted(set(epochs))
+            ]
         out += each
     first = unread.first or unsplit.first
     if first is not None and not out:
@@ -214,7 +226,9 @@ def make_plan(
     trainings = early_across_the_grid(as_training(group, merge) for group in groups.values())
     together = stacks(trainings, not_merged, stack != "auto") if stack else [[t] for t in trainings]
     trainings = [t for group in together for t in group]
-    return Plan(list(seen.values()), trainings, done, duplicates, left_out or [], not_merged, together)
+    return Plan(
+        list(seen.values()), trainings, done, duplicates, left_out or [], not_merged, together
+    )
 
 
 def as_training(group: Sequence[PlannedJob], merge: bool = True) -> Training:
@@ -268,5 +282,7 @@ def run_name(job: Job, with_epochs: bool = True) -> str:
         group, _, inner = key.partition(".")
         if group in UNNAMED or (not inner and key in NAMED) or inner in LOCATIONS:
             continue
-        parts.append(f"{key.rpartition('.')[2]} {value}" if inner or group not in job.choices else value)
+        parts.append(
+            f"{key.rpartition('.')[2]} {value}" if inner or group not in job.choices else value
+        )
     return " · ".join(parts)[:250]

@@ -78,7 +78,10 @@ class Queue:
             there = self.store.finished(self.sweep, training.id)
         except StoreError:
             return False
-        if not all(there.get(identity, "") not in ("", *self.replaced) for identity in training.identities.values()):
+        if not all(
+            there.get(identity, "") not in ("", *self.replaced)
+            for identity in training.identities.values()
+        ):
             return False
         self.elsewhere.append(training.id)
         self.release([training])

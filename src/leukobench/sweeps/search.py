@@ -131,7 +131,9 @@ def search(
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise ConfigError("hydra/sweeper=search needs optuna: pip install 'leukobench[optuna]'") from None
+        raise ConfigError(
+            "hydra/sweeper=search needs optuna: pip install 'leukobench[optuna]'"
+        ) from None
     composer, parser = composition(context, config)
     launch, workers = workforce(context, config, task)
     space, fixed = space_of(params, arguments, parser)
@@ -150,7 +152,10 @@ def space_of(
     """
     from optuna.distributions import CategoricalDistribution
 
-    texts = {o.lstrip("+~").partition("=")[0]: o for o in (*(f"{k}={v}" for k, v in params.items()), *arguments)}
+    texts = {
+        o.lstrip("+~").partition("=")[0]: o
+        for o in (*(f"{k}={v}" for k, v in params.items()), *arguments)
+    }
     space: dict[str, Any] = {}
     rest: list[str] = []
     for key, text in texts.items():
@@ -158,7 +163,9 @@ def space_of(
         if key in REPEATS or not override.is_sweep_override():
             rest.append(text)
             continue
-        space[key] = _numbers(override) or CategoricalDistribution(list(override.sweep_string_iterator()))
+        space[key] = _numbers(override) or CategoricalDistribution(
+            list(override.sweep_string_iterator())
+        )
     return space, grid({}, rest, parser)
 
 
@@ -175,7 +182,9 @@ def _numbers(override: Override) -> Any:
             if isinstance(value.start, int) and isinstance(value.end, int):
                 return IntDistribution(value.start, value.end, log=log)
             return FloatDistribution(float(value.start), float(value.end), log=log)
-        if isinstance(value, RangeSweep) and all(isinstance(v, int) for v in (value.start, value.stop, value.step)):
+        if isinstance(value, RangeSweep) and all(
+            isinstance(v, int) for v in (value.start, value.stop, value.step)
+        ):
             values = list(value.range())
             return IntDistribution(int(values[0]), int(values[-1]), step=int(value.step))
     except (ValueError, IndexError) as e:
@@ -221,7 +230,9 @@ def run(
         new = [t for t in batch if planner["force"] or planner["dry_run"] or not known.complete(t)]
         if new:
             for trial in new:
-                console.rich.print(f"trial {trial.number} of {trials}: {_plain(trial)}", markup=False)
+                console.rich.print(
+                    f"trial {trial.number} of {trials}: {_plain(trial)}", markup=False
+                )
             began = time.monotonic()
             interrupted = None
             try:
@@ -232,23 +243,35 @@ def run(
                 console.rich.print("what the next trials are follows from this one's result")
                 return
             known.refresh(new)
-            if interrupted is not None and (planner["fail_fast"] or not all(known.ended(t) for t in new)):
+            if interrupted is not None and (
+                planner["fail_fast"] or not all(known.ended(t) for t in new)
+            ):
                 raise interrupted
             spent, ran = spent + time.monotonic() - began, ran + len(new)
         for trial in batch:
             trial.metrics = known.metrics(trial)
             value = trial.mean(options.metric)
-            study.tell(trial.proposed, value, state=None if value is not None else optuna.trial.TrialState.FAIL)
+            study.tell(
+                trial.proposed,
+                value,
+                state=None if value is not None else optuna.trial.TrialState.FAIL,
+            )
             told.append(trial)
         if new:
             left = spent / ran * (trials - len(told))
-            console.rich.print(_progress(batch, study, options) + f", about {duration(left)} left" * bool(left))
+            console.rich.print(
+                _progress(batch, study, options) + f", about {duration(left)} left" * bool(left)
+            )
     assert known is not None
     _finish(console, study, told, known, options, again)
 
 
-def _trial(proposed: Any, space: Mapping[str, Any], fixed: Mapping[str, Sequence[str]], composer: Composer) -> Trial:
-    own = tuple(f"{key}={_text(proposed.params[key], distribution)}" for key, distribution in space.items())
+def _trial(
+    proposed: Any, space: Mapping[str, Any], fixed: Mapping[str, Sequence[str]], composer: Composer
+) -> Trial:
+    own = tuple(
+        f"{key}={_text(proposed.params[key], distribution)}" for key, distribution in space.items()
+    )
     values = {**fixed, **{text.partition("=")[0]: [text] for text in own}}
     return Trial(proposed, own, expand(composer.jobs(values)))
 
@@ -303,7 +326,10 @@ class Known:
     def ended(self, trial: Trial) -> bool:
         """Whether all of a trial's jobs have a result or have failed."""
         there = {**self.stored, **self.here}
-        return all(identity_of(job) in there or self._folder(job).run().get("state") == "failed" for job in trial.jobs)
+        return all(
+            identity_of(job) in there or self._folder(job).run().get("state") == "failed"
+            for job in trial.jobs
+        )
 
     def _folder(self, job: Job) -> RunFolder:
         id = training_id_of(job) if job.config["planner"]["merge"] else identity_of(job)
@@ -327,7 +353,9 @@ def _progress(batch: Sequence[Trial], study: Any, options: Search) -> str:
     return line
 
 
-def _finish(console: Console, study: Any, trials: Sequence[Trial], known: Known, options: Search, again: str) -> None:
+def _finish(
+    console: Console, study: Any, trials: Sequence[Trial], known: Known, options: Search, again: str
+) -> None:
     """Say the best trial, and keep all of them with the sweep's run."""
     failed = len(trials) - len(_completed(study))
     if len(trials) > failed:
@@ -335,12 +363,17 @@ def _finish(console: Console, study: Any, trials: Sequence[Trial], known: Known,
         jobs = f"mean of {len(best.jobs)} run{'' if len(best.jobs) == 1 else 's'}"
         test = options.metric.replace(VALIDATION, "test_", 1)
         say = console.rich.print
-        say(f"[bold]best of {len(trials) - failed} trials[/bold]: trial {best.number}, {_plain(best)}")
+        say(
+            f"[bold]best of {len(trials) - failed} trials[/bold]: trial {best.number}, {_plain(best)}"
+        )
         say(f"  {words(options.metric)} {study.best_value:.4f} ({jobs}), chosen on")
         if all(test in m for m in best.metrics):
             say(f"  {words(test)} {best.mean(test):.4f}, not chosen on")
         own = [o for o in best.jobs[0].overrides if o.partition("=")[0] not in REPEATS]
-        say(f"  again, or with more seeds: {' '.join([again, *map(shlex.quote, own)])}", markup=False)
+        say(
+            f"  again, or with more seeds: {' '.join([again, *map(shlex.quote, own)])}",
+            markup=False,
+        )
     try:
         _keep(study, trials, known, options)
     except StoreError as e:
@@ -365,8 +398,12 @@ def _keep(study: Any, trials: Sequence[Trial], known: Known, options: Search) ->
                 values = [text.partition("=")[2] for text in trial.overrides]
                 identities = " ".join(identity_of(job) for job in trial.jobs)
                 value = study.trials[trial.proposed.number].value
-                writer.writerow([trial.number, "" if value is None else repr(value), *values, identities])
+                writer.writerow(
+                    [trial.number, "" if value is None else repr(value), *values, identities]
+                )
         store.client.log_artifact(sweep.run_id, str(path))
         if _completed(study):
             best = trials[study.best_trial.number]
-            store.client.set_tag(sweep.run_id, PREFIX + "best", f"trial {best.number}: {_plain(best)}")
+            store.client.set_tag(
+                sweep.run_id, PREFIX + "best", f"trial {best.number}: {_plain(best)}"
+            )

@@ -85,7 +85,10 @@ def _network(job: Job) -> tuple[str | None, str | None]:
     features = int(features or dataset.values.shape[1])
     rows = len(prepared.split.parts["train"])
     batch = min(int(job.config.get("batch_size") or rows), rows)
-    key = json.dumps([job.config["model"], job.config["loss"], features, len(dataset.classes), batch], default=str)
+    key = json.dumps(
+        [job.config["model"], job.config["loss"], features, len(dataset.classes), batch],
+        default=str,
+    )
     if key in _shared:
         return _shared[key]
     try:
@@ -99,7 +102,9 @@ def _network(job: Job) -> tuple[str | None, str | None]:
     if parameters > PARAMETERS:
         costly = f"{parameters:,} parameters (stacking wins up to {PARAMETERS:,})"
     elif parameters * batch > WORK:
-        costly = f"{parameters:,} parameters times {batch} rows a step (stacking wins up to {WORK:,})"
+        costly = (
+            f"{parameters:,} parameters times {batch} rows a step (stacking wins up to {WORK:,})"
+        )
     elif features * batch > INPUTS:
         costly = f"{features * batch:,} input values a step (stacking wins up to {INPUTS:,})"
     loss = build(job.config["loss"], torch.ones(len(dataset.classes)))

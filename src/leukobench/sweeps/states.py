@@ -36,7 +36,9 @@ def status(settings: Settings, name: str) -> list[dict[str, Any]]:
     store = Store(settings)
     sweep_run = store.find_sweep(name)
     if sweep_run is None:
-        raise StoreError(f"the store {settings.store} has no sweep {name!r}; launch it: leukobench sweep {name}")
+        raise StoreError(
+            f"the store {settings.store} has no sweep {name!r}; launch it: leukobench sweep {name}"
+        )
     known = entries(settings, store, sweep_run)
     jobs = store.read_plan(sweep_run)
     for job in jobs:

@@ -114,7 +114,11 @@ class Workers:
         try:
             self.launch(self.folder, self.count)
         except Exception as e:  # of whatever kind launchers raise when a worker dies
-            self.reason = f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"[:500]
+            self.reason = (
+                f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"[
+                    :500
+                ]
+            )
 
     def _give_out(self) -> None:
         waiting = sum(given.begun is None for given in self.given.values())
@@ -169,7 +173,9 @@ class Workers:
                 if states[training.id] in ("running", "failed"):
                     states[training.id] = "failed"
                     reason = self.reason or "its process left no word"
-                    folder.update(state="failed", error=f"the worker that trained it ended ({reason})")
+                    folder.update(
+                        state="failed", error=f"the worker that trained it ended ({reason})"
+                    )
             self._end(index, states)
 
     def _say_alive(self) -> None:
@@ -209,7 +215,9 @@ def work(folder: Path, worker: int, train: Train) -> None:
             path = _take(folder)
             if path is not None:
                 trainings = loaded(read_json(path))
-                states = train(trainings, on_epoch=_reporting(path.with_suffix(".epoch")), interruption=stop)
+                states = train(
+                    trainings, on_epoch=_reporting(path.with_suffix(".epoch")), interruption=stop
+                )
                 write_json(path.with_suffix(".done"), dict(states))
                 continue
             if (folder / "end").exists() or not folder.exists():
@@ -236,9 +244,14 @@ def loaded(body: Any) -> list[Training]:
     out = []
     for one in body:
         jobs = {
-            int(e): Job(j["config"], j["choices"], tuple(j["overrides"]), j["origin"]) for e, j in one["jobs"].items()
+            int(e): Job(j["config"], j["choices"], tuple(j["overrides"]), j["origin"])
+            for e, j in one["jobs"].items()
         }
-        out.append(Training(one["id"], jobs, {int(e): i for e, i in one["identities"].items()}, one["shared"]))
+        out.append(
+            Training(
+                one["id"], jobs, {int(e): i for e, i in one["identities"].items()}, one["shared"]
+            )
+        )
     return out
 
 

@@ -38,13 +38,19 @@ class Claims:
         StoreError: From every method: the store cannot be reached.
     """
 
-    def __init__(self, store: Store, beat: float = 20.0, stale: float = 90.0, pid: int | None = None) -> None:
+    def __init__(
+        self, store: Store, beat: float = 20.0, stale: float = 90.0, pid: int | None = None
+    ) -> None:
         from mlflow import MlflowClient
 
         self.store, self.beat, self.stale = store, beat, stale
         self._client = MlflowClient(tracking_uri=store.uri, registry_uri=store.uri)
         me = psutil.Process(pid)
-        self._mark = {"host": socket.gethostname(), "pid": str(me.pid), "began": str(me.create_time())}
+        self._mark = {
+            "host": socket.gethostname(),
+            "pid": str(me.pid),
+            "began": str(me.create_time()),
+        }
         self._held: set[str] = set()
         self._seen: dict[str, tuple[dict[str, str], float]] = {}
         self._heart: threading.Thread | None = None
@@ -91,7 +97,9 @@ class Claims:
     def tidy(self) -> None:
         """Delete what processes of this machine left behind when they were killed."""
         with self.store.errors("write"):
-            for model in self._client.search_registered_models(f"name LIKE '{NAME}%'", max_results=200):
+            for model in self._client.search_registered_models(
+                f"name LIKE '{NAME}%'", max_results=200
+            ):
                 if self._of_the_dead(model.tags):
                     with suppress(Exception):
                         self._client.delete_registered_model(model.name)
@@ -101,7 +109,9 @@ class Claims:
 
         try:
             self._client.create_registered_model(
-                _name(key), tags=self._mark, description=f"LeukoBench is at {key} on {self._mark['host']}"
+                _name(key),
+                tags=self._mark,
+                description=f"LeukoBench is at {key} on {self._mark['host']}",
             )
         except MlflowException as e:
             if e.error_code == EXISTS:

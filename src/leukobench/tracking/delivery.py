@@ -30,7 +30,9 @@ def sync(settings: Settings, name: str | None = None) -> int:
             continue
         if sweep not in sweeps:
             sweeps[sweep] = store.open_sweep(sweep)
-        with store.claims.holding(order["training"]):  # another launch may be delivering the same results
+        with store.claims.holding(
+            order["training"]
+        ):  # another launch may be delivering the same results
             store.deliver(sweeps[sweep], RunFolder(path.parent), order)
         delivered += 1
     for sweep_run in sweeps.values():

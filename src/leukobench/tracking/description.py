@@ -50,17 +50,27 @@ def run_note(
         record: Content of `result.json`; None for a trajectory and for a run without a result.
         epochs: Checkpoint epochs of a trajectory.
     """
-    lines = [" · ".join(f"**{w}**" for w in _what(params, epochs)), "", *_data_lines(facts.get("data") or {})]
+    lines = [
+        " · ".join(f"**{w}**" for w in _what(params, epochs)),
+        "",
+        *_data_lines(facts.get("data") or {}),
+    ]
     leaks = facts.get("leaks") or []
     protocol = params.get("protocol", "")
     if leaks:
-        lines.append(f"- protocol `{protocol}`: **test data may leak** ({', '.join(f'`{x}`' for x in leaks)})")
+        lines.append(
+            f"- protocol `{protocol}`: **test data may leak** ({', '.join(f'`{x}`' for x in leaks)})"
+        )
     elif protocol:
         lines.append(f"- protocol `{protocol}`: preprocessing and choices never see test samples")
     if facts.get("error"):
         lines.append(f"- **failed**: {_flat(facts['error'])}")
     if facts.get("seconds") is not None:
-        shared = " (the training that its epoch counts share)" if record is not None and len(epochs) > 1 else ""
+        shared = (
+            " (the training that its epoch counts share)"
+            if record is not None and len(epochs) > 1
+            else ""
+        )
         lines.append(f"- trained in {facts['seconds']:.1f} s{shared}")
     if record is not None:
         lines += ["", *_metric_table(record["metrics"])]
@@ -72,7 +82,10 @@ def run_note(
                 "Curves, split and config are artifacts of the parent run: one training, several epoch counts.",
             ]
     elif len(epochs) > 1:
-        lines += ["", "One training, read out at several epoch counts: the results are the runs below it."]
+        lines += [
+            "",
+            "One training, read out at several epoch counts: the results are the runs below it.",
+        ]
     if job is not None and "origin" in job:
         lines += ["", "```sh", command(job["origin"], job["overrides"]), "```"]
     lines += ["", DISCLAIMER]
@@ -107,7 +120,9 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
     if data.get("subjects"):
         said.append(f"{data['subjects']} subjects")
     said.append(f"classes {', '.join(data['classes'])}")
-    lines = [f"- data `{data['name']}`{' (**simulated**)' if data['simulated'] else ''}: {', '.join(said)}"]
+    lines = [
+        f"- data `{data['name']}`{' (**simulated**)' if data['simulated'] else ''}: {', '.join(said)}"
+    ]
     if data.get("subset"):
         lines.append(f"- **subset**: {data['subset']}")
     if data.get("faults"):
@@ -116,7 +131,9 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
     lines.append(f"- split `{data['split']}`{fold}")
     shared = {k: v for k, v in (data.get("shared") or {}).items() if v and k != "series"}
     if shared:
-        lines.append(f"- **in more than one part**: {', '.join(f'{v} {k}s' for k, v in shared.items())}")
+        lines.append(
+            f"- **in more than one part**: {', '.join(f'{v} {k}s' for k, v in shared.items())}"
+        )
     return lines
 
 
@@ -174,7 +191,9 @@ def configuration_keys(results: pd.DataFrame) -> list[str]:
     known = [c for c in REPEATS if c in results]
     for key in [*plain, *sorted(set(varying) - set(plain))]:
         if known + chosen:
-            groups = pd.Series(list(zip(*(results[c].astype(str) for c in known + chosen))), index=results.index)
+            groups = pd.Series(
+                list(zip(*(results[c].astype(str) for c in known + chosen))), index=results.index
+            )
             if "." in key and (results[key].astype(str).groupby(groups).nunique() <= 1).all():
                 continue
         chosen.append(key)
@@ -199,7 +218,12 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     keys = configuration_keys(results)
-    metrics = [f"{part}_{m}" for part in ("validation", "test") for m in METRICS if f"{part}_{m}" in results]
+    metrics = [
+        f"{part}_{m}"
+        for part in ("validation", "test")
+        for m in METRICS
+        if f"{part}_{m}" in results
+    ]
     if not keys:
         results = results.assign(configuration="all")
         keys = ["configuration"]
@@ -221,7 +245,12 @@ def _sortable(column: pd.Series) -> pd.Series:
 
 
 def sweep_note(
-    name: str, results: pd.DataFrame, table: pd.DataFrame, links: Mapping[str, str], shot: str, planned: int
+    name: str,
+    results: pd.DataFrame,
+    table: pd.DataFrame,
+    links: Mapping[str, str],
+    shot: str,
+    planned: int,
 ) -> str:
     """Note of a sweep.
 
@@ -250,30 +279,50 @@ def sweep_note(
         lines.append(said)
     for protocol, rows in results.groupby("protocol"):
         leaks = rows["leaks"].iloc[0]
-        lines.append(f"- protocol `{protocol}`: " + (f"**test data may leak** ({leaks})" if leaks else "leak-free"))
+        lines.append(
+            f"- protocol `{protocol}`: "
+            + (f"**test data may leak** ({leaks})" if leaks else "leak-free")
+        )
     constant = _same_in_all(results, keys)
     if constant:
         lines.append(f"- in all: {constant}")
-    measured = ["validation_balanced_accuracy", "test_balanced_accuracy", "test_accuracy", "test_auroc"]
+    measured = [
+        "validation_balanced_accuracy",
+        "test_balanced_accuracy",
+        "test_accuracy",
+        "test_auroc",
+    ]
     measured = [m for m in measured if m in table]
     best = _best_on_validation(table)
     rows_md = []
     for i, row in table.head(LONGEST_TABLE).iterrows():
         cells = [str(row[k]) for k in keys] + [
-            _number(row[m]) + (f" ± {row[m + '_sd']:.3f}" if row[m + "_sd"] == row[m + "_sd"] else "") for m in measured
+            _number(row[m])
+            + (f" ± {row[m + '_sd']:.3f}" if row[m + "_sd"] == row[m + "_sd"] else "")
+            for m in measured
         ]
         cells = [f"**{c}**" if i == best and c else c for c in cells]
         rows_md.append([*cells, str(row["n"])])
-    lines += ["", *_table([*(words(k) for k in keys), *(words(m) for m in measured), "n"], rows_md), ""]
+    lines += [
+        "",
+        *_table([*(words(k) for k in keys), *(words(m) for m in measured), "n"], rows_md),
+        "",
+    ]
     if len(table) > LONGEST_TABLE:
         lines.append(f"… and {len(table) - LONGEST_TABLE} more in the artifact `summary.csv`.")
-    lines.append("Mean ± standard deviation over n runs (seeds and folds), each run's metric by itself.")
+    lines.append(
+        "Mean ± standard deviation over n runs (seeds and folds), each run's metric by itself."
+    )
     if best is not None:
         lines.append("Bold: best balanced accuracy on validation.")
-        lines.append(f"The single best run on validation becomes a model with `leukobench register --best {name}`.")
+        lines.append(
+            f"The single best run on validation becomes a model with `leukobench register --best {name}`."
+        )
     lines.append(f"Pictures of runs that have none: `leukobench figures --sweep {name}`.")
     lines += [
-        f"Intervals from pooled predictions: `leukobench tables {p}`." for p in sorted(set(results["paper"])) if p
+        f"Intervals from pooled predictions: `leukobench tables {p}`."
+        for p in sorted(set(results["paper"]))
+        if p
     ]
     if shot:
         lines += ["", f"![summary]({shot})"]
@@ -285,7 +334,14 @@ def sweep_note(
 
 
 def _keys_of(table: pd.DataFrame) -> list[str]:
-    first = next((i for i, c in enumerate(table.columns) if str(c).startswith(("validation_", "test_")) or c == "n"), 0)
+    first = next(
+        (
+            i
+            for i, c in enumerate(table.columns)
+            if str(c).startswith(("validation_", "test_")) or c == "n"
+        ),
+        0,
+    )
     return [str(c) for c in table.columns[:first]]
 
 
@@ -294,7 +350,11 @@ def _many(n: int, word: str) -> str:
 
 
 def _same_in_all(results: pd.DataFrame, keys: Sequence[str]) -> str:
-    shown = [k for k in (*NODES, "epochs", "batch_size") if k in results and k not in (*keys, "data", "protocol")]
+    shown = [
+        k
+        for k in (*NODES, "epochs", "batch_size")
+        if k in results and k not in (*keys, "data", "protocol")
+    ]
     values = {k: results[k].iloc[0] for k in shown if results[k].nunique(dropna=False) == 1}
     return ", ".join(f"{k} `{v}`" for k, v in values.items() if v not in ("none", "null"))
 
@@ -319,11 +379,16 @@ def picture(table: pd.DataFrame, name: str, simulated: bool = False) -> bytes:
     keys = _keys_of(table)
     over_epochs = "epochs" in keys and len(table) > 1
     others = [k for k in keys if k != "epochs"] if over_epochs else keys
-    named = table.assign(_name=[" · ".join(str(v) for v in row) or "all" for row in table[others].to_numpy()])
+    named = table.assign(
+        _name=[" · ".join(str(v) for v in row) or "all" for row in table[others].to_numpy()]
+    )
     groups = list(named.groupby("_name", sort=False))[:12] if over_epochs else []
     rows = named.head(40)
     height = 3.4 if over_epochs else 1.2 + 0.26 * len(rows)
-    figure = Figure(figsize=(4.2 * max(len(parts), 1) + (2.6 if over_epochs else 1.4), height), layout="constrained")
+    figure = Figure(
+        figsize=(4.2 * max(len(parts), 1) + (2.6 if over_epochs else 1.4), height),
+        layout="constrained",
+    )
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, max(len(parts), 1), sharey=True, squeeze=False)[0]
     for ax, part in zip(axes, parts):
@@ -343,7 +408,15 @@ def picture(table: pd.DataFrame, name: str, simulated: bool = False) -> bytes:
                 ax.minorticks_off()
         else:
             y = range(len(rows))
-            ax.errorbar(rows[column], y, xerr=rows[f"{column}_sd"].fillna(0), fmt="o", ms=4, capsize=2, elinewidth=0.8)
+            ax.errorbar(
+                rows[column],
+                y,
+                xerr=rows[f"{column}_sd"].fillna(0),
+                fmt="o",
+                ms=4,
+                capsize=2,
+                elinewidth=0.8,
+            )
             ax.set_yticks(list(y), rows["_name"])
             ax.set_ylim(len(rows) - 0.5, -0.5)
             ax.set_xlabel("balanced accuracy")
@@ -378,9 +451,16 @@ def describe(store: Store, sweep: SweepRun) -> None:
         return
     table = summary(results)
     simulated = bool((results["simulated"] == "true").any())
-    shown = [m for m in ("validation_balanced_accuracy", "test_balanced_accuracy", "test_auroc") if m in table]
+    shown = [
+        m
+        for m in ("validation_balanced_accuracy", "test_balanced_accuracy", "test_auroc")
+        if m in table
+    ]
     views = saved_views(_keys_of(table), shown, "curve/train_loss")
-    links = {TITLES[key.removeprefix(TAG)]: address(sweep.experiment_id, key.removeprefix(TAG)) for key in views}
+    links = {
+        TITLES[key.removeprefix(TAG)]: address(sweep.experiment_id, key.removeprefix(TAG))
+        for key in views
+    }
     shot = f"get-artifact?path=summary.png&run_uuid={sweep.run_id}"
     note = sweep_note(sweep.name, results, table, links, shot, len(store.read_plan(sweep)))
     with store.errors("write"), tempfile.TemporaryDirectory() as name:
@@ -389,7 +469,10 @@ def describe(store: Store, sweep: SweepRun) -> None:
         if any(c in table for c in ("test_balanced_accuracy", "validation_balanced_accuracy")):
             (folder / "summary.png").write_bytes(picture(table, sweep.name, simulated))
         store.client.log_artifacts(sweep.run_id, str(folder))
-        facts = {f"leukobench.{k}": ", ".join(sorted(set(results[k]))) for k in ("dataset", "protocol", "paper")}
+        facts = {
+            f"leukobench.{k}": ", ".join(sorted(set(results[k])))
+            for k in ("dataset", "protocol", "paper")
+        }
         facts["leukobench.simulated"] = str(simulated).lower()
         tags = [RunTag(k, v) for k, v in (facts | {NOTE: note}).items()]
         store.client.log_batch(sweep.run_id, tags=tags)

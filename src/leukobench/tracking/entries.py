@@ -18,12 +18,16 @@ def entries(settings: Settings, store: Store, sweep: SweepRun) -> dict[str, Entr
     """
     results = Results(settings, [sweep.name])
     out: dict[str, Entry] = {}
-    for run in store.search(sweep.experiment_id, f"tags.`{PREFIX}kind` = 'result' and attributes.status != 'FINISHED'"):
+    for run in store.search(
+        sweep.experiment_id, f"tags.`{PREFIX}kind` = 'result' and attributes.status != 'FINISHED'"
+    ):
         tags = run.data.tags
         identity = tags.get(PREFIX + "identity")
         if identity is not None and identity not in out:
             error = tags.get(PREFIX + "error")
-            out[identity] = Entry(run.info.run_id, run.info.status, run.info.run_name or "", _seconds(tags), error)
+            out[identity] = Entry(
+                run.info.run_id, run.info.status, run.info.run_name or "", _seconds(tags), error
+            )
     for result in sorted(results.results, key=lambda r: r.start_time):
         out[result.identity] = _entry(result)
     return out

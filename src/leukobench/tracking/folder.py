@@ -46,7 +46,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-        temporary.touch(exist_ok=False)  # with the permissions of any new file, which tempfile's do not have
+        temporary.touch(
+            exist_ok=False
+        )  # with the permissions of any new file, which tempfile's do not have
         yield temporary
         os.replace(temporary, path)
     except OSError as e:
@@ -70,7 +72,9 @@ def read_json(path: Path, default: Any = None) -> Any:
     except FileNotFoundError:
         return default
     except json.JSONDecodeError:
-        raise LeukoBenchError(f"{path} is damaged (not JSON); remove its folder and launch again") from None
+        raise LeukoBenchError(
+            f"{path} is damaged (not JSON); remove its folder and launch again"
+        ) from None
 
 
 class RunFolder:
@@ -113,7 +117,11 @@ class RunFolder:
         return read_json(self.path / "curves.json", [])
 
     def write_result(
-        self, identity: str, record: Mapping[str, Any], predictions: pd.DataFrame, model: Mapping[str, Any] | None
+        self,
+        identity: str,
+        record: Mapping[str, Any],
+        predictions: pd.DataFrame,
+        model: Mapping[str, Any] | None,
     ) -> None:
         """Write a result; the record comes last, so that a killed process leaves none that looks complete."""
         folder = self.result(identity)

@@ -16,7 +16,18 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-NODES = ("data", "split", "protocol", "preprocess", "resample", "augment", "model", "loss", "optimizer", "schedule")
+NODES = (
+    "data",
+    "split",
+    "protocol",
+    "preprocess",
+    "resample",
+    "augment",
+    "model",
+    "loss",
+    "optimizer",
+    "schedule",
+)
 """Config groups that decide numbers."""
 
 BUILT_BY = {"protocol": "leukobench.training.protocol.Protocol"}
@@ -33,7 +44,12 @@ DEFAULTS: dict[str, Any] = {
 }
 """Scientific keys at the top level and their defaults; `epochs` has none and always counts."""
 
-ARITHMETIC: dict[str, Any] = {"precision": "32-true", "compile": False, "tf32": False, "channels_last": False}
+ARITHMETIC: dict[str, Any] = {
+    "precision": "32-true",
+    "compile": False,
+    "tf32": False,
+    "channels_last": False,
+}
 """Keys of the trainer that change arithmetic, and their defaults."""
 
 LOCATIONS = ("root", "paths", "allow_faulty")
@@ -105,7 +121,9 @@ def scientific(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[st
         if _plain(config.get(key, default)) != _plain(default):
             out[key] = _plain(config[key])
     trainer = config.get("trainer") or {}
-    arithmetic = {k: _plain(trainer[k]) for k, d in ARITHMETIC.items() if k in trainer and trainer[k] != d}
+    arithmetic = {
+        k: _plain(trainer[k]) for k, d in ARITHMETIC.items() if k in trainer and trainer[k] != d
+    }
     if arithmetic:
         out["trainer"] = arithmetic
     return out
@@ -122,6 +140,10 @@ def identity(science: Mapping[str, Any], epochs: int, fingerprint: str, split_ha
     return hash_of({"config": science, "epochs": epochs, "data": fingerprint, "split": split_hash})
 
 
-def training_id(science: Mapping[str, Any], epochs: int | None, fingerprint: str, split_hash: str) -> str:
+def training_id(
+    science: Mapping[str, Any], epochs: int | None, fingerprint: str, split_hash: str
+) -> str:
     """Identity of a training; `epochs` only where something in it depends on the total number."""
-    return hash_of({"training": science, "epochs": epochs, "data": fingerprint, "split": split_hash})
+    return hash_of(
+        {"training": science, "epochs": epochs, "data": fingerprint, "split": split_hash}
+    )

@@ -50,7 +50,9 @@ class KeptPredictions:
         [(frame, _)] = self.pieces([run_id], fetch)
         return frame
 
-    def pieces(self, run_ids: Sequence[str], fetch: Callable[[str], pa.Table]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+    def pieces(
+        self, run_ids: Sequence[str], fetch: Callable[[str], pa.Table]
+    ) -> list[tuple[pd.DataFrame, np.ndarray]]:
         """The frames of many runs, as few as possible: thousands of small frames take seconds to make."""
         by_file: dict[str, list[int]] = {}
         fetched: list[int] = []
@@ -71,7 +73,9 @@ class KeptPredictions:
             out.append((frame.take(rows).reset_index(drop=True), np.repeat(members, length)))
         tables = [self._fetched(run_ids[i], fetch) for i in fetched]
         for whole, members, bounds in _together(tables):
-            out.append((whole.to_pandas(), np.repeat([fetched[m] for m in members], np.diff(bounds))))
+            out.append(
+                (whole.to_pandas(), np.repeat([fetched[m] for m in members], np.diff(bounds)))
+            )
         return out
 
     def _fetched(self, run_id: str, fetch: Callable[[str], pa.Table]) -> pa.Table:
@@ -110,7 +114,9 @@ class KeptPredictions:
         with suppress(LeukoBenchError):
             for whole, members, bounds in _together(list(self._new.values())):
                 name = uuid.uuid4().hex
-                places = [(runs[m], start, stop) for m, start, stop in zip(members, bounds, bounds[1:])]
+                places = [
+                    (runs[m], start, stop) for m, start, stop in zip(members, bounds, bounds[1:])
+                ]
                 with (
                     atomic(self.folder / f"{name}.arrow") as temporary,
                     pa.OSFile(str(temporary), "wb") as sink,

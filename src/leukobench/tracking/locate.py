@@ -76,7 +76,9 @@ def _of_folder(path: Path) -> Located:
         return Located(path.name, path, training)
     results = [read_json(p) | {"folder": p.parent} for p in path.glob("results/*/result.json")]
     if not results:
-        raise ConfigError(f"{path} is no run folder: it holds neither result.json nor finished results")
+        raise ConfigError(
+            f"{path} is no run folder: it holds neither result.json nor finished results"
+        )
     last = max(results, key=lambda r: r["epoch"])
     return Located(path.name, last["folder"], path)
 
@@ -101,10 +103,16 @@ def _of_run(run_id: str, settings: Settings) -> Located:
         some = ", ".join(f"{c.info.run_id} ({c.info.run_name})" for c in children)
         raise StoreError(
             f"run {run_id} ({name}) is a {kind or 'run of something else'}, not a result with a model; "
-            + (f"choose one of its runs, for instance {some}" if some else "it has no runs below it")
+            + (
+                f"choose one of its runs, for instance {some}"
+                if some
+                else "it has no runs below it"
+            )
         )
     if run.info.status != "FINISHED":
-        raise StoreError(f"run {run_id} ({name}) is {run.info.status.lower()}: it has no result yet; launch it again")
+        raise StoreError(
+            f"run {run_id} ({name}) is {run.info.status.lower()}: it has no result yet; launch it again"
+        )
     tags = run.data.tags
     training = settings.output / "runs" / tags.get(PREFIX + "training", "")
     result = training / "results" / tags.get(PREFIX + "identity", "")
@@ -112,7 +120,10 @@ def _of_run(run_id: str, settings: Settings) -> Located:
         return Located(name, result, training, run_id)
     owner = run
     parent = tags.get("mlflow.parentRunId")
-    if parent is not None and store.client.get_run(parent).data.tags.get(PREFIX + "kind") == "trajectory":
+    if (
+        parent is not None
+        and store.client.get_run(parent).data.tags.get(PREFIX + "kind") == "trajectory"
+    ):
         owner = store.client.get_run(parent)
     return Located(
         name,
@@ -122,7 +133,9 @@ def _of_run(run_id: str, settings: Settings) -> Located:
     )
 
 
-def _artifacts(store: Store, settings: Settings, run_id: str, uri: str, names: tuple[str, ...]) -> Path:
+def _artifacts(
+    store: Store, settings: Settings, run_id: str, uri: str, names: tuple[str, ...]
+) -> Path:
     """Folder with a run's artifacts of these names, downloaded where the store is not a local one."""
     local = local_path(uri)
     if local is not None:
@@ -135,7 +148,9 @@ def _artifacts(store: Store, settings: Settings, run_id: str, uri: str, names: t
         present = {a.path for a in store.client.list_artifacts(run_id)}
         for name in names:
             if name in present and not (folder / name).is_file():
-                download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(folder), tracking_uri=store.uri)
+                download_artifacts(
+                    artifact_uri=f"{uri}/{name}", dst_path=str(folder), tracking_uri=store.uri
+                )
     return folder
 
 
@@ -148,14 +163,23 @@ def locate_model(name: str, settings: Settings) -> Located:
     store = Store(settings)
     model, _, version = name.removeprefix("models:/").partition("/")
     with store.errors("read"):
-        versions = store.client.search_model_versions("name = '" + model.replace("'", "''") + "'", max_results=1000)
+        versions = store.client.search_model_versions(
+            "name = '" + model.replace("'", "''") + "'", max_results=1000
+        )
     if not versions:
         with store.errors("read"):
-            known = ", ".join(m.name for m in store.client.search_registered_models(max_results=20)) or "none"
-        raise StoreError(f"the store {settings.store} has no registered model {model!r}; there are: {known}")
+            known = (
+                ", ".join(m.name for m in store.client.search_registered_models(max_results=20))
+                or "none"
+            )
+        raise StoreError(
+            f"the store {settings.store} has no registered model {model!r}; there are: {known}"
+        )
     numbers = {int(v.version): v for v in versions}
     if version and version not in map(str, numbers):
-        raise StoreError(f"model {model!r} has no version {version}; there are: {', '.join(map(str, sorted(numbers)))}")
+        raise StoreError(
+            f"model {model!r} has no version {version}; there are: {', '.join(map(str, sorted(numbers)))}"
+        )
     chosen = numbers[int(version) if version else max(numbers)]
     from mlflow.artifacts import download_artifacts
 

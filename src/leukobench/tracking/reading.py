@@ -81,22 +81,33 @@ class Results:
         self.settings = settings
         self.store = settings.store
         self._connection = Store(settings)
-        self.cache = settings.output / "cache" / hashlib.sha256(settings.store.encode()).hexdigest()[:16]
+        self.cache = (
+            settings.output / "cache" / hashlib.sha256(settings.store.encode()).hexdigest()[:16]
+        )
         client = self._connection.client
         with self._connection.errors("read"):
             experiments = client.search_experiments(max_results=1000)
         wanted = None if names is None else set(names)
-        self.experiments = {e.experiment_id: e.name for e in experiments if wanted is None or e.name in wanted}
+        self.experiments = {
+            e.experiment_id: e.name for e in experiments if wanted is None or e.name in wanted
+        }
         # An address and an id do not make an experiment: a database can be made anew at the same place.
-        self._state = {e.experiment_id: f"{e.creation_time} {e.tags.get(IMPORTED, '')}" for e in experiments}
+        self._state = {
+            e.experiment_id: f"{e.creation_time} {e.tags.get(IMPORTED, '')}" for e in experiments
+        }
         self.results: list[StoredResult] = []
         for experiment_id in sorted(self.experiments):
             self.results += self._read(experiment_id, refresh, progress)
 
     # --- runs -----------------------------------------------------------------------------------------------------
 
-    def _read(self, experiment_id: str, refresh: bool, progress: Progress | None) -> list[StoredResult]:
-        path, last = self.cache / f"results-{experiment_id}.json", self.cache / f"results-{experiment_id}.time"
+    def _read(
+        self, experiment_id: str, refresh: bool, progress: Progress | None
+    ) -> list[StoredResult]:
+        path, last = (
+            self.cache / f"results-{experiment_id}.json",
+            self.cache / f"results-{experiment_id}.time",
+        )
         began = int(time.time() * 1000)
         known: dict[str, dict[str, Any]] = {}
         watermark = 0
@@ -119,12 +130,20 @@ class Results:
             watermark = max(watermark, int(run.info.end_time or 0))
             changed = True
         if before:
-            for run in self._connection.search(experiment_id, f"tags.`{PREFIX}kind` = 'result'", deleted=True):
+            for run in self._connection.search(
+                experiment_id, f"tags.`{PREFIX}kind` = 'result'", deleted=True
+            ):
                 changed |= known.pop(run.info.run_id, None) is not None
-            if known and not self._holds(max(known, key=lambda run_id: known[run_id]["start_time"])):
+            if known and not self._holds(
+                max(known, key=lambda run_id: known[run_id]["start_time"])
+            ):
                 return self._read(experiment_id, True, progress)
         if changed:
-            kept = {"format": FORMAT, "watermark": watermark, "experiment": self._state[experiment_id]}
+            kept = {
+                "format": FORMAT,
+                "watermark": watermark,
+                "experiment": self._state[experiment_id],
+            }
             body = json.dumps({**kept, "results": known})
             with atomic(path) as temporary:
                 temporary.write_text(body, encoding="utf-8")
@@ -157,7 +176,9 @@ class Results:
         columns: dict[str, Any] = {"run_id": [r.run_id for r in self.results]}
         for tag in ("sweep", "dataset", "family", "simulated", "subset", "protocol", "paper"):
             columns[tag] = [r.tags.get(PREFIX + tag, "") for r in self.results]
-        columns["leaks"] = [", ".join(json.loads(r.tags.get(PREFIX + "leaks", "[]"))) for r in self.results]
+        columns["leaks"] = [
+            ", ".join(json.loads(r.tags.get(PREFIX + "leaks", "[]"))) for r in self.results
+        ]
         columns |= {k: [r.params.get(k) for r in self.results] for k in params}
         columns |= {k: [r.metrics.get(k, math.nan) for r in self.results] for k in metrics}
         frame = pd.DataFrame(columns)
@@ -226,7 +247,9 @@ class Results:
             with self._connection.errors("read"):
                 run = self._connection.client.get_run(parent)
             plain = _plain(run)
-            self._parents[parent] = StoredResult(run_id=parent, experiment_id=result.experiment_id, **plain)
+            self._parents[parent] = StoredResult(
+                run_id=parent, experiment_id=result.experiment_id, **plain
+            )
         found = self._parents[parent]
         return found if found.tags.get(PREFIX + "kind") == "trajectory" else None
 
@@ -235,7 +258,9 @@ class Results:
         if folder is not None:
             path = folder / name
             if not path.is_file():
-                raise StoreError(f"run {result.run_id} has no artifact {name} ({path}); {_remedy(folder)}")
+                raise StoreError(
+                    f"run {result.run_id} has no artifact {name} ({path}); {_remedy(folder)}"
+                )
             return path
         kept = self.cache / "artifacts" / result.run_id / name
         if not kept.is_file():
@@ -244,7 +269,9 @@ class Results:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with self._connection.errors("read"):
                 download_artifacts(
-                    artifact_uri=f"{result.artifact_uri}/{name}", dst_path=str(kept.parent), tracking_uri=self.store
+                    artifact_uri=f"{result.artifact_uri}/{name}",
+                    dst_path=str(kept.parent),
+                    tracking_uri=self.store,
                 )
         return kept
 
@@ -277,7 +304,9 @@ def _time_in(path: Path) -> int:
 
 
 def _plain(run: Any) -> dict[str, Any]:
-    tags = {k: v for k, v in run.data.tags.items() if k.startswith(PREFIX) or k == "mlflow.parentRunId"}
+    tags = {
+        k: v for k, v in run.data.tags.items() if k.startswith(PREFIX) or k == "mlflow.parentRunId"
+    }
     return {
         "identity": tags.get(PREFIX + "identity", run.info.run_id),
         "params": dict(run.data.params),
@@ -292,4 +321,8 @@ def sweeps_in(settings: Settings) -> Sequence[str]:
     """Names of the sweeps that the store holds."""
     store = Store(settings)
     with store.errors("read"):
-        return sorted(e.name for e in store.client.search_experiments(max_results=1000) if e.experiment_id != "0")
+        return sorted(
+            e.name
+            for e in store.client.search_experiments(max_results=1000)
+            if e.experiment_id != "0"
+        )

@@ -95,7 +95,9 @@ def find(settings: Settings, days: float = DAYS, progress: Progress | None = Non
     return _Search(settings, days, progress).found()
 
 
-def remove(settings: Settings, items: list[Removable], progress: Progress | None = None) -> tuple[int, list[str]]:
+def remove(
+    settings: Settings, items: list[Removable], progress: Progress | None = None
+) -> tuple[int, list[str]]:
     """Remove what was found; what changed since, or is in use now, stays.
 
     Returns:
@@ -160,7 +162,11 @@ def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Plain files at or below a path; links are not followed."""
     inner = [path]
     if path.is_dir() and not path.is_symlink():
-        inner = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=False) for name in names]
+        inner = [
+            Path(folder, name)
+            for folder, _, names in os.walk(path, followlinks=False)
+            for name in names
+        ]
     for file in sorted(inner):
         with suppress(FileNotFoundError):  # a launch may be at work here
             status = file.lstat()
@@ -187,12 +193,16 @@ class _Search:
     def found(self) -> Found:
         for name in HOLDING:
             if (self.output / name).is_symlink():
-                self.notes.append(f"{self.output / name} is a link: what is behind it is not looked at")
+                self.notes.append(
+                    f"{self.output / name} is a link: what is behind it is not looked at"
+                )
         # what runs and what is unfinished is known before stores and plans are judged
         runs = list(self._runs())
         removable = [*self._leftovers(), *runs, *self._features(), *self._images(), *self._plans()]
         if self.busy:
-            self.notes.append("a training runs in this output folder: feature and image stores and plans stay")
+            self.notes.append(
+                "a training runs in this output folder: feature and image stores and plans stay"
+            )
         whole = {item.path for item in removable}
         inner = (item for item in removable if whole.isdisjoint(item.path.parents))
         return Found(sorted(inner, key=lambda item: item.kind), self.notes)
@@ -248,7 +258,12 @@ class _Search:
         if not finished:
             self._note_unfinished(folder)
         checkpoint = folder.checkpoint.is_file() and not folder.checkpoint.is_symlink()
-        if finished and results and self._old(changed, self.days) and self._delivered(folder, results):
+        if (
+            finished
+            and results
+            and self._old(changed, self.days)
+            and self._delivered(folder, results)
+        ):
             n = "its result is" if len(results) == 1 else f"its {len(results)} results are"
             reason = f"{n} in the store, and it was not changed for {self._age(changed)}"
             return self._item(path, "run folders", reason, lock)
@@ -284,19 +299,26 @@ class _Search:
         return True
 
     def _holds(self, run: StoredResult, folder: Path, names: tuple[str, ...]) -> bool:
-        expected = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+        expected = {
+            name: (folder / name).stat().st_size for name in names if (folder / name).is_file()
+        }
         if run.run_id not in self._sizes:
             self._sizes[run.run_id] = self._listed(run)
         # small files of JSON may have been written again since; weights and predictions are as they were
         sizes = self._sizes[run.run_id]
         return all(
-            sizes.get(name) is not None and (name.endswith(".json") or sizes[name] == n) for name, n in expected.items()
+            sizes.get(name) is not None and (name.endswith(".json") or sizes[name] == n)
+            for name, n in expected.items()
         )
 
     def _listed(self, run: StoredResult) -> dict[str, int]:
         local = local_path(run.artifact_uri)
         if local is not None:
-            return {p.name: p.stat().st_size for p in local.iterdir() if p.is_file()} if local.is_dir() else {}
+            return (
+                {p.name: p.stat().st_size for p in local.iterdir() if p.is_file()}
+                if local.is_dir()
+                else {}
+            )
         store = self._store
         assert store is not None
         with store.errors("read"):
@@ -310,7 +332,9 @@ class _Search:
     def _store(self) -> Store | None:
         path = self.settings.store.removeprefix("sqlite:///")
         if path != self.settings.store and not Path(path).is_file():
-            self.notes.append(f"there is no store at {self.settings.store}: finished run folders stay")
+            self.notes.append(
+                f"there is no store at {self.settings.store}: finished run folders stay"
+            )
             return None
         try:
             return Store(self.settings)
@@ -347,7 +371,9 @@ class _Search:
             changed = _measure(path)[1]
             if not (path / "features.json").is_file():
                 if self._old(changed):
-                    yield self._item(path, "killed writes", "a feature store that was never completed", lock)
+                    yield self._item(
+                        path, "killed writes", "a feature store that was never completed", lock
+                    )
                 continue
             facts, used = self._header(path / "features.json", changed)
             of = {"model": str(facts.get("model")), "data": str(facts.get("data"))}
@@ -372,14 +398,18 @@ class _Search:
             needed = any(name in (one.get("name"), one.get("data")) for one in self.unfinished)
             if not needed and not self.busy and self._old(used, self.days):
                 size = "x".join(map(str, shape[1:3]))
-                reason = f"images of {name} in {size}, not opened for {self._age(used)}; rebuilt on need"
+                reason = (
+                    f"images of {name} in {size}, not opened for {self._age(used)}; rebuilt on need"
+                )
                 yield self._item(path, "image stores", reason, lock)
 
     def _plans(self) -> Iterator[Removable]:
         for path in _folders(self.output / "plans"):
             changed = _measure(path)[1]
             if not path.name.startswith(GONE) and not self.busy and self._old(changed):
-                yield self._item(path, "saved plans", f"its launch has not been alive for {self._age(changed)}")
+                yield self._item(
+                    path, "saved plans", f"its launch has not been alive for {self._age(changed)}"
+                )
 
     def _free(self, lock: Path) -> bool:
         try:
@@ -396,7 +426,9 @@ class _Search:
         try:
             before = path.stat()
             facts = read_json(path, {})
-            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # this reading does not count
+            os.utime(
+                path, ns=(before.st_atime_ns, before.st_mtime_ns)
+            )  # this reading does not count
         except (OSError, LeukoBenchError):
             return {}, changed
         return facts if isinstance(facts, dict) else {}, max(before.st_atime, changed)

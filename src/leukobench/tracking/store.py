@@ -78,7 +78,11 @@ class SweepRun:
 def thinned(curves: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     """The first and last row of a curve and, between them, every k-th epoch, so that at most about `POINTS` remain."""
     every = -(-len(curves) // POINTS)
-    return [row for i, row in enumerate(curves) if i in (0, len(curves) - 1) or int(row["epoch"]) % every == 0]
+    return [
+        row
+        for i, row in enumerate(curves)
+        if i in (0, len(curves) - 1) or int(row["epoch"]) % every == 0
+    ]
 
 
 def escape(text: str) -> str:
@@ -131,7 +135,9 @@ class Store:
                 path = Path(self.uri.removeprefix("sqlite:///"))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.exists() and not os.access(path, os.W_OK):
-                    raise StoreError(f"the MLflow store {self.uri} is not writable: change the file's permissions")
+                    raise StoreError(
+                        f"the MLflow store {self.uri} is not writable: change the file's permissions"
+                    )
                 if not path.exists():
                     create_database(path)
             elif "://" not in self.uri or self.uri.startswith("file:"):
@@ -184,7 +190,9 @@ class Store:
             try:
                 # without its kind, the UI takes an experiment for one about language models and hides the metrics
                 tags = {"mlflow.experimentKind": "custom_model_development"}
-                return str(self.client.create_experiment(name, artifact_location=location, tags=tags))
+                return str(
+                    self.client.create_experiment(name, artifact_location=location, tags=tags)
+                )
             except Exception:
                 found = self.client.get_experiment_by_name(name)  # another process was first
                 if found is None:
@@ -218,7 +226,10 @@ class Store:
             return None
         with self.errors("read"):
             found = self.client.search_runs(
-                [experiment_id], f"tags.`{PREFIX}kind` = 'sweep'", max_results=1, order_by=["attributes.start_time ASC"]
+                [experiment_id],
+                f"tags.`{PREFIX}kind` = 'sweep'",
+                max_results=1,
+                order_by=["attributes.start_time ASC"],
             )
         return SweepRun(name, experiment_id, found[0].info.run_id) if found else None
 
@@ -227,7 +238,9 @@ class Store:
         from mlflow.entities import RunTag
 
         with self.errors("write"):
-            self.client.log_batch(sweep.run_id, tags=[RunTag(PREFIX + k, str(v)) for k, v in facts.items()])
+            self.client.log_batch(
+                sweep.run_id, tags=[RunTag(PREFIX + k, str(v)) for k, v in facts.items()]
+            )
             self.client.set_terminated(sweep.run_id, "FINISHED")
 
     def read_plan(self, sweep: SweepRun) -> list[dict[str, Any]]:
@@ -254,7 +267,10 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         try:
-            return read_json(Path(download_artifacts(artifact_uri=f"{uri}/{name}", tracking_uri=self.uri)), default)
+            return read_json(
+                Path(download_artifacts(artifact_uri=f"{uri}/{name}", tracking_uri=self.uri)),
+                default,
+            )
         except (MlflowException, OSError):
             return default
 
@@ -279,7 +295,11 @@ class Store:
         return out
 
     def search(
-        self, experiment_id: str, condition: str, deleted: bool = False, progress: Progress | None = None
+        self,
+        experiment_id: str,
+        condition: str,
+        deleted: bool = False,
+        progress: Progress | None = None,
     ) -> Iterator[Any]:
         """All runs of an experiment that meet a condition, newest first; `deleted` for those in the bin."""
         from mlflow.entities import ViewType
@@ -310,7 +330,8 @@ class Store:
             "and attributes.status = 'FINISHED'"
         )
         return {
-            run.data.tags[PREFIX + "identity"]: run.info.run_id for run in self.search(sweep.experiment_id, condition)
+            run.data.tags[PREFIX + "identity"]: run.info.run_id
+            for run in self.search(sweep.experiment_id, condition)
         }
 
     # --- delivery -------------------------------------------------------------------------------------------------
@@ -334,7 +355,9 @@ class Store:
         """
         self._deliver(sweep, folder, plan, running=False)
 
-    def _deliver(self, sweep: SweepRun, folder: RunFolder, plan: Mapping[str, Any], running: bool) -> None:
+    def _deliver(
+        self, sweep: SweepRun, folder: RunFolder, plan: Mapping[str, Any], running: bool
+    ) -> None:
         marks_path = folder.path / "delivered.json"
         marks: dict[str, dict[str, str]] = read_json(marks_path, {})
         mine = marks.setdefault(f"{self.uri}#{sweep.run_id}", {})
@@ -343,7 +366,11 @@ class Store:
         jobs: Sequence[Mapping[str, Any]] = plan["jobs"]
         results = {} if running else {r["identity"]: r for r in folder.results()}
         replaced: Mapping[str, str] = plan.get("replaces") or {}
-        tags = {**self._tags(sweep, facts), **plan.get("tags", {}), PREFIX + "training": plan["training"]}
+        tags = {
+            **self._tags(sweep, facts),
+            **plan.get("tags", {}),
+            PREFIX + "training": plan["training"],
+        }
         state = STATUS.get(facts.get("state", ""), "RUNNING")
         if running:
             state = "RUNNING"
@@ -355,7 +382,9 @@ class Store:
         with self.errors("write"):
             if together:
                 run_tags = {**tags, PREFIX + "kind": "trajectory"}
-                run = self._run(sweep, mine, trajectory, plan["name"], parent, run_tags, started, bool(replaced))
+                run = self._run(
+                    sweep, mine, trajectory, plan["name"], parent, run_tags, started, bool(replaced)
+                )
                 parent = run.run_id
                 params = {k: v for k, v in jobs[-1]["params"].items() if k != "epochs"}
                 note = run_note(params, facts, epochs=epochs)
@@ -367,12 +396,16 @@ class Store:
                 run_tags = {**tags, PREFIX + "kind": "result", PREFIX + "identity": identity}
                 run_tags[PREFIX + "overrides"] = json.dumps(job["overrides"])[:LONGEST_NOTE]
                 fresh = identity in replaced
-                run = self._run(sweep, mine, identity, job["name"], parent, run_tags, started, fresh)
+                run = self._run(
+                    sweep, mine, identity, job["name"], parent, run_tags, started, fresh
+                )
                 status = "FINISHED" if result is not None else state
                 own = [] if together else [row for row in curves if row["epoch"] <= job["epochs"]]
                 kept = None if result is None else (folder.result(identity), result)
                 note = run_note(job["params"], facts, job, result, epochs)
-                self._fill(run, None if together else folder, job["params"], own, kept, status, facts, note)
+                self._fill(
+                    run, None if together else folder, job["params"], own, kept, status, facts, note
+                )
                 if fresh and status == "FINISHED" and replaced[identity] != run.run_id:
                     self.client.delete_run(replaced[identity])
             if replaced and state == "FINISHED":
@@ -382,7 +415,9 @@ class Store:
 
     def _delete_empty_trajectories(self, sweep: SweepRun, training: str) -> None:
         """Delete trajectories of a training whose results have all been replaced."""
-        condition = f"tags.`{PREFIX}kind` = 'trajectory' and tags.`{PREFIX}training` = {escape(training)}"
+        condition = (
+            f"tags.`{PREFIX}kind` = 'trajectory' and tags.`{PREFIX}training` = {escape(training)}"
+        )
         for run in self.search(sweep.experiment_id, condition):
             children = f"tags.`mlflow.parentRunId` = {escape(run.info.run_id)}"
             if not self.client.search_runs([sweep.experiment_id], children, max_results=1):
@@ -456,7 +491,9 @@ class Store:
                     self.client.set_tag(target.run_id, k, v)
         else:
             everything = {**tags, "mlflow.parentRunId": parent}
-            run = self.client.create_run(sweep.experiment_id, start_time=started, tags=everything, run_name=name)
+            run = self.client.create_run(
+                sweep.experiment_id, start_time=started, tags=everything, run_name=name
+            )
             target = _Target.of(run)
         mine[key] = target.run_id
         return target
@@ -496,11 +533,16 @@ class Store:
             tags.append(RunTag(PREFIX + "epochs", str(len(curves))))
         if result is not None:
             ended = _milliseconds(result[1].get("finished"))
-            metrics += [Metric(k, float(v), ended, int(result[1]["epoch"])) for k, v in result[1]["metrics"].items()]
+            metrics += [
+                Metric(k, float(v), ended, int(result[1]["epoch"]))
+                for k, v in result[1]["metrics"].items()
+            ]
         if status != "RUNNING" and facts.get("seconds") is not None and folder is not None:
             ended = _milliseconds(facts.get("ended"))
             metrics.append(Metric("seconds", float(facts["seconds"]), ended, 0))
-            metrics += [Metric(k, float(v), ended, 0) for k, v in (facts.get("speed") or {}).items()]
+            metrics += [
+                Metric(k, float(v), ended, 0) for k, v in (facts.get("speed") or {}).items()
+            ]
             metrics += [
                 Metric(f"system/{k}", float(v), int(row["time"]), i)
                 for i, row in enumerate(read_json(folder.path / SYSTEM_METRICS, []))
@@ -569,9 +611,13 @@ def create_database(path: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed here
         folder.mkdir()
         try:
-            MlflowClient(tracking_uri=f"sqlite:///{folder / 'made.db'}").search_experiments(max_results=1)
+            MlflowClient(tracking_uri=f"sqlite:///{folder / 'made.db'}").search_experiments(
+                max_results=1
+            )
             with closing(sqlite3.connect(folder / "made.db")) as made:
-                made.execute("VACUUM INTO ?", [str(folder / "whole.db")])  # a file that no connection is open to
+                made.execute(
+                    "VACUUM INTO ?", [str(folder / "whole.db")]
+                )  # a file that no connection is open to
             os.replace(folder / "whole.db", path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

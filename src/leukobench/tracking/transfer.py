@@ -122,7 +122,9 @@ class Imported:
 # --- export -----------------------------------------------------------------------------------------------------------
 
 
-def export_sweep(settings: Settings, name: str, path: Path, progress: Progress | None = None) -> Exported:
+def export_sweep(
+    settings: Settings, name: str, path: Path, progress: Progress | None = None
+) -> Exported:
     """Write a sweep's finished results, with what belongs to them, to an archive.
 
     Args:
@@ -133,11 +135,15 @@ def export_sweep(settings: Settings, name: str, path: Path, progress: Progress |
         LeukoBenchError: The file cannot be written.
     """
     if path.exists() and not _is_archive(path):
-        raise LeukoBenchError(f"{path} exists and is no export of LeukoBench: it is left as it is, name another file")
+        raise LeukoBenchError(
+            f"{path} exists and is no export of LeukoBench: it is left as it is, name another file"
+        )
     store = Store(settings)
     sweep = store.find_sweep(name)
     if sweep is None:
-        raise StoreError(f"the store {settings.store} has no sweep {name!r}; `leukobench ui` shows those it has")
+        raise StoreError(
+            f"the store {settings.store} has no sweep {name!r}; `leukobench ui` shows those it has"
+        )
     runs = _finished(store, sweep)
     if len(runs) == 1:
         raise StoreError(
@@ -171,14 +177,19 @@ def export_sweep(settings: Settings, name: str, path: Path, progress: Progress |
     kinds = [run.data.tags[PREFIX + "kind"] for run in runs]
     known = {run.data.tags.get(PREFIX + "identity") for run in runs}
     return Exported(
-        kinds.count("result"), kinds.count("trajectory"), path.stat().st_size, _undelivered(settings, name, known)
+        kinds.count("result"),
+        kinds.count("trajectory"),
+        path.stat().st_size,
+        _undelivered(settings, name, known),
     )
 
 
 def _finished(store: Store, sweep: SweepRun) -> list[Any]:
     """The sweep's run, then each trajectory with a finished result, then one finished result an identity: the latest."""
     results: dict[str, Any] = {}
-    for run in store.search(sweep.experiment_id, f"tags.`{PREFIX}kind` = 'result' and attributes.status = 'FINISHED'"):
+    for run in store.search(
+        sweep.experiment_id, f"tags.`{PREFIX}kind` = 'result' and attributes.status = 'FINISHED'"
+    ):
         identity = run.data.tags.get(PREFIX + "identity")
         if identity is not None:
             results.setdefault(identity, run)
@@ -295,8 +306,14 @@ class Archive:
         except zipfile.BadZipFile as e:
             with path.open("rb") as f:
                 begun = f.read(2) == b"PK"
-            what = "is cut off or damaged: copy or export it again" if begun else "is no export of LeukoBench"
-            raise LeukoBenchError(f"{path} {what} (`leukobench export SWEEP FILE` writes one)") from e
+            what = (
+                "is cut off or damaged: copy or export it again"
+                if begun
+                else "is no export of LeukoBench"
+            )
+            raise LeukoBenchError(
+                f"{path} {what} (`leukobench export SWEEP FILE` writes one)"
+            ) from e
         try:
             self._read_manifest()
         except BaseException:
@@ -324,7 +341,9 @@ class Archive:
             raise self._changed(MANIFEST)
         self.sweep = str(manifest["sweep"])
         self.ids: list[str] = list(manifest["runs"])
-        self.files: dict[str, tuple[int, str]] = {k: (int(v[0]), str(v[1])) for k, v in manifest["files"].items()}
+        self.files: dict[str, tuple[int, str]] = {
+            k: (int(v[0]), str(v[1])) for k, v in manifest["files"].items()
+        }
         if len(names) != len(set(names)):
             raise self._changed("a name that stands twice")
         differing = set(names) ^ {*self.files, MANIFEST}
@@ -352,7 +371,16 @@ class Archive:
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError, RuntimeError) as e:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+        ) as e:
             raise LeukoBenchError(f"{self.path} is damaged ({e}): copy or export it again") from e
 
     def __enter__(self) -> Archive:
@@ -472,14 +500,20 @@ def import_sweep(settings: Settings, path: Path, progress: Progress | None = Non
         runs = archive.runs
         store = Store(settings)
         target = _Target.of(store, archive)
-        wanted = [run for run in runs if run.kind == "result" and run.identity not in target.finished]
+        wanted = [
+            run for run in runs if run.kind == "result" and run.identity not in target.finished
+        ]
         there = sum(run.kind == "result" for run in runs) - len(wanted)
         owners = {run.id: run for run in runs if run.kind == "trajectory"}
         with store.errors("write"):
             target.stamp()
             for i, run in enumerate(wanted):
                 owner = owners.get(run.parent or "")
-                parent = target.sweep.run_id if owner is None else target.bring(owner, target.sweep.run_id)
+                parent = (
+                    target.sweep.run_id
+                    if owner is None
+                    else target.bring(owner, target.sweep.run_id)
+                )
                 target.bring(run, parent)
                 if progress is not None:
                     progress("runs", i + 1, len(wanted))
@@ -526,14 +560,19 @@ class _Target:
             kind, identity = tags[PREFIX + "kind"], tags.get(PREFIX + "identity")
             target.brought[run.info.run_id] = (run.info.run_id, True)
             if IMPORTED in tags:
-                target.brought[tags[IMPORTED]] = (run.info.run_id, kind == "trajectory" and status != "RUNNING")
+                target.brought[tags[IMPORTED]] = (
+                    run.info.run_id,
+                    kind == "trajectory" and status != "RUNNING",
+                )
             if kind == "result" and status == "FINISHED" and identity is not None:
                 target.finished.add(identity)
         return target
 
     def stamp(self) -> None:
         """Tell those who keep what they read of this sweep that runs with earlier times have come."""
-        self.store.client.set_experiment_tag(self.sweep.experiment_id, IMPORTED, str(time.time_ns()))
+        self.store.client.set_experiment_tag(
+            self.sweep.experiment_id, IMPORTED, str(time.time_ns())
+        )
 
     def bring(self, run: Run, parent: str) -> str:
         """Create a run, or go on with the one that a killed import left; its run id here."""
@@ -545,7 +584,9 @@ class _Target:
             return id
         if id is None:
             tags = {**_tags(run), PARENT: parent, IMPORTED: run.id}
-            id = str(client.create_run(self.sweep.experiment_id, run.start, tags, run.name).info.run_id)
+            id = str(
+                client.create_run(self.sweep.experiment_id, run.start, tags, run.name).info.run_id
+            )
         metrics = [Metric(key, value, moment, step) for key, value, moment, step in run.metrics]
         params = [Param(key, value) for key, value in run.params.items()]
         for i in range(max(-(-len(metrics) // METRICS_A_BATCH), -(-len(params) // PARAMS_A_BATCH))):
@@ -558,7 +599,9 @@ class _Target:
             client.log_inputs(id, datasets=[_input(given) for given in run.inputs])
         self._log_artifacts(run, id)
         # what another machine runs would stay running for ever here
-        client.set_terminated(id, run.status if run.status in STATUS.values() else "KILLED", run.end)
+        client.set_terminated(
+            id, run.status if run.status in STATUS.values() else "KILLED", run.end
+        )
         self.brought[run.id] = (id, True)
         return id
 

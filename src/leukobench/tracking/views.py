@@ -23,7 +23,9 @@ TITLES = {
 WIDE, NARROW = 340, 150
 
 
-def saved_views(keys: Sequence[str], metrics: Sequence[str], curve: str | None = None) -> dict[str, str]:
+def saved_views(
+    keys: Sequence[str], metrics: Sequence[str], curve: str | None = None
+) -> dict[str, str]:
     """Tags of an experiment that save its views.
 
     Args:
@@ -87,7 +89,11 @@ _STATE: Mapping[str, Any] = {
     "hideEmptyCharts": True,
     "groupBy": None,
     "groupsExpanded": {},
-    "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    "globalLineChartConfig": {
+        "xAxisKey": "step",
+        "lineSmoothness": 0,
+        "selectedXAxisMetricKey": "",
+    },
 }
 _KEPT: Mapping[str, Any] = {"deleted": False, "isGenerated": False}
 
@@ -95,4 +101,6 @@ _KEPT: Mapping[str, Any] = {"deleted": False, "isGenerated": False}
 def _packed(name: str, state: Mapping[str, Any]) -> str:
     text = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = int(time.time() * 1000)
-    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{text}"})
+    return json.dumps(
+        {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{text}"}
+    )

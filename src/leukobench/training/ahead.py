@@ -28,12 +28,16 @@ def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int
     """
     distinct: dict[str, Job] = {}
     for job in jobs:
-        if job.config["model"].get("finetune") == "head" and job.config["planner"].get("features", True):
+        if job.config["model"].get("finetune") == "head" and job.config["planner"].get(
+            "features", True
+        ):
             nodes = [job.config[k] for k in ("model", "data", "preprocess", "augment")]
             distinct.setdefault(_key(job, *nodes), job)
     alike: dict[str, list[Job]] = {}
     for job in distinct.values():
-        alike.setdefault(_key(job, job.config["data"], job.config["preprocess"].get("size")), []).append(job)
+        alike.setdefault(
+            _key(job, job.config["data"], job.config["preprocess"].get("size")), []
+        ).append(job)
     together = 0
     for group in alike.values():
         if len(group) > 1:
@@ -60,10 +64,18 @@ def _backbone(job: Job, progress: Progress | None) -> Backbone | None:
     try:
         prepared = prepare(job)
         preprocess = build_preprocess(job, prepared.dataset.family)
-        if not isinstance(prepared.dataset, ImageDataset) or not isinstance(preprocess, ImagePreprocess):
+        if not isinstance(prepared.dataset, ImageDataset) or not isinstance(
+            preprocess, ImagePreprocess
+        ):
             return None
-        network = build_network(job, (3, preprocess.size, preprocess.size), len(prepared.dataset.classes))
+        network = build_network(
+            job, (3, preprocess.size, preprocess.size), len(prepared.dataset.classes)
+        )
         feed, _ = image_feed(job, prepared.dataset, preprocess, network, progress)
     except LeukoBenchError:
         return None
-    return Backbone.of(job, prepared.dataset, network, feed) if takes_features(job, network, feed) else None
+    return (
+        Backbone.of(job, prepared.dataset, network, feed)
+        if takes_features(job, network, feed)
+        else None
+    )

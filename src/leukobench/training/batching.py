@@ -57,7 +57,9 @@ def stackable(network: nn.Module, loss: nn.Module, input_shape: Sequence[int]) -
         x = torch.zeros(2, 4, *input_shape)
         y = torch.zeros(2, 4, dtype=torch.int64)
         logits = vmap(lambda t, rows: functional_call(template, t, (rows,)))(two, x)
-        vmap(lambda z, labels: functional_call(loss, dict(loss.named_buffers()), (z, labels)))(logits, y)
+        vmap(lambda z, labels: functional_call(loss, dict(loss.named_buffers()), (z, labels)))(
+            logits, y
+        )
     except Exception as e:
         return f"it cannot be batched ({type(e).__name__}: {str(e).splitlines()[0][:120] if str(e) else ''})"
     return None

@@ -22,7 +22,11 @@ from leukobench.training.predict import ImageInputFile, image_files, read_expres
 from leukobench.training.saved import SavedModel
 
 Progress = Callable[[str, int, int], None]
-TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients", "occlusion": "Occlusion"}
+TITLES = {
+    "grad_cam": "Grad-CAM",
+    "integrated_gradients": "Integrated gradients",
+    "occlusion": "Occlusion",
+}
 CAPTION = 18
 PANEL = 224
 """Pixels that a panel is at least wide: smaller ones are enlarged, so that captions fit."""
@@ -53,7 +57,11 @@ class ImageExplanation:
         """Mean share of saliency outside the cell by method and predicted class, beside the background's area."""
         known = self.table.dropna(subset=["outside"])
         by = known.groupby(["method", "predicted"], as_index=False)
-        return by.agg(outside=("outside", "mean"), background=("background", "mean"), images=("sample", "count"))
+        return by.agg(
+            outside=("outside", "mean"),
+            background=("background", "mean"),
+            images=("sample", "count"),
+        )
 
 
 def explain_images(
@@ -100,7 +108,10 @@ def explain_images(
         p = model.predict(images)
         predicted = p.argmax(axis=1)
         x = module(torch.from_numpy(images))
-        maps = {m: explain.saliency(model.network, x, torch.from_numpy(predicted), m, ends=ends) for m in methods}
+        maps = {
+            m: explain.saliency(model.network, x, torch.from_numpy(predicted), m, ends=ends)
+            for m in methods
+        }
         for i, (file, image) in enumerate(good):
             at = offset + list(chunk).index(file)
             label = labels[at] if labels is not None else ""
@@ -119,9 +130,15 @@ def explain_images(
                         "background": np.nan if share is None else share.area,
                     }
                 )
-                drawn = explain.smoothed(maps[m][i], max(3, size // 28)) if m == "integrated_gradients" else maps[m][i]
+                drawn = (
+                    explain.smoothed(maps[m][i], max(3, size // 28))
+                    if m == "integrated_gradients"
+                    else maps[m][i]
+                )
                 panels.append(explain.overlay(image, drawn))
-                titles.append(TITLES[m] + ("" if share is None else f", {share.saliency:.0%} outside"))
+                titles.append(
+                    TITLES[m] + ("" if share is None else f", {share.saliency:.0%} outside")
+                )
                 kept[m].append(maps[m][i])
             groups.append(int(predicted[i]))
             pictures.append(_strip(panels, titles, out / f"{names[at]}.png"))
@@ -129,7 +146,8 @@ def explain_images(
             progress("images", done, len(files))
     if not groups:
         raise FaultyDataError(
-            f"none of {len(files)} images can be read: " + "; ".join(f"{s}: {e}" for s, e in faults[:3])
+            f"none of {len(files)} images can be read: "
+            + "; ".join(f"{s}: {e}" for s, e in faults[:3])
         )
     for m in methods:
         means = explain.mean_maps(np.stack(kept[m]), np.array(groups))
@@ -147,7 +165,9 @@ def explain_images(
     return ImageExplanation(table, tuple(pictures), tuple(faults))
 
 
-def own_images(model: SavedModel, per_class: int, part: str = "test") -> tuple[list[Path], list[str]]:
+def own_images(
+    model: SavedModel, per_class: int, part: str = "test"
+) -> tuple[list[Path], list[str]]:
     """Images of the run's own data, the same number of each class, evenly spaced through a part; and their classes.
 
     Raises:
@@ -159,7 +179,11 @@ def own_images(model: SavedModel, per_class: int, part: str = "test") -> tuple[l
     ids = set(_part(model, part))
     paths, labels = [], []
     for name in dataset.classes:
-        mine = [i for i, s in enumerate(dataset.ids) if s in ids and dataset.samples["label"].iloc[i] == name]
+        mine = [
+            i
+            for i, s in enumerate(dataset.ids)
+            if s in ids and dataset.samples["label"].iloc[i] == name
+        ]
         chosen = np.linspace(0, max(len(mine) - 1, 0), min(per_class, len(mine))).astype(int)
         paths += [dataset.paths[mine[i]] for i in chosen]
         labels += [name] * len(chosen)
@@ -185,7 +209,9 @@ def _file_names(files: Sequence[ImageInputFile]) -> list[str]:
     stems = [Path(f.sample).stem for f in files]
     names = []
     for i, f in enumerate(files):
-        name = stems[i] if stems.count(stems[i]) == 1 else f"{Path(f.sample).parent.name}-{stems[i]}"
+        name = (
+            stems[i] if stems.count(stems[i]) == 1 else f"{Path(f.sample).parent.name}-{stems[i]}"
+        )
         names.append(name if name not in names else f"{name}-{i}")
     return names
 
@@ -228,7 +254,9 @@ class GeneRanking:
     overlap: int
 
 
-def explain_genes(model: SavedModel, inputs: Sequence[Path] = (), part: str = "test") -> GeneRanking:
+def explain_genes(
+    model: SavedModel, inputs: Sequence[Path] = (), part: str = "test"
+) -> GeneRanking:
     """Rank the genes a model reads by integrated gradients from the training median.
 
     The logit is the positive class's, or the predicted class's where there is none. Genes are those before a learned
@@ -262,9 +290,13 @@ def explain_genes(model: SavedModel, inputs: Sequence[Path] = (), part: str = "t
         centre = module.scaled(torch.from_numpy(np.asarray(model.input.arrays["centre"]))[None])
     p = model.predict(values)
     positive = model.input.positive
-    targets = np.full(len(p), model.classes.index(positive)) if positive is not None else p.argmax(axis=1)
+    targets = (
+        np.full(len(p), model.classes.index(positive)) if positive is not None else p.argmax(axis=1)
+    )
     network = torch.nn.Sequential(module.encoder, model.network)
-    signed = explain.gene_attributions(network, x, torch.from_numpy(targets.astype(np.int64)), centre)
+    signed = explain.gene_attributions(
+        network, x, torch.from_numpy(targets.astype(np.int64)), centre
+    )
     size = np.abs(signed).mean(axis=0)
     slope = (signed * (x - centre).double().numpy()).sum(axis=0)
     frame = pd.DataFrame(
@@ -281,7 +313,9 @@ def explain_genes(model: SavedModel, inputs: Sequence[Path] = (), part: str = "t
         with torch.no_grad():
             scaled = module.scaled(torch.from_numpy(seen)).numpy()
         frame["signal_to_noise"] = signal_to_noise(scaled, y)
-        frame["signal_to_noise_rank"] = frame["signal_to_noise"].rank(ascending=False, method="first").astype(int)
+        frame["signal_to_noise_rank"] = (
+            frame["signal_to_noise"].rank(ascending=False, method="first").astype(int)
+        )
         spearman = float(frame["attribution"].corr(frame["signal_to_noise"], method="spearman"))
     frame = frame.sort_values(["attribution", "gene"], ascending=[False, True], ignore_index=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
@@ -290,14 +324,18 @@ def explain_genes(model: SavedModel, inputs: Sequence[Path] = (), part: str = "t
     return GeneRanking(frame, len(values), spearman, overlap)
 
 
-def _values(model: SavedModel, dataset: Dataset | None, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _values(
+    model: SavedModel, dataset: Dataset | None, ids: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """Raw values of the model's genes and class indices of these samples; synthetic samples have none and are left out."""
     if not isinstance(dataset, ExpressionDataset):
         raise ConfigError(f"{model.name} was not trained on expression data")
     rows = dataset.ids.get_indexer(pd.Index(list(ids)))
     rows = rows[rows >= 0]
     column = {g: i for i, g in enumerate(dataset.genes)}
-    return np.ascontiguousarray(dataset.values[rows][:, [column[g] for g in model.genes]]), dataset.y[rows]
+    return np.ascontiguousarray(
+        dataset.values[rows][:, [column[g] for g in model.genes]]
+    ), dataset.y[rows]
 
 
 # --- both ---------------------------------------------------------------------------------------------------------

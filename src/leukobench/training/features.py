@@ -47,7 +47,13 @@ class Backbone:
         key = digest(
             str(FORMAT),
             weights_digest(network),
-            json.dumps([feed.input_shape, normalise.scale.flatten().tolist(), normalise.shift.flatten().tolist()]),
+            json.dumps(
+                [
+                    feed.input_shape,
+                    normalise.scale.flatten().tolist(),
+                    normalise.shift.flatten().tolist(),
+                ]
+            ),
             json.dumps([job.config["trainer"].get(k) for k in ARITHMETIC]),
             *dataset.samples["content"],
         )
@@ -79,12 +85,20 @@ class Backbone:
                 f.write(features.astype("<f4", copy=False).tobytes())
 
             yield write
-        facts = {"model": self.job.choices.get("model"), "data": self.job.choices.get("data"), "shape": shape}
+        facts = {
+            "model": self.job.choices.get("model"),
+            "data": self.job.choices.get("data"),
+            "shape": shape,
+        }
         write_json(self.folder / "features.json", facts)
 
 
 def shared_features(
-    job: Job, dataset: Dataset, network: nn.Module, feed: ImageFeed, progress: Progress | None = None
+    job: Job,
+    dataset: Dataset,
+    network: nn.Module,
+    feed: ImageFeed,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Features of all rows, float32, shape (n, d), read-only; computed by the first that asks, also across processes."""
     backbone = Backbone.of(job, dataset, network, feed)
@@ -96,7 +110,9 @@ def shared_features(
 
 def compute_together(backbones: Sequence[Backbone], progress: Progress | None = None) -> None:
     """Compute what is missing of several backbones that read the same images, in one pass over these."""
-    ordered = sorted({b.folder: b for b in backbones}.values(), key=lambda b: b.folder)  # two launches never deadlock
+    ordered = sorted(
+        {b.folder: b for b in backbones}.values(), key=lambda b: b.folder
+    )  # two launches never deadlock
     with ExitStack() as locks:
         for backbone in ordered:
             locks.enter_context(backbone.lock())
@@ -109,7 +125,9 @@ class OnItsWay:
     """A tensor that is being copied to the host; from a GPU, beside what it does next."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.host = tensor.float().to("cpu", non_blocking=True)  # page-locked where it comes from a GPU
+        self.host = tensor.float().to(
+            "cpu", non_blocking=True
+        )  # page-locked where it comes from a GPU
         self.copied = torch.cuda.Event() if tensor.is_cuda else None
         if self.copied is not None:
             self.copied.record()
@@ -125,13 +143,19 @@ def compute(backbones: Sequence[Backbone], progress: Progress | None = None) -> 
     """Push each image through each backbone once, in inference mode, and write what comes out."""
     node, feed = backbones[0].job.config["trainer"], backbones[0].feed
     torch.set_float32_matmul_precision("high" if node.get("tf32") else "highest")
-    trainer = quiet_trainer(accelerator=node.get("accelerator", "auto"), precision=node.get("precision", "32-true"))
+    trainer = quiet_trainer(
+        accelerator=node.get("accelerator", "auto"), precision=node.get("precision", "32-true")
+    )
     device, layout = trainer.strategy.root_device, torch.contiguous_format
     if node.get("channels_last"):
         layout = torch.channels_last
     feed.to(device)
     n = len(feed.images)
-    batches = list(torch.arange(n).split(int(node.get("inference_batch", 256)) if device.type == "cuda" else 32))
+    batches = list(
+        torch.arange(n).split(
+            int(node.get("inference_batch", 256)) if device.type == "cuda" else 32
+        )
+    )
     feed.expect(batches)
     training = [b.network.training for b in backbones]
     with ExitStack() as files, torch.inference_mode(), trainer.precision_plugin.forward_context():
@@ -143,7 +167,10 @@ def compute(backbones: Sequence[Backbone], progress: Progress | None = None) -> 
         left: list[OnItsWay] = []
         for number, rows in enumerate(batches):
             images = feed.gather(rows.to(feed.rows_on))
-            made = [network.frozen_features(b.feed.normalise(images)) for b, network in zip(backbones, networks)]
+            made = [
+                network.frozen_features(b.feed.normalise(images))
+                for b, network in zip(backbones, networks)
+            ]
             before, left = left, [OnItsWay(features) for features in made]
             # The batch before is written while a GPU is at this one.
             for batch in (before, left) if number == len(batches) - 1 else (before,):
@@ -151,5 +178,7 @@ def compute(backbones: Sequence[Backbone], progress: Progress | None = None) -> 
                     keep(features.arrived())
             if progress is not None:
                 progress("features", int(rows[-1]) + 1, n)
-    for backbone, was_training in zip(backbones, training, strict=True):  # their heads are trained next
+    for backbone, was_training in zip(
+        backbones, training, strict=True
+    ):  # their heads are trained next
         backbone.network.to(device="cpu", memory_format=torch.contiguous_format).train(was_training)  # type: ignore[call-overload]

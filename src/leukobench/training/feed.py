@@ -75,7 +75,9 @@ class ReadAhead:
         depth: Batches read ahead, each by a thread of its own.
     """
 
-    def __init__(self, images: np.ndarray, batches: Sequence[Tensor], pinned: bool, depth: int = 4) -> None:
+    def __init__(
+        self, images: np.ndarray, batches: Sequence[Tensor], pinned: bool, depth: int = 4
+    ) -> None:
         self.images, self.pinned = images, pinned
         self._threads = ThreadPoolExecutor(depth, thread_name_prefix="read-ahead")
         self._left: Iterator[Tensor] = iter(batches)
@@ -89,7 +91,9 @@ class ReadAhead:
             self._ahead.append((rows, self._threads.submit(self._read, rows)))
 
     def _read(self, rows: Tensor) -> Tensor:
-        out = torch.empty((len(rows), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=self.pinned)
+        out = torch.empty(
+            (len(rows), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=self.pinned
+        )
         np.take(self.images, rows.numpy(), axis=0, out=out.numpy(), mode="clip")
         return out
 
@@ -158,7 +162,9 @@ class ImageFeed:
         self.device = device
         if isinstance(self.normalise, nn.Module):
             self.normalise.to(device)
-        self._resident = resident(self.images, device, self.device_share) if device.type == "cuda" else None
+        self._resident = (
+            resident(self.images, device, self.device_share) if device.type == "cuda" else None
+        )
 
     @property
     def rows_on(self) -> torch.device:
@@ -167,7 +173,9 @@ class ImageFeed:
     def start_epoch(self, epoch: int, batches: Sequence[Tensor] = ()) -> None:
         """Draw each sample's own parameters for this epoch; the same for any batch order and any device."""
         if self.augment is not None:
-            table: Tensor = self.augment.draw(len(self.images), generator(self.seed, "augment", epoch))
+            table: Tensor = self.augment.draw(
+                len(self.images), generator(self.seed, "augment", epoch)
+            )
             self._table = table.to(self.rows_on)
         self.expect(batches)
 
@@ -176,7 +184,9 @@ class ImageFeed:
         if self._ahead is not None:
             self._ahead.close()
         streams = self.device.type == "cuda" and self._resident is None
-        self._ahead = ReadAhead(self.images, batches, pinned=True) if streams and len(batches) else None
+        self._ahead = (
+            ReadAhead(self.images, batches, pinned=True) if streams and len(batches) else None
+        )
 
     def gather(self, rows: Tensor) -> Tensor:
         """Images as they stand in the store, on the device: uint8, shape (len(rows), H, W, 3)."""

@@ -19,7 +19,9 @@ Progress = Callable[[str, int, int], None]
 _stores: dict[tuple[str, int], ImageStore] = {}
 
 
-def image_store(job: Job, dataset: ImageDataset, size: int, progress: Progress | None = None) -> ImageStore:
+def image_store(
+    job: Job, dataset: ImageDataset, size: int, progress: Progress | None = None
+) -> ImageStore:
     """The decoded images of a data set, built at the first use."""
     key = (dataset.fingerprint, size)
     if key not in _stores:
@@ -39,14 +41,18 @@ def image_feed(
     Raises:
         ConfigError: The normalisation asked for is not the one that the pretrained weights were trained with.
     """
-    resolved = ImagePreprocess(preprocess.size, resolve_normalisation(preprocess.normalise, network))  # type: ignore[arg-type]
+    resolved = ImagePreprocess(
+        preprocess.size, resolve_normalisation(preprocess.normalise, network)
+    )  # type: ignore[arg-type]
     store = image_store(job, dataset, preprocess.size, progress)
     augment: Any = build(job.config["augment"])
     if not isinstance(augment, Augment):
         raise ConfigError(f"augment={job.choices.get('augment')} does not name an augmentation")
     feed = ImageFeed(
         store.array,
-        Normalise(resolved.normalise, channels_last=bool(job.config["trainer"].get("channels_last"))),
+        Normalise(
+            resolved.normalise, channels_last=bool(job.config["trainer"].get("channels_last"))
+        ),
         None if augment.is_identity else augment,
         int(job.config["seed"]),
     )
@@ -58,9 +64,15 @@ def resolve_normalisation(asked: str, network: nn.Module) -> str:
     required = getattr(network, "required_normalisation", None)
     if required is None:
         return "unit" if asked == "auto" else asked
-    names = [n for n, (mean, std) in NORMALISATIONS.items() if (tuple(required[0]), tuple(required[1])) == (mean, std)]
+    names = [
+        n
+        for n, (mean, std) in NORMALISATIONS.items()
+        if (tuple(required[0]), tuple(required[1])) == (mean, std)
+    ]
     if not names:
-        raise ConfigError(f"the model's weights expect mean and deviation {required}, which no normalisation has")
+        raise ConfigError(
+            f"the model's weights expect mean and deviation {required}, which no normalisation has"
+        )
     if asked not in ("auto", names[0]):
         raise ConfigError(
             f"preprocess.normalise={asked}, but the model's pretrained weights were trained with {names[0]} "

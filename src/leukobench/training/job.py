@@ -52,10 +52,14 @@ def build(node: Mapping[str, Any], *args: Any, **keywords: Any) -> Any:
 
     target = node.get("_target_")
     if not target:
-        raise ConfigError(f"a config node without _target_ cannot be built: {json.dumps(node, default=str)[:200]}")
+        raise ConfigError(
+            f"a config node without _target_ cannot be built: {json.dumps(node, default=str)[:200]}"
+        )
     special = [k for k in node if k.startswith("_") and k.endswith("_") and k != "_target_"]
     if special:
-        raise ConfigError(f"{target}: the keys {special} of Hydra's instantiate are not used in LeukoBench's configs")
+        raise ConfigError(
+            f"{target}: the keys {special} of Hydra's instantiate are not used in LeukoBench's configs"
+        )
     try:
         factory = get_object(str(target))
     except Exception as e:
@@ -96,7 +100,9 @@ class Job:
         """The same job with other top-level scalars, its overrides following."""
         kept = [o for o in self.overrides if o.partition("=")[0] not in values]
         config = {**self.config, **values}
-        return replace(self, config=config, overrides=(*kept, *(f"{k}={v}" for k, v in values.items())))
+        return replace(
+            self, config=config, overrides=(*kept, *(f"{k}={v}" for k, v in values.items()))
+        )
 
     @cached_property
     def settings(self) -> Settings:
@@ -145,7 +151,9 @@ class Job:
                     if key not in ("_target_", "_convert_", *REMOVED_KEYS, "root"):
                         walk(f"{prefix}.{key}" if prefix else str(key), inner)
             else:
-                flat[prefix] = json.dumps(value) if isinstance(value, list | tuple) else _text(value)
+                flat[prefix] = (
+                    json.dumps(value) if isinstance(value, list | tuple) else _text(value)
+                )
 
         for key, value in self.config.items():
             if key in CONTEXT_KEYS or key == "trainer":
@@ -162,7 +170,9 @@ class Job:
 
 
 def _text(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 @dataclass(frozen=True)
@@ -239,12 +249,16 @@ def prepare(job: Job) -> Prepared:
         ConfigError, SplitError, MissingDataError, FaultyDataError
     """
     check_families(job)
-    before = job.protocol.resample == "before_split" and (job.config["resample"].get("method", "none") != "none")
+    before = job.protocol.resample == "before_split" and (
+        job.config["resample"].get("method", "none") != "none"
+    )
     relevant = {
         "data": job.config["data"],
         "split": job.config["split"],
         "fold": job.config["fold"],
-        "before": [job.config["resample"], job.config["preprocess"], job.config["seed"]] if before else None,
+        "before": [job.config["resample"], job.config["preprocess"], job.config["seed"]]
+        if before
+        else None,
     }
     key = json.dumps(relevant, sort_keys=True, default=str)
     if key not in _prepared:
@@ -318,7 +332,11 @@ def resample_before_split(job: Job, dataset: Dataset) -> tuple[ExpressionDataset
     """
     if not isinstance(dataset, ExpressionDataset):
         raise ConfigError("protocol.resample=before_split is for expression data")
-    key = json.dumps([job.config[k] for k in ("data", "resample", "preprocess", "seed")], sort_keys=True, default=str)
+    key = json.dumps(
+        [job.config[k] for k in ("data", "resample", "preprocess", "seed")],
+        sort_keys=True,
+        default=str,
+    )
     if key in _resampled:
         return _resampled[key]
     preprocess = build_preprocess(job, "expression")
@@ -373,7 +391,10 @@ def training_id_of(job: Job) -> str:
 
 
 def prediction_frame(
-    prepared: Prepared, rows: Mapping[str, np.ndarray], probabilities: Callable[[np.ndarray], np.ndarray], epoch: int
+    prepared: Prepared,
+    rows: Mapping[str, np.ndarray],
+    probabilities: Callable[[np.ndarray], np.ndarray],
+    epoch: int,
 ) -> pd.DataFrame:
     """Predictions of all parts in the layout of docs/architecture.md.
 

@@ -62,7 +62,9 @@ class SystemMetrics(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         self._end()
 
 
@@ -96,7 +98,12 @@ def profiler(name: str | None, folder: Path) -> Any:
     Raises:
         ConfigError: No such profiler.
     """
-    from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+    from pytorch_lightning.profilers import (
+        AdvancedProfiler,
+        Profiler,
+        PyTorchProfiler,
+        SimpleProfiler,
+    )
 
     from leukobench.errors import ConfigError
 

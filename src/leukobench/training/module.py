@@ -26,9 +26,7 @@ from leukobench.training.schedules import Schedule
 from leukobench.training.throughput import Clock, ceiling, step_flop
 
 STEPS_PER_BLOCK = 16
-DIVERGED = (
-    "a lower optimizer.lr or gradient_clip=1.0 usually helps, and NaN inputs are found by `leukobench data check`"
-)
+DIVERGED = "a lower optimizer.lr or gradient_clip=1.0 usually helps, and NaN inputs are found by `leukobench data check`"
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,9 @@ class Blocks:
         count: Steps an epoch.
     """
 
-    def __init__(self, steps: Callable[[int], Sequence[Any]], epoch: Callable[[], int], count: int) -> None:
+    def __init__(
+        self, steps: Callable[[int], Sequence[Any]], epoch: Callable[[], int], count: int
+    ) -> None:
         self.steps, self.epoch, self.count = steps, epoch, count
 
     def __len__(self) -> int:
@@ -132,7 +132,9 @@ class Classifier(pl.LightningModule):
         self.loss = loss
         self.feed = feed
         self.recipe = recipe
-        self.parts = {part: torch.as_tensor(rows, dtype=torch.int64) for part, rows in parts.items()}
+        self.parts = {
+            part: torch.as_tensor(rows, dtype=torch.int64) for part, rows in parts.items()
+        }
         self.y = torch.as_tensor(y, dtype=torch.int64)
         self.progress = Progress()
         self.clock = Clock()
@@ -204,7 +206,9 @@ class Classifier(pl.LightningModule):
         self.y = self.y.to(device)
         self.loss.to(device)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         return batch  # `steps` has put everything where it belongs
 
     def on_train_epoch_start(self) -> None:
@@ -238,7 +242,11 @@ class Classifier(pl.LightningModule):
                     correct = (logits.detach().argmax(dim=1) == y).sum()
                     counted.append(torch.stack([loss.detach() * len(y), correct.to(loss.dtype)]))
                 if recipe.l2:
-                    loss = loss + recipe.l2 * torch.stack([p.square().sum() for p in self._regularised]).sum()
+                    loss = (
+                        loss
+                        + recipe.l2
+                        * torch.stack([p.square().sum() for p in self._regularised]).sum()
+                    )
                 optimizer.zero_grad()
                 if plain:
                     loss.backward()
@@ -268,13 +276,17 @@ class Classifier(pl.LightningModule):
         n = len(self.parts["train"])
         loss, correct = torch.stack(self._running).sum(dim=0).tolist()
         if not math.isfinite(loss):
-            raise TrainingError(f"the training loss is {loss} in epoch {progress.epoch}; {DIVERGED}")
+            raise TrainingError(
+                f"the training loss is {loss} in epoch {progress.epoch}; {DIVERGED}"
+            )
         row = {"epoch": progress.epoch, "train_loss": loss / n, "train_accuracy": correct / n}
         lr = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         row["learning_rate"] = float(lr)
         parts = [p for p in self.recipe.curves_on if len(self.parts.get(p, ()))]
         if self.recipe.patience is not None and "validation" not in parts:
-            raise ConfigError("early stopping chooses on validation: set split.validation, for instance 0.2")
+            raise ConfigError(
+                "early stopping chooses on validation: set split.validation, for instance 0.2"
+            )
         for part in parts:
             part_loss, accuracy = self.score(part)
             row[f"{part}_loss"], row[f"{part}_accuracy"] = part_loss, accuracy
@@ -282,7 +294,9 @@ class Classifier(pl.LightningModule):
         if self.recipe.patience is not None:
             if row["validation_loss"] < progress.best_loss:
                 progress.best_loss, progress.best_epoch = row["validation_loss"], progress.epoch
-                self.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+                self.best_weights = {
+                    k: v.detach().clone() for k, v in self.network.state_dict().items()
+                }
             if self.ended:
                 self.trainer.should_stop = True
 
@@ -295,7 +309,9 @@ class Classifier(pl.LightningModule):
         batch = max(1, min(self.recipe.inference_batch, len(rows)))
         rows = rows.to(self.feed.rows_on)
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            out = [self.network(self.feed.plain_batch(chunk)).float() for chunk in rows.split(batch)]
+            out = [
+                self.network(self.feed.plain_batch(chunk)).float() for chunk in rows.split(batch)
+            ]
         self.network.train(was_training)
         return torch.cat(out)
 
@@ -305,14 +321,18 @@ class Classifier(pl.LightningModule):
         logits = self.logits(rows)
         y = self.y[rows.to(self.y.device)]
         with torch.inference_mode():
-            loss, correct = torch.stack([self.loss(logits, y), (logits.argmax(dim=1) == y).float().mean()]).tolist()
+            loss, correct = torch.stack(
+                [self.loss(logits, y), (logits.argmax(dim=1) == y).float().mean()]
+            ).tolist()
         return loss, correct
 
     def probabilities(self, rows: Tensor) -> np.ndarray:
         """Class probabilities of rows, shape (len(rows), num_classes), float32."""
         out = self.logits(rows).softmax(dim=1).cpu().numpy()
         if not np.isfinite(out).all():
-            raise TrainingError(f"after epoch {self.progress.epoch} the network's outputs are not numbers; {DIVERGED}")
+            raise TrainingError(
+                f"after epoch {self.progress.epoch} the network's outputs are not numbers; {DIVERGED}"
+            )
         return out
 
     def speed(self, arithmetic: bool = False) -> dict[str, float]:
@@ -333,8 +353,18 @@ class Classifier(pl.LightningModule):
         self.network.zero_grad(set_to_none=True)
         rate = flop / len(rows) * facts["samples_per_second"]
         precision = str(self.trainer.precision)
-        dtype = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
-        return {**facts, "flop_per_second": rate, "share_of_ceiling": round(rate / ceiling(str(device), dtype), 4)}
+        dtype = (
+            torch.bfloat16
+            if "bf16" in precision
+            else torch.float16
+            if "16" in precision
+            else torch.float32
+        )
+        return {
+            **facts,
+            "flop_per_second": rate,
+            "share_of_ceiling": round(rate / ceiling(str(device), dtype), 4),
+        }
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -371,7 +401,12 @@ def quiet_trainer(**options: Any) -> pl.Trainer:
     """A Trainer that prints nothing, writes nothing and logs nothing of its own."""
     import logging
 
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
+    for name in (
+        "pytorch_lightning",
+        "lightning.pytorch",
+        "lightning_fabric",
+        "pytorch_lightning.utilities.rank_zero",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

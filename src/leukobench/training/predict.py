@@ -99,7 +99,9 @@ def predict(
     return Predictions(frame, tuple(notes))
 
 
-def _decide(model: SavedModel, frame: pd.DataFrame, temperature: float, threshold: float | None) -> None:
+def _decide(
+    model: SavedModel, frame: pd.DataFrame, temperature: float, threshold: float | None
+) -> None:
     """Scale the probabilities and add the column `predicted`."""
     from leukobench.evaluation.calibration import scaled
     from leukobench.evaluation.metrics import Predicted
@@ -112,7 +114,9 @@ def _decide(model: SavedModel, frame: pd.DataFrame, temperature: float, threshol
         frame.loc[good, columns] = p
     if threshold is not None and model.input.positive is None:
         raise ConfigError(f"{model.name} has no positive class, so that a threshold has no meaning")
-    called = Predicted(model.classes, np.zeros(len(p), np.int64), p, np.zeros(len(p), np.uint64), None)
+    called = Predicted(
+        model.classes, np.zeros(len(p), np.int64), p, np.zeros(len(p), np.uint64), None
+    )
     predicted = np.full(len(frame), "", dtype=object)
     predicted[good] = [model.classes[i] for i in called.predicted(model.input.positive, threshold)]
     frame.insert(2, "predicted", predicted)
@@ -140,26 +144,38 @@ def predict_frame(model: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
     """
     if model.input.family == "image":
         if "image" not in table.columns:
-            raise FaultyDataError(f"this model reads a column 'image'; found {list(map(str, table.columns))[:8]}")
-        files = [ImageInputFile("", str(i), _entry_reader(str(e))) for i, e in enumerate(table["image"])]
+            raise FaultyDataError(
+                f"this model reads a column 'image'; found {list(map(str, table.columns))[:8]}"
+            )
+        files = [
+            ImageInputFile("", str(i), _entry_reader(str(e))) for i, e in enumerate(table["image"])
+        ]
         frame = _read_and_predict(model, files, None)
     else:
         missing = [g for g in model.genes if g not in table.columns]
         if missing:
             raise FaultyDataError(
-                _missing_genes(Path("the table"), list(map(str, table.columns)), model.genes, missing)
+                _missing_genes(
+                    Path("the table"), list(map(str, table.columns)), model.genes, missing
+                )
             )
         chosen = table[list(model.genes)]
         if chosen.shape[1] != len(model.genes):
             twice = next(g for g in model.genes if (table.columns == g).sum() > 1)
-            raise FaultyDataError(f"the table has more than one column {twice!r}; keep the one that was measured")
+            raise FaultyDataError(
+                f"the table has more than one column {twice!r}; keep the one that was measured"
+            )
         text = chosen.select_dtypes(exclude="number").columns
         if len(text):
             chosen = chosen.assign(**{g: pd.to_numeric(chosen[g], errors="coerce") for g in text})
         values = np.ascontiguousarray(chosen.to_numpy(np.float32))
         faults = model.input.faults(values)
         good = [i for i, f in enumerate(faults) if f is None]
-        frame = _frame(model, [("", str(i), f or "") for i, f in enumerate(faults)], model.predict(values[good]))
+        frame = _frame(
+            model,
+            [("", str(i), f or "") for i, f in enumerate(faults)],
+            model.predict(values[good]),
+        )
     _decide(model, frame, 1.0, None)
     return frame.drop(columns=["input", "sample"]).set_axis(table.index, axis=0)
 
@@ -171,7 +187,9 @@ def _entry_reader(entry: str) -> Callable[[], Path | bytes]:
         try:
             return base64.b64decode(entry, validate=True)
         except ValueError:
-            raise MissingDataError(f"{entry[:80]!r} is neither a file nor an image in base64") from None
+            raise MissingDataError(
+                f"{entry[:80]!r} is neither a file nor an image in base64"
+            ) from None
 
     return read
 
@@ -211,12 +229,16 @@ def image_files(paths: Sequence[Path]) -> tuple[list[ImageInputFile], list[str]]
             _note(notes, path, [f.name for f in files if f.suffix.lower() not in IMAGE_SUFFIXES])
             if not images:
                 held = f"it holds {len(files)} files of other kinds" if files else "it is empty"
-                raise MissingDataError(f"folder {path} has no image ({held}); read are {', '.join(IMAGE_SUFFIXES)}")
+                raise MissingDataError(
+                    f"folder {path} has no image ({held}); read are {', '.join(IMAGE_SUFFIXES)}"
+                )
             found += [_from_file(f, path) for f in images]
         elif path.suffix.lower() == ".zip":
             found += _from_zip(path, notes)
         elif path.name.lower().endswith(SUFFIXES):
-            raise ConfigError(f"{path} is a table, and this model reads images ({', '.join(IMAGE_SUFFIXES)})")
+            raise ConfigError(
+                f"{path} is a table, and this model reads images ({', '.join(IMAGE_SUFFIXES)})"
+            )
         else:
             found.append(_from_file(path, path))
     return found, notes
@@ -232,7 +254,9 @@ def _note(notes: list[str], path: Path, names: Sequence[str]) -> None:
 def _from_file(path: Path, given: Path) -> ImageInputFile:
     def read() -> Path:
         if path.stat().st_size > MAX_FILE:
-            raise FaultyDataError(f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_FILE:,} accepted")
+            raise FaultyDataError(
+                f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_FILE:,} accepted"
+            )
         return path
 
     return ImageInputFile(str(given), str(path), read)
@@ -254,10 +278,19 @@ def _from_zip(path: Path, notes: list[str]) -> list[ImageInputFile]:
             try:
                 with zipfile.ZipFile(path) as archive, archive.open(name) as file:
                     data = file.read(MAX_FILE + 1)
-            except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as e:
+            except (
+                zipfile.BadZipFile,
+                zlib.error,
+                OSError,
+                RuntimeError,
+                NotImplementedError,
+                EOFError,
+            ) as e:
                 raise FaultyDataError(f"{path}: {name} cannot be unpacked ({e})") from e
             if len(data) > MAX_FILE:
-                raise FaultyDataError(f"{path}: {name} unpacks to more than the {MAX_FILE:,} bytes accepted")
+                raise FaultyDataError(
+                    f"{path}: {name} unpacks to more than the {MAX_FILE:,} bytes accepted"
+                )
             return data
 
         return read
@@ -278,7 +311,9 @@ def read_images(
         try:
             return decode_image(file.read(), size)
         except (LeukoBenchError, OSError) as e:
-            text = str(e).replace("; restore it from the source (`leukobench data check` lists every such file)", "")
+            text = str(e).replace(
+                "; restore it from the source (`leukobench data check` lists every such file)", ""
+            )
             return text.replace("the image given", file.sample)
 
     with ThreadPoolExecutor(4) as pool:
@@ -287,19 +322,25 @@ def read_images(
             yield chunk, list(pool.map(decode, chunk))
 
 
-def _images(model: SavedModel, paths: Sequence[Path], progress: Progress | None) -> tuple[pd.DataFrame, list[str]]:
+def _images(
+    model: SavedModel, paths: Sequence[Path], progress: Progress | None
+) -> tuple[pd.DataFrame, list[str]]:
     files, notes = image_files(paths)
     return _read_and_predict(model, files, progress), notes
 
 
-def _read_and_predict(model: SavedModel, files: Sequence[ImageInputFile], progress: Progress | None) -> pd.DataFrame:
+def _read_and_predict(
+    model: SavedModel, files: Sequence[ImageInputFile], progress: Progress | None
+) -> pd.DataFrame:
     rows: list[tuple[str, str, str]] = []
     parts = []
     for chunk, decoded in read_images(files, int(model.input.size or 0)):
         good = [d for d in decoded if not isinstance(d, str)]
         if good:
             parts.append(model.predict(np.stack(good)))
-        rows += [(f.source, f.sample, d if isinstance(d, str) else "") for f, d in zip(chunk, decoded)]
+        rows += [
+            (f.source, f.sample, d if isinstance(d, str) else "") for f, d in zip(chunk, decoded)
+        ]
         if progress is not None:
             progress("images", len(rows), len(files))
     p = np.concatenate(parts) if parts else np.empty((0, len(model.classes)))
@@ -318,7 +359,9 @@ def _tables(
         for given, path in _table_files(paths, Path(scratch)):
             ids, values, more = read_expression(path, model.genes, id_column)
             notes += [f"{given}: {n}" for n in more]
-            faults = model.input.faults(values) if not any_scale else _not_finite(model.genes, values)
+            faults = (
+                model.input.faults(values) if not any_scale else _not_finite(model.genes, values)
+            )
             good = [i for i, f in enumerate(faults) if f is None]
             rows = [(given, s, f or "") for s, f in zip(ids, faults)]
             frames.append(_frame(model, rows, model.predict(values[good])))
@@ -327,7 +370,10 @@ def _tables(
 
 def _not_finite(genes: Sequence[str], values: np.ndarray) -> list[str | None]:
     bad = ~np.isfinite(values)
-    return [f"{b.sum()} values are missing, the first of gene {genes[b.argmax()]}" if b.any() else None for b in bad]
+    return [
+        f"{b.sum()} values are missing, the first of gene {genes[b.argmax()]}" if b.any() else None
+        for b in bad
+    ]
 
 
 def _table_files(paths: Sequence[Path], scratch: Path) -> Iterator[tuple[str, Path]]:
@@ -341,12 +387,18 @@ def _table_files(paths: Sequence[Path], scratch: Path) -> Iterator[tuple[str, Pa
                 folder = unpack_zip(path.resolve(), scratch / f"{len(list(scratch.iterdir()))}")
             tables = [f for f in find_files(folder) if f.name.lower().endswith(SUFFIXES)]
             if not tables:
-                raise MissingDataError(f"{path} has no table of expression; read are {', '.join(SUFFIXES)}")
+                raise MissingDataError(
+                    f"{path} has no table of expression; read are {', '.join(SUFFIXES)}"
+                )
             yield from ((str(path / f.relative_to(folder)), f) for f in tables)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            raise ConfigError(f"{path} is an image, and this model reads tables of expression ({', '.join(SUFFIXES)})")
+            raise ConfigError(
+                f"{path} is an image, and this model reads tables of expression ({', '.join(SUFFIXES)})"
+            )
         elif not path.name.lower().endswith(SUFFIXES):
-            raise ConfigError(f"{path} is of no kind that is read; a table ends in {', '.join(SUFFIXES)}")
+            raise ConfigError(
+                f"{path} is of no kind that is read; a table ends in {', '.join(SUFFIXES)}"
+            )
         else:
             yield str(path), path
 
@@ -383,7 +435,8 @@ def read_expression(
     if id_column is not None and id_column not in header:
         near = difflib.get_close_matches(id_column, header, n=2)
         raise FaultyDataError(
-            f"{path}: no column {id_column!r} of sample names" + (f"; near it: {near}" if near else "")
+            f"{path}: no column {id_column!r} of sample names"
+            + (f"; near it: {near}" if near else "")
         )
     if id_column is None:
         named = [c for c in extra if c.strip().lower() in ID_COLUMNS]
@@ -395,7 +448,11 @@ def read_expression(
         raise FaultyDataError(f"{path}: the table has a header and no row")
     column = {g: i for i, g in enumerate(table.genes)}
     values = np.ascontiguousarray(table.values[:, [column[g] for g in genes]])
-    ids = table.text[id_column] if id_column is not None else [f"{path.name}:{i + 1}" for i in range(len(values))]
+    ids = (
+        table.text[id_column]
+        if id_column is not None
+        else [f"{path.name}:{i + 1}" for i in range(len(values))]
+    )
     notes = []
     unused = [c for c in extra if c != id_column]
     if unused:
@@ -415,9 +472,14 @@ def _text_columns(path: Path, header: Sequence[str], extra: Sequence[str]) -> li
         return [
             c
             for c in extra
-            if not (pa.types.is_floating(schema.field(c).type) or pa.types.is_integer(schema.field(c).type))
+            if not (
+                pa.types.is_floating(schema.field(c).type)
+                or pa.types.is_integer(schema.field(c).type)
+            )
         ]
-    with gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8-sig") as file:
+    with (
+        gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8-sig") as file
+    ):
         separator = separator_of(file.readline())
         entries = next(csv.reader((line for line in file if line.strip()), delimiter=separator), [])
     entry = dict(zip(header, entries))
@@ -434,7 +496,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _missing_genes(path: Path, header: Sequence[str], genes: Sequence[str], missing: Sequence[str]) -> str:
+def _missing_genes(
+    path: Path, header: Sequence[str], genes: Sequence[str], missing: Sequence[str]
+) -> str:
     listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
     count = f"{len(missing)} of the" if len(missing) < len(genes) else "all"
     what = f"{path}: {count} {len(genes)} genes that the model reads are missing: {listed}."
@@ -451,7 +515,9 @@ def _missing_genes(path: Path, header: Sequence[str], genes: Sequence[str], miss
             f"(its first columns: {', '.join(map(repr, header[:4]))})."
         )
     near = difflib.get_close_matches(missing[0], header, n=1)
-    return f"{what} Other columns cannot stand for them" + (f" (near {missing[0]!r}: {near[0]!r})." if near else ".")
+    return f"{what} Other columns cannot stand for them" + (
+        f" (near {missing[0]!r}: {near[0]!r})." if near else "."
+    )
 
 
 def _first_fields(path: Path, lines: int = 200) -> set[str]:
@@ -460,4 +526,8 @@ def _first_fields(path: Path, lines: int = 200) -> set[str]:
         return set()
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         separator = separator_of(file.readline())
-        return {f.strip('"') for _, line in zip(range(lines), file) for f in line.split(separator, 2)[:2]}
+        return {
+            f.strip('"')
+            for _, line in zip(range(lines), file)
+            for f in line.split(separator, 2)[:2]
+        }

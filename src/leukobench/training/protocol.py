@@ -42,7 +42,9 @@ class Protocol:
         }
         for key, values in allowed.items():
             if getattr(self, key) not in values:
-                raise ConfigError(f"protocol.{key} knows {list(values)}, not {getattr(self, key)!r}")
+                raise ConfigError(
+                    f"protocol.{key} knows {list(values)}, not {getattr(self, key)!r}"
+                )
 
     @property
     def leaks(self) -> tuple[str, ...]:

@@ -56,7 +56,9 @@ class Choice:
         return f"{self.rule} {self.value:.4f}, best of {self.among} results"
 
 
-def best_of(sweep: str, rule: str, settings: Settings, where: Mapping[str, str] | None = None) -> Choice:
+def best_of(
+    sweep: str, rule: str, settings: Settings, where: Mapping[str, str] | None = None
+) -> Choice:
     """The result of a sweep with the best validation metric.
 
     Ties go to the lower validation log loss, then to the smaller identity, so that the choice is the same at any time.
@@ -84,10 +86,20 @@ def best_of(sweep: str, rule: str, settings: Settings, where: Mapping[str, str] 
         some = sorted({m for r in fitting for m in r.metrics if m.startswith("validation_")})
         raise StoreError(
             f"none of {len(fitting)} results of sweep {sweep!r} has the metric {rule}; "
-            + (f"there are: {', '.join(some)}" if some else "they have no validation part: set split.validation=0.2")
+            + (
+                f"there are: {', '.join(some)}"
+                if some
+                else "they have no validation part: set split.validation=0.2"
+            )
         )
     sign = 1 if rule.endswith(LOWER_IS_BETTER) else -1
-    having.sort(key=lambda r: (sign * r.metrics[rule], r.metrics.get("validation_log_loss", np.inf), r.identity))
+    having.sort(
+        key=lambda r: (
+            sign * r.metrics[rule],
+            r.metrics.get("validation_log_loss", np.inf),
+            r.identity,
+        )
+    )
     return Choice(having[0].run_id, rule, float(having[0].metrics[rule]), len(having))
 
 
@@ -109,7 +121,9 @@ def default_name(model: SavedModel) -> str:
     return f"{p.get('data', model.input.data.get('name'))}-{p.get('model', 'model')}"
 
 
-def register(model: SavedModel, settings: Settings, name: str | None = None, chosen: str = "") -> Registered:
+def register(
+    model: SavedModel, settings: Settings, name: str | None = None, chosen: str = ""
+) -> Registered:
     """Add a model to the registry as a new version, with its card as the version's description.
 
     Args:
@@ -178,7 +192,11 @@ def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
             signature=signature(model, example),
             input_example=example,
             pip_requirements=_requirements(model),
-            metadata={"classes": list(model.classes), "reads": model.describe()["reads"], "clinical_use": False},
+            metadata={
+                "classes": list(model.classes),
+                "reads": model.describe()["reads"],
+                "clinical_use": False,
+            },
         )
     return folder
 

@@ -32,7 +32,9 @@ class RegisteredModel(PythonModel):
         folder = Path(context.artifacts[BUNDLE])
         self.model = load(Located(folder.parent.parent.name, folder, folder))
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         from leukobench.training.predict import predict_frame
 
         return predict_frame(self.model, model_input)

@@ -71,7 +71,9 @@ def run_training(
         return attempt(work, on_epoch, interruption or Interruption())
 
 
-def attempt(work: Work, on_epoch: OnEpoch | None, interruption: Interruption, share: float = 1.0) -> State:
+def attempt(
+    work: Work, on_epoch: OnEpoch | None, interruption: Interruption, share: float = 1.0
+) -> State:
     """Train what `work` misses and write down how it ended; `share` as in `Work.end`."""
     try:
         return work.end(fit(work, on_epoch, interruption), share)
@@ -107,7 +109,12 @@ class Work:
         job = self.job
         write_json(
             folder.path / "job.json",
-            {"config": job.config, "choices": job.choices, "overrides": list(job.overrides), "shared": training.shared},
+            {
+                "config": job.config,
+                "choices": job.choices,
+                "overrides": list(job.overrides),
+                "shared": training.shared,
+            },
         )
         folder.update(
             state="running",
@@ -150,7 +157,9 @@ class Work:
             live = {k: v.detach().clone() for k, v in classifier.network.state_dict().items()}
             classifier.network.load_state_dict(classifier.best_weights)
         rows = rows_of(self.prepared)
-        frame = prediction_frame(self.prepared, rows, lambda r: classifier.probabilities(torch.as_tensor(r)), epoch)
+        frame = prediction_frame(
+            self.prepared, rows, lambda r: classifier.probabilities(torch.as_tensor(r)), epoch
+        )
         record: dict[str, Any] = {
             "identity": training.identities[epoch],
             "training": training.id,
@@ -163,7 +172,9 @@ class Work:
             "finished": _now(),
             "metrics": {**final_metrics(frame), **encoder_metrics(self.fitted.artifacts)},
         }
-        weights = trained_weights(self.fitted.network) if self.job.config.get("save_model") else None
+        weights = (
+            trained_weights(self.fitted.network) if self.job.config.get("save_model") else None
+        )
         self.keep_curves()
         self.folder.write_result(training.identities[epoch], record, frame, weights)
         if live is not None:
@@ -198,7 +209,9 @@ class Work:
         """Draw the pictures of each result, where the config asks for them; a failure to is written down, no more."""
         wanted = self.job.config.get("figures", False)
         if wanted == "auto":
-            wanted = float(self.folder.run()["seconds"]) >= WORTH_DRAWING * len(self.training.identities)
+            wanted = float(self.folder.run()["seconds"]) >= WORTH_DRAWING * len(
+                self.training.identities
+            )
         if not wanted:
             return
         try:
@@ -217,7 +230,9 @@ class Work:
         reason = str(e) if isinstance(e, LeukoBenchError) else f"{type(e).__name__}: {e}"
         if isinstance(e, torch.cuda.OutOfMemoryError):
             reason = f"out of GPU memory; a smaller trainer.inference_batch or batch_size may fit ({reason})"
-        self.folder.update(state="failed", error=reason[:2000], ended=_now(), seconds=self._seconds(share))
+        self.folder.update(
+            state="failed", error=reason[:2000], ended=_now(), seconds=self._seconds(share)
+        )
         return "failed"
 
     def _seconds(self, share: float) -> float:
@@ -235,7 +250,9 @@ def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> Sta
     torch.set_num_threads(int(trainer_node.get("threads") or 1))
     classifier = work.ready()
     watcher = _Watcher(work, on_epoch, interruption)
-    trainer = trainer_of(trainer_node, work.last - classifier.progress.epoch, watcher, [work.folder.path])
+    trainer = trainer_of(
+        trainer_node, work.last - classifier.progress.epoch, watcher, [work.folder.path]
+    )
     if trainer_node.get("channels_last"):
         classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if trainer_node.get("compile"):
@@ -245,12 +262,16 @@ def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> Sta
     if work.wanted and interruption.requested:
         return "interrupted"
     if work.wanted:
-        raise TrainingError(f"training ended after epoch {classifier.progress.epoch} of {work.last}")
+        raise TrainingError(
+            f"training ended after epoch {classifier.progress.epoch} of {work.last}"
+        )
     work.keep_curves()
     return "finished"
 
 
-def trainer_of(node: Mapping[str, Any], epochs: int, watcher: Checkpoint, folders: Sequence[Path]) -> pl.Trainer:
+def trainer_of(
+    node: Mapping[str, Any], epochs: int, watcher: Checkpoint, folders: Sequence[Path]
+) -> pl.Trainer:
     """The Trainer of a config node; `folders` take what it measures (a profile stands in the first)."""
     torch.set_float32_matmul_precision("high" if node.get("tf32") else "highest")
     return quiet_trainer(
@@ -328,7 +349,9 @@ def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> A
             preprocess = ExpressionPreprocess(scale="none", encoder=preprocess.encoder)
         fit_rows = rows["train"] if protocol.fit_on == "train" else np.arange(len(dataset))
         held = dataset.values[rows["validation"]] if len(rows["validation"]) else None
-        fitted = preprocess.fit(dataset.values[fit_rows], y[fit_rows], held, seed_of(seed, "preprocess") % 2**31)
+        fitted = preprocess.fit(
+            dataset.values[fit_rows], y[fit_rows], held, seed_of(seed, "preprocess") % 2**31
+        )
         values = fitted.scaled(dataset.values)
         if fitted.encoder is not None:
             artifacts |= fitted.encoder.artifacts(values, list(dataset.ids))
@@ -340,7 +363,10 @@ def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> A
             new = np.arange(len(train), len(labels))
             values = np.concatenate([values, more[new]])
             y = np.concatenate([y, labels[new]])
-            rows = {**rows, "train": np.concatenate([train, np.arange(len(dataset), len(dataset) + len(new))])}
+            rows = {
+                **rows,
+                "train": np.concatenate([train, np.arange(len(dataset), len(dataset) + len(new))]),
+            }
         feed = ArrayFeed(values)
         network = build_network(job, feed.input_shape, num_classes)
     else:
@@ -351,7 +377,10 @@ def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> A
         size = preprocess.size
         network = build_network(job, (3, size, size), num_classes)
         feed, fitted = image_feed(job, dataset, preprocess, network, on_stage)
-    if isinstance(dataset, ExpressionDataset) and job.config["resample"].get("method", "none") != "none":
+    if (
+        isinstance(dataset, ExpressionDataset)
+        and job.config["resample"].get("method", "none") != "none"
+    ):
         together = np.bincount(y[np.concatenate(list(rows.values()))], minlength=num_classes)
         artifacts["resampled"] = dict(zip(dataset.classes, together.tolist()))
     counts = torch.bincount(torch.as_tensor(y[rows["train"]]), minlength=num_classes)
@@ -382,7 +411,9 @@ def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> A
     if config.get("figures", False) not in (True, False, "auto"):
         raise ConfigError(f"figures={config['figures']}: true, false or auto")
     if recipe.patience is not None and recipe.patience < 1:
-        raise ConfigError(f"patience={recipe.patience}: early stopping waits for one epoch or more; null trains all")
+        raise ConfigError(
+            f"patience={recipe.patience}: early stopping waits for one epoch or more; null trains all"
+        )
     loss = build(config["loss"], counts)
     return Assembled(Classifier(trained, loss, feed, y, rows, recipe), network, fitted, artifacts)
 

@@ -77,11 +77,19 @@ class ModelInput:
     @property
     def raw_shape(self) -> tuple[int, ...]:
         """Of one raw input: `(genes,)` or `(H, W, 3)`."""
-        return (len(self.genes),) if self.family == "expression" else (int(self.size or 0), int(self.size or 0), 3)
+        return (
+            (len(self.genes),)
+            if self.family == "expression"
+            else (int(self.size or 0), int(self.size or 0), 3)
+        )
 
     def module(self) -> nn.Module:
         """Raw values or pixels to network input."""
-        return ExpressionInput(self.arrays) if self.family == "expression" else ImageInput(str(self.normalise))
+        return (
+            ExpressionInput(self.arrays)
+            if self.family == "expression"
+            else ImageInput(str(self.normalise))
+        )
 
     def faults(self, values: np.ndarray) -> list[str | None]:
         """Why each row of values (n, genes) is unlike any training sample, None where it is not.
@@ -96,7 +104,9 @@ class ModelInput:
             bad = np.flatnonzero(~np.isfinite(row))
             margin = SHIFT_TOLERANCE * high
             if len(bad):
-                out.append(f"{len(bad)} values are missing or infinite, the first of gene {self.genes[bad[0]]}")
+                out.append(
+                    f"{len(bad)} values are missing or infinite, the first of gene {self.genes[bad[0]]}"
+                )
             elif low > 0 and not (
                 low / SCALE_TOLERANCE <= spread <= high * SCALE_TOLERANCE
                 and low_median - margin <= median <= high_median + margin
@@ -115,7 +125,9 @@ class ModelInput:
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "arrays"}
         header = {METADATA: json.dumps({"format": FORMAT, **facts})}
         with atomic(path) as temporary:
-            save_arrays({k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, str(temporary), header)
+            save_arrays(
+                {k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, str(temporary), header
+            )
 
     @classmethod
     def load(cls, path: Path) -> ModelInput:
@@ -124,19 +136,32 @@ class ModelInput:
                 facts = json.loads((file.metadata() or {})[METADATA])
                 arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as e:
-            raise LeukoBenchError(f"{path} is damaged ({e}); run the training again with --force") from e
+            raise LeukoBenchError(
+                f"{path} is damaged ({e}); run the training again with --force"
+            ) from e
         if facts.pop("format") != FORMAT:
-            raise LeukoBenchError(f"{path} was written by another version of LeukoBench; run the training again")
+            raise LeukoBenchError(
+                f"{path} was written by another version of LeukoBench; run the training again"
+            )
         tuples = {k: tuple(facts[k]) for k in ("classes", "shape", "genes")}
         names = facts["gene_names"]
-        return cls(**{**facts, **tuples, "gene_names": None if names is None else tuple(names), "arrays": arrays})
+        return cls(
+            **{
+                **facts,
+                **tuples,
+                "gene_names": None if names is None else tuple(names),
+                "arrays": arrays,
+            }
+        )
 
 
 def sample_spans(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median and spread (1st to 99th percentile) of each row of (n, genes)."""
     if not values.shape[1]:
         return np.zeros(len(values)), np.zeros(len(values))
-    low, median, high = np.quantile(np.nan_to_num(np.asarray(values, np.float64)), [0.01, 0.5, 0.99], axis=1)
+    low, median, high = np.quantile(
+        np.nan_to_num(np.asarray(values, np.float64)), [0.01, 0.5, 0.99], axis=1
+    )
     return median, high - low
 
 
@@ -185,7 +210,11 @@ def model_input(
         size = fitted.size
         return ModelInput(shape=(3, size, size), size=size, normalise=fitted.normalise, **common)
     raw: Dataset = dataset
-    rows = dataset.rows(prepared.split.parts["train"]) if job.protocol.fit_on == "train" else np.arange(len(dataset))
+    rows = (
+        dataset.rows(prepared.split.parts["train"])
+        if job.protocol.fit_on == "train"
+        else np.arange(len(dataset))
+    )
     scaling = fitted
     if prepared.scaled:
         # The data set was scaled before it was resampled and split: the same fit, once more, on the values as loaded.
@@ -194,7 +223,9 @@ def model_input(
         preprocess = build_preprocess(job, "expression")
         assert isinstance(preprocess, ExpressionPreprocess)
         assert isinstance(raw, ExpressionDataset)
-        scaling = replace(preprocess, encoder=None).fit(raw.values, raw.y, seed=int(job.config["seed"]))
+        scaling = replace(preprocess, encoder=None).fit(
+            raw.values, raw.y, seed=int(job.config["seed"])
+        )
     assert isinstance(raw, ExpressionDataset)
     state = {k: np.asarray(v) for k, v in scaling.state().items()}
     columns = state.pop("columns").astype(np.int64)
@@ -225,7 +256,10 @@ def _encoder_arrays(encoder: Any) -> dict[str, np.ndarray]:
             f"a model behind an encoder of class {type(encoder).__name__} cannot be saved; set save_model=false"
         )
     layer: Any = encoder.fitted.encoder
-    return {"encoder.weight": layer[0].weight.detach().numpy(), "encoder.bias": layer[0].bias.detach().numpy()}
+    return {
+        "encoder.weight": layer[0].weight.detach().numpy(),
+        "encoder.bias": layer[0].bias.detach().numpy(),
+    }
 
 
 def trained_weights(network: nn.Module) -> dict[str, Tensor]:
@@ -238,7 +272,9 @@ def trained_weights(network: nn.Module) -> dict[str, Tensor]:
         own = [p.requires_grad for p in module.parameters(recurse=False)]
         if own and not any(own):
             frozen |= {f"{name}.{b}" if name else b for b, _ in module.named_buffers(recurse=False)}
-    return {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in frozen}
+    return {
+        k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in frozen
+    }
 
 
 _digests: dict[str, str | None] = {}
@@ -254,7 +290,9 @@ def frozen_digest(network: nn.Module, node: Mapping[str, Any] | None = None) -> 
     if key is not None and key in _digests and node is not None and node.get("pretrained"):
         return _digests[key]
     kept = trained_weights(network)
-    left = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in kept}
+    left = {
+        k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if k not in kept
+    }
     value = None
     if left:
         chunks: list[bytes | str] = []
@@ -320,20 +358,31 @@ class SavedModel:
                 f"{self.name} reads arrays of shape (n, {', '.join(map(str, self.input.raw_shape))}), not {x.shape}"
             )
         if self.input.family == "image" and x.dtype != np.uint8:
-            raise FaultyDataError(f"{self.name} reads images of 8 bits a channel (uint8), not {x.dtype}")
+            raise FaultyDataError(
+                f"{self.name} reads images of 8 bits a channel (uint8), not {x.dtype}"
+            )
         whole = self.whole
         with torch.inference_mode():
-            parts = [whole(torch.from_numpy(np.ascontiguousarray(x[i : i + batch]))) for i in range(0, len(x), batch)]
+            parts = [
+                whole(torch.from_numpy(np.ascontiguousarray(x[i : i + batch])))
+                for i in range(0, len(x), batch)
+            ]
         return torch.cat(parts).numpy() if parts else np.empty((0, len(self.classes)), np.float32)
 
     def describe(self) -> dict[str, str]:
         """The model in words, for people."""
         p, data = self.record.get("params", {}), self.input.data
-        reads = f"{len(self.genes)} genes" if self.genes else f"images of {self.input.size} x {self.input.size} pixels"
-        size = f"{data.get('samples')} samples" + (f" of {data['subjects']} subjects" if data.get("subjects") else "")
-        remarks = [f"subset: {data['subset']}"] * bool(data.get("subset")) + ["simulated data"] * bool(
-            data.get("simulated")
+        reads = (
+            f"{len(self.genes)} genes"
+            if self.genes
+            else f"images of {self.input.size} x {self.input.size} pixels"
         )
+        size = f"{data.get('samples')} samples" + (
+            f" of {data['subjects']} subjects" if data.get("subjects") else ""
+        )
+        remarks = [f"subset: {data['subset']}"] * bool(data.get("subset")) + [
+            "simulated data"
+        ] * bool(data.get("simulated"))
         return {
             "model": self.name,
             "network": str(p.get("model", "")),
@@ -383,13 +432,17 @@ def load(files: Located) -> SavedModel:
             complete = (file.metadata() or {}).get("complete") == "true"
             state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as e:
-        raise LeukoBenchError(f"{weights} is damaged ({e}); run the training again with --force") from e
+        raise LeukoBenchError(
+            f"{weights} is damaged ({e}); run the training again with --force"
+        ) from e
     config = job["config"]
     node = dict(config["model"])
     if complete and "pretrained" in node:
         node |= {"pretrained": False, "weights": None}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(int(config["seed"]), "initialisation"))  # of frozen parts without trained weights
+        torch.manual_seed(
+            seed_of(int(config["seed"]), "initialisation")
+        )  # of frozen parts without trained weights
         network: nn.Module = build(node, reads.shape, len(reads.classes))
     _load_state(network, state, complete, files.name)
     if not complete and reads.frozen is not None and frozen_digest(network) != reads.frozen:
@@ -398,7 +451,9 @@ def load(files: Located) -> SavedModel:
             f"({config['model'].get('weights') or config['model'].get('name')}); install the version it was trained with"
         )
     network.eval().requires_grad_(False)
-    return SavedModel(files.name, reads, network, files, record, config, files.json("run.json") or {})
+    return SavedModel(
+        files.name, reads, network, files, record, config, files.json("run.json") or {}
+    )
 
 
 def _load_state(network: nn.Module, state: Mapping[str, Tensor], complete: bool, name: str) -> None:
@@ -412,7 +467,9 @@ def _load_state(network: nn.Module, state: Mapping[str, Tensor], complete: bool,
     try:
         network.load_state_dict(dict(state), strict=False)
     except RuntimeError as e:
-        raise ConfigError(f"the weights of {name} do not fit its network: {' '.join(str(e).split())[:300]}") from e
+        raise ConfigError(
+            f"the weights of {name} do not fit its network: {' '.join(str(e).split())[:300]}"
+        ) from e
 
 
 def write_bundle(model: SavedModel, folder: Path) -> Path:
@@ -426,13 +483,20 @@ def write_bundle(model: SavedModel, folder: Path) -> Path:
     save_file(state, str(folder / "model.safetensors"), {"complete": "true"})
     model.input.save(folder / "preprocess.safetensors")
     config = {
-        k: dict(_without_places(v)) if isinstance(v, Mapping) else v for k, v in model.config.items() if k != "settings"
+        k: dict(_without_places(v)) if isinstance(v, Mapping) else v
+        for k, v in model.config.items()
+        if k != "settings"
     }
     write_json(folder / "job.json", {"config": config})
-    overrides = [o for o in model.record.get("overrides", ()) if not o.partition("=")[0].endswith(("root", "weights"))]
+    overrides = [
+        o
+        for o in model.record.get("overrides", ())
+        if not o.partition("=")[0].endswith(("root", "weights"))
+    ]
     write_json(folder / "result.json", {**model.record, "overrides": overrides})
     write_json(
-        folder / "run.json", {k: v for k, v in model.run.items() if k in ("data", "leaks", "environment", "training")}
+        folder / "run.json",
+        {k: v for k, v in model.run.items() if k in ("data", "leaks", "environment", "training")},
     )
     return folder
 

@@ -30,7 +30,10 @@ from leukobench.training.throughput import Clock
 
 
 def run_stack(
-    trainings: Sequence[Training], *, on_epoch: OnEpoch | None = None, interruption: Interruption | None = None
+    trainings: Sequence[Training],
+    *,
+    on_epoch: OnEpoch | None = None,
+    interruption: Interruption | None = None,
 ) -> dict[str, State]:
     """Train several trainings as one; each ends in its own run folder as `run_training` would leave it.
 
@@ -46,7 +49,9 @@ def run_stack(
     """
     interruption = interruption or Interruption()
     states: dict[str, State] = {}
-    works = [Work(t) for t in sorted(trainings, key=lambda t: t.id)]  # locks in one order everywhere
+    works = [
+        Work(t) for t in sorted(trainings, key=lambda t: t.id)
+    ]  # locks in one order everywhere
     with ExitStack() as locks:
         for work in works:
             locks.enter_context(work.lock())
@@ -79,7 +84,11 @@ def _alike(works: Sequence[Work], states: dict[str, State], share: float) -> lis
 
 
 def _run_group(
-    group: list[Work], states: dict[str, State], share: float, on_epoch: OnEpoch | None, interruption: Interruption
+    group: list[Work],
+    states: dict[str, State],
+    share: float,
+    on_epoch: OnEpoch | None,
+    interruption: Interruption,
 ) -> None:
     if len(group) > 1 and not interruption.requested:
         try:
@@ -93,7 +102,11 @@ def _run_group(
 
 
 def _fit_stack(
-    group: list[Work], states: dict[str, State], share: float, on_epoch: OnEpoch | None, interruption: Interruption
+    group: list[Work],
+    states: dict[str, State],
+    share: float,
+    on_epoch: OnEpoch | None,
+    interruption: Interruption,
 ) -> None:
     """Train a stack and write down how each member ended."""
     first = group[0]
@@ -146,7 +159,11 @@ class StackedClassifier(pl.LightningModule):
                 self.groups[-1] = slice(self.groups[-1].start, k + 1)
             else:
                 self.groups.append(slice(k, k + 1))
-        self.recipe, self.progress, self.steps_per_epoch = first.recipe, first.progress, first.steps_per_epoch
+        self.recipe, self.progress, self.steps_per_epoch = (
+            first.recipe,
+            first.progress,
+            first.steps_per_epoch,
+        )
         self.failed: dict[int, TrainingError] = {}
         self.clock = Clock()
         self.template, self.loss_template = masked(first.network), first.loss
@@ -154,14 +171,19 @@ class StackedClassifier(pl.LightningModule):
         names = dict(first.network.named_parameters())
         self.trained = [n for n, p in names.items() if p.requires_grad]
         self.weights = {
-            n: nn.Parameter(torch.stack([m.network.get_parameter(n).detach() for m in self.members]), p.requires_grad)
+            n: nn.Parameter(
+                torch.stack([m.network.get_parameter(n).detach() for m in self.members]),
+                p.requires_grad,
+            )
             for n, p in names.items()
         }
         self.fixed = {
-            n: torch.stack([m.network.get_buffer(n) for m in self.members]) for n, _ in first.network.named_buffers()
+            n: torch.stack([m.network.get_buffer(n) for m in self.members])
+            for n, _ in first.network.named_buffers()
         }
         self.loss_buffers = {
-            n: torch.stack([m.loss.get_buffer(n) for m in self.members]) for n, _ in first.loss.named_buffers()
+            n: torch.stack([m.loss.get_buffer(n) for m in self.members])
+            for n, _ in first.loss.named_buffers()
         }
         self.l2 = torch.tensor([m.recipe.l2 for m in self.members])
         self.regularised = any(m.recipe.l2 for m in self.members)
@@ -175,7 +197,9 @@ class StackedClassifier(pl.LightningModule):
             member.trainer = self.trainer
             member.setup(stage)
             member.network.to(device)
-        self.weights = {n: nn.Parameter(w.detach().to(device), w.requires_grad) for n, w in self.weights.items()}
+        self.weights = {
+            n: nn.Parameter(w.detach().to(device), w.requires_grad) for n, w in self.weights.items()
+        }
         for tensors in (self.fixed, self.loss_buffers):
             tensors |= {n: t.to(device) for n, t in tensors.items()}
         self.l2 = self.l2.to(device)
@@ -202,7 +226,9 @@ class StackedClassifier(pl.LightningModule):
         self.values = values[0] if len(values) == 1 else torch.cat(values)
         self.labels = labels[0] if len(labels) == 1 else torch.cat(labels)
         self.part_rows = {
-            part: torch.stack([m.parts[part] + o for m, o in zip(self.members, self.offsets)]).to(self.labels.device)
+            part: torch.stack([m.parts[part] + o for m, o in zip(self.members, self.offsets)]).to(
+                self.labels.device
+            )
             for part in self.members[0].parts
         }
 
@@ -220,11 +246,15 @@ class StackedClassifier(pl.LightningModule):
     def train_dataloader(self) -> Blocks:
         return Blocks(self.steps, lambda: self.progress.epoch, self.steps_per_epoch)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        self._slices = [[nn.Parameter(self.weights[n].detach()[g]) for n in self.trained] for g in self.groups]
+        self._slices = [
+            [nn.Parameter(self.weights[n].detach()[g]) for n in self.trained] for g in self.groups
+        ]
         optimizer: torch.optim.Optimizer | None = None
         for group, leaves in zip(self.groups, self._slices):
             own = self.members[group.start].recipe.optimizer(leaves)
@@ -252,11 +282,16 @@ class StackedClassifier(pl.LightningModule):
         if not self.masks:
             return {}
         shapes, device = self._mask_shapes(batch), self.values.device
-        out = {name: torch.empty(len(self.members), *shape, device=device) for name, shape in shapes.items()}
+        out = {
+            name: torch.empty(len(self.members), *shape, device=device)
+            for name, shape in shapes.items()
+        }
         for k, member in enumerate(self.members):
             seed_device(seed_of(member.recipe.seed, "step", self.progress.step), device)
             for name, shape in shapes.items():
-                out[name][k] = nn.functional.dropout(torch.ones(shape, device=device), self.masks[name].p)
+                out[name][k] = nn.functional.dropout(
+                    torch.ones(shape, device=device), self.masks[name].p
+                )
         return {f"{name}.mask": mask for name, mask in out.items()}
 
     def _mask_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
@@ -264,7 +299,9 @@ class StackedClassifier(pl.LightningModule):
         if batch not in self._shapes:
             shapes: dict[str, tuple[int, ...]] = {}
             hooks = [
-                m.register_forward_pre_hook(lambda _, x, n=name: shapes.__setitem__(n, tuple(x[0].shape)))
+                m.register_forward_pre_hook(
+                    lambda _, x, n=name: shapes.__setitem__(n, tuple(x[0].shape))
+                )
                 for name, m in self.masks.items()
             ]
             with torch.no_grad():
@@ -307,9 +344,15 @@ class StackedClassifier(pl.LightningModule):
             logits = self._logits(x, self.draw_masks(rows.shape[1]))
             losses = self._losses(logits, y)
             correct = (logits.detach().argmax(dim=2) == y).sum(dim=1)
-            self._running.append(torch.stack([losses.detach() * y.shape[1], correct.to(losses.dtype)]))
+            self._running.append(
+                torch.stack([losses.detach() * y.shape[1], correct.to(losses.dtype)])
+            )
             if self.regularised:
-                squares = [self.weights[n].square().flatten(1).sum(1) for n in self.trained if self.weights[n].ndim > 2]
+                squares = [
+                    self.weights[n].square().flatten(1).sum(1)
+                    for n in self.trained
+                    if self.weights[n].ndim > 2
+                ]
                 losses = losses + self.l2 * torch.stack(squares).sum(dim=0)
             for n in self.trained:
                 self.weights[n].grad = None
@@ -338,7 +381,11 @@ class StackedClassifier(pl.LightningModule):
         n = self.part_rows["train"].shape[1]
         losses, correct = torch.stack(self._running).sum(dim=0).tolist()
         optimizer: Any = self.optimizers()
-        rates = {k: float(g["lr"]) for i, g in enumerate(optimizer.param_groups) for k in _numbers(self.groups[i])}
+        rates = {
+            k: float(g["lr"])
+            for i, g in enumerate(optimizer.param_groups)
+            for k in _numbers(self.groups[i])
+        }
         parts = [p for p in self.recipe.curves_on if self.part_rows.get(p, torch.empty(0)).numel()]
         scores = {part: self.score(part) for part in parts}
         epoch = progress.epoch + 1
@@ -352,7 +399,10 @@ class StackedClassifier(pl.LightningModule):
             row = {"epoch": epoch, "train_loss": losses[k] / n, "train_accuracy": correct[k] / n}
             row["learning_rate"] = rates[k]
             for part in parts:
-                row[f"{part}_loss"], row[f"{part}_accuracy"] = scores[part][0][k], scores[part][1][k]
+                row[f"{part}_loss"], row[f"{part}_accuracy"] = (
+                    scores[part][0][k],
+                    scores[part][1][k],
+                )
             member.progress.epoch, member.progress.step = epoch, progress.step
             member.progress.curves.append(row)
         progress.epoch = epoch
@@ -367,7 +417,9 @@ class StackedClassifier(pl.LightningModule):
         rows = self.part_rows[part]
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             chunk = max(1, min(self.recipe.inference_batch, rows.shape[1]))
-            logits = torch.cat([self._logits(self.values[r], {}) for r in rows.split(chunk, dim=1)], dim=1)
+            logits = torch.cat(
+                [self._logits(self.values[r], {}) for r in rows.split(chunk, dim=1)], dim=1
+            )
             y = self.labels[rows]
             accuracy = (logits.argmax(dim=2) == y).float().mean(dim=1)
             return self._losses(logits, y).tolist(), accuracy.tolist()
@@ -397,7 +449,10 @@ class StackedClassifier(pl.LightningModule):
         p = member.progress
         return {
             "network": {n: v.clone() for n, v in member.network.state_dict().items()},
-            "optimizer": {"state": state, "param_groups": [{**settings, "params": list(range(len(self.trained)))}]},
+            "optimizer": {
+                "state": state,
+                "param_groups": [{**settings, "params": list(range(len(self.trained)))}],
+            },
             "best_weights": None,
             "epoch": p.epoch,
             "step": p.step,
@@ -411,7 +466,11 @@ class _StackWatcher(Checkpoint):
     """Writes members' results at checkpoint epochs and their checkpoints where time has passed; stops when asked to."""
 
     def __init__(
-        self, stack: StackedClassifier, works: Sequence[Work], on_epoch: OnEpoch | None, interruption: Interruption
+        self,
+        stack: StackedClassifier,
+        works: Sequence[Work],
+        on_epoch: OnEpoch | None,
+        interruption: Interruption,
     ) -> None:
         of = {id(w.classifier): w for w in works}
         self.works = {k: of[id(member)] for k, member in enumerate(stack.members)}
@@ -427,7 +486,9 @@ class _StackWatcher(Checkpoint):
             return
         if self.on_epoch is not None:
             rows = [module.members[k].progress.curves[-1] for k in alive]
-            self.on_epoch(epoch, total, {key: sum(r[key] for r in rows) / len(rows) for key in rows[0]})
+            self.on_epoch(
+                epoch, total, {key: sum(r[key] for r in rows) / len(rows) for key in rows[0]}
+            )
         for k in alive:
             work = self.works[k]
             if epoch in work.wanted:
@@ -473,6 +534,8 @@ def _stack_state(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return torch.stack([s["state"][i][name] for s in states])
 
     return {
-        "state": {i: {n: join(i, n, v) for n, v in entry.items()} for i, entry in first["state"].items()},
+        "state": {
+            i: {n: join(i, n, v) for n, v in entry.items()} for i, entry in first["state"].items()
+        },
         "param_groups": first["param_groups"],
     }

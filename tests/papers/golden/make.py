@@ -20,7 +20,9 @@ SKILL = {
 }
 
 
-def fold_frame(rng: np.random.Generator, skill: float, fold: int, folds: int, by_subject: bool) -> pd.DataFrame:
+def fold_frame(
+    rng: np.random.Generator, skill: float, fold: int, folds: int, by_subject: bool
+) -> pd.DataFrame:
     i = np.arange(SAMPLES)
     y = (i % 2).astype(int)
     subject = 2 * (i // 10) + y
@@ -45,26 +47,65 @@ def fold_frame(rng: np.random.Generator, skill: float, fold: int, folds: int, by
 def main() -> None:
     rng = np.random.default_rng(7)
     runs, frames = [], []
-    for model, protocol in [("small", "paper"), ("large", "paper"), ("small", "leak_free"), ("large", "leak_free")]:
+    for model, protocol in [
+        ("small", "paper"),
+        ("large", "paper"),
+        ("small", "leak_free"),
+        ("large", "leak_free"),
+    ]:
         for seed in range(2):
             for fold in range(3):
                 name = f"{model}-{protocol}-{seed}-{fold}"
-                tags = {"leukobench.fingerprint": "0123456789abcdef", "leukobench.simulated": "false"}
+                tags = {
+                    "leukobench.fingerprint": "0123456789abcdef",
+                    "leukobench.simulated": "false",
+                }
                 tags["leukobench.sweep"] = "golden"
-                tags["leukobench.subset"] = "60 of 600 samples, 12 subjects" if protocol == "leak_free" else ""
-                params = {"data": "cells", "model": model, "optimizer": "adam", "protocol": protocol}
+                tags["leukobench.subset"] = (
+                    "60 of 600 samples, 12 subjects" if protocol == "leak_free" else ""
+                )
+                params = {
+                    "data": "cells",
+                    "model": model,
+                    "optimizer": "adam",
+                    "protocol": protocol,
+                }
                 params |= {"split": "kfold", "epochs": "5", "seed": str(seed), "fold": str(fold)}
                 runs.append(
-                    {"run_id": name, "identity": f"id-{name}", "params": params, "tags": tags, "start_time": 1.0}
+                    {
+                        "run_id": name,
+                        "identity": f"id-{name}",
+                        "params": params,
+                        "tags": tags,
+                        "start_time": 1.0,
+                    }
                 )
                 frame = fold_frame(rng, SKILL[model, protocol], fold, 3, protocol == "leak_free")
                 frames.append(frame.assign(run_id=name))
     # One run of the official test on simulated data, the small net alone.
     name = "small-official"
-    params = {"data": "cells", "model": "small", "optimizer": "adam", "protocol": "leak_free", "split": "official"}
+    params = {
+        "data": "cells",
+        "model": "small",
+        "optimizer": "adam",
+        "protocol": "leak_free",
+        "split": "official",
+    }
     params |= {"epochs": "5", "seed": "0", "fold": "0"}
-    tags = {"leukobench.fingerprint": "fedcba9876543210", "leukobench.simulated": "true", "leukobench.subset": ""}
-    runs.append({"run_id": name, "identity": f"id-{name}", "params": params, "tags": tags, "start_time": 2.0})
+    tags = {
+        "leukobench.fingerprint": "fedcba9876543210",
+        "leukobench.simulated": "true",
+        "leukobench.subset": "",
+    }
+    runs.append(
+        {
+            "run_id": name,
+            "identity": f"id-{name}",
+            "params": params,
+            "tags": tags,
+            "start_time": 2.0,
+        }
+    )
     frames.append(fold_frame(rng, SKILL["small", "other"], 0, 2, True).assign(run_id=name))
     (HERE / "runs.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     pd.concat(frames).to_csv(HERE / "predictions.csv", index=False, lineterminator="\n")

@@ -39,7 +39,9 @@ def audit_paper(paper: Paper, datasets: Mapping[str, Dataset] | None = None) -> 
     for i, check in enumerate(paper.audit):
         where = paper.where("audit", i)
         if check.rule not in RULES:
-            raise PaperError(f"{where}: there is no audit rule {check.rule!r}; rules are {', '.join(RULES)}")
+            raise PaperError(
+                f"{where}: there is no audit rule {check.rule!r}; rules are {', '.join(RULES)}"
+            )
         findings += RULES[check.rule].run(paper, check.parameters, datasets or {}, where)
     for found in RULES.values():
         if found.automatic:
@@ -53,9 +55,14 @@ def to_markdown(findings: Iterable[AuditFinding], title: str | None = None) -> s
     lines = [f"## {title}", ""] if title else []
     if not ordered:
         return "\n".join([*lines, "Nothing contradicts anything.", ""])
-    lines += ["| | place | finding | evidence | must be | shown by |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        "| | place | finding | evidence | must be | shown by |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for f in ordered:
         must_be = "" if f.corrected is None else f"{f.corrected:.6g}"
         row = (f.severity, f.place, f.finding, f.evidence, must_be, f"{f.rule} ({f.status})")
-        lines.append("| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in row) + " |")
+        lines.append(
+            "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in row) + " |"
+        )
     return "\n".join([*lines, ""])

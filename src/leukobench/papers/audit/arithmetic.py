@@ -37,9 +37,13 @@ def counts_that_print(value: float, step: float, n: int, reading: Reading = "rou
     return range(max(0, math.ceil(low * n)), min(n, math.floor(high * n)) + 1)
 
 
-def smallest_size(value: float, step: float, reading: Reading = "rounded", limit: int = 5000) -> int | None:
+def smallest_size(
+    value: float, step: float, reading: Reading = "rounded", limit: int = 5000
+) -> int | None:
     """The smallest n for which some k/n prints as `value`, None up to `limit`."""
-    return next((n for n in range(1, limit + 1) if counts_that_print(value, step, n, reading)), None)
+    return next(
+        (n for n in range(1, limit + 1) if counts_that_print(value, step, n, reading)), None
+    )
 
 
 def share_of_grid(step: float, n: int) -> float:
@@ -115,7 +119,10 @@ class AllMatrices:
                   np.broadcast_to(tn / self.negatives, called_positive.shape))  # fmt: skip
         precision = tp / np.maximum(called_positive, 1), tn / np.maximum(called_negative, 1)
         # F1 = 2 TP / (2 TP + FP + FN) has no 0/0 for a class with samples.
-        f1 = 2 * tp / (called_positive + self.positives), 2 * tn / (called_negative + self.negatives)
+        f1 = (
+            2 * tp / (called_positive + self.positives),
+            2 * tn / (called_negative + self.negatives),
+        )
         return {"recall": recall, "precision": precision, "f1": f1}
 
     @cached_property
@@ -132,7 +139,9 @@ class AllMatrices:
             return of_negative
         if averaging == "macro":
             return (of_positive + of_negative) / 2
-        return (of_positive * self.positives + of_negative * self.negatives) / (self.positives + self.negatives)
+        return (of_positive * self.positives + of_negative * self.negatives) / (
+            self.positives + self.negatives
+        )
 
     def that_print(self, values: dict[str, tuple[float, float]], averaging: str) -> np.ndarray:
         """Mask of the matrices whose scores print as the values; `values` maps a score to (value, step)."""
@@ -159,7 +168,9 @@ def macro_f1_near(
     tn = first + np.arange(width)[None, :]
     macro_recall = (tp / positives + tn / negatives) / 2
     called_positive, called_negative = tp + negatives - tn, tn + positives - tp
-    macro_precision = (tp / np.maximum(called_positive, 1) + tn / np.maximum(called_negative, 1)) / 2
+    macro_precision = (
+        tp / np.maximum(called_positive, 1) + tn / np.maximum(called_negative, 1)
+    ) / 2
     p_low, p_high = bounds(*precision)
     mask = (tn >= 0) & (tn <= negatives) & (macro_recall >= low) & (macro_recall <= high)
     mask &= (macro_precision >= p_low) & (macro_precision <= p_high)

@@ -37,7 +37,9 @@ def _quantity(paper: Paper, terms: list[float | str]) -> tuple[float, float, str
 
 
 @rule()
-def sums_agree(paper: Paper, *, about: str, quantities: dict[str, list[float | str]]) -> Iterator[AuditFinding]:
+def sums_agree(
+    paper: Paper, *, about: str, quantities: dict[str, list[float | str]]
+) -> Iterator[AuditFinding]:
     """The same quantity, stated or added up in several places, must come out the same everywhere.
 
     A quantity is a list of cells (`TABLE/ROW/COLUMN`, `*` fits any, a leading `-` subtracts) and plain numbers, which
@@ -55,12 +57,16 @@ def sums_agree(paper: Paper, *, about: str, quantities: dict[str, list[float | s
         "; ".join(places),
         f"{about}: the places disagree",
         "; ".join(f"{name}: {total:.10g}" for name, (total, _, _) in sums.items()),
-        "caution" if spread <= sum(slack for _, slack, _ in sums.values()) + 1e-9 else "contradiction",
+        "caution"
+        if spread <= sum(slack for _, slack, _ in sums.values()) + 1e-9
+        else "contradiction",
     )
 
 
 @rule()
-def known_sum(paper: Paper, *, about: str, cells: dict[str, list[float]], parts: list[str]) -> Iterator[AuditFinding]:
+def known_sum(
+    paper: Paper, *, about: str, cells: dict[str, list[float]], parts: list[str]
+) -> Iterator[AuditFinding]:
     """A printed count that is the sum of the known counts of several parts of a data set says which parts were used.
 
     `cells` gives for each cell the known count of each of `parts`, in order.
@@ -72,7 +78,9 @@ def known_sum(paper: Paper, *, about: str, cells: dict[str, list[float]], parts:
             paper.key,
             fits[0][0].place,
             f"{about}: the counts are those of {' plus '.join(parts)}",
-            "; ".join(f"{printed(c)} = {' + '.join(f'{x:.0f}' for x in counts)}" for c, counts in fits),
+            "; ".join(
+                f"{printed(c)} = {' + '.join(f'{x:.0f}' for x in counts)}" for c, counts in fits
+            ),
             "note",
         )
 
@@ -96,7 +104,11 @@ def class_shares(
         f"The shares are those of {_counted(counts)}, but the data set has {_counted(true_counts)}",
         "; ".join(
             f"{name}: {counts[name]}/{n} = {percent(counts[name] / n, 3)}, printed {printed(cell)}"
-            + ("" if prints_as(counts[name] / n, number(cell), cell.step) else " (not its rounding)")
+            + (
+                ""
+                if prints_as(counts[name] / n, number(cell), cell.step)
+                else " (not its rounding)"
+            )
             + "; the data set's "
             f"{true_counts[name]}/{n} = {percent(true_counts[name] / n, 3)}"
             for name, cell in cells.items()
@@ -137,7 +149,13 @@ def chance_of_separation(
 
 @rule()
 def drawn_positives(
-    paper: Paper, *, positives: list[str], negatives: list[str], n: int, stated_positive: str, counts: dict[str, int]
+    paper: Paper,
+    *,
+    positives: list[str],
+    negatives: list[str],
+    n: int,
+    stated_positive: str,
+    counts: dict[str, int],
 ) -> Iterator[AuditFinding]:
     """How likely a random test set holds so many positives, for each class that "positive" could mean.
 
@@ -157,7 +175,10 @@ def drawn_positives(
             select(paper, positives)[0].place,
             f"{k} positives among {drawn} test samples hardly fit {stated_positive} as the positive class: either the "
             "class names or the positive class are the wrong way round",
-            "; ".join(f"chance of exactly {k} {name} ({counts[name]} of {n}): {p:.4f}" for name, p in chance.items()),
+            "; ".join(
+                f"chance of exactly {k} {name} ({counts[name]} of {n}): {p:.4f}"
+                for name, p in chance.items()
+            ),
             "caution",
         )
 
@@ -178,7 +199,10 @@ def split_sizes(
     named. Drawn by sample, the test shares subjects with the training part where subjects have several samples.
     """
     cells = {name: select(paper, ref)[0] for name, ref in sizes.items() if isinstance(ref, str)}
-    wanted = {name: int(ref) if not isinstance(ref, str) else int(number(cells[name])) for name, ref in sizes.items()}
+    wanted = {
+        name: int(ref) if not isinstance(ref, str) else int(number(cells[name]))
+        for name, ref in sizes.items()
+    }
     place = next((c.place for c in cells.values()), "split")
     if "test" in wanted:
         for name, population in populations.items():
@@ -230,7 +254,9 @@ def _stratified(population: Mapping[str, int], n_test: int) -> dict[str, int]:
 
 
 @rule()
-def small_test(paper: Paper, *, correct: list[str], n: int, of: int | None = None) -> Iterator[AuditFinding]:
+def small_test(
+    paper: Paper, *, correct: list[str], n: int, of: int | None = None
+) -> Iterator[AuditFinding]:
     """The exact 95 % interval (Clopper-Pearson) of a share of correct answers in a small test.
 
     `correct` are the cells that count correct answers, n the test's samples, `of` the samples that it was drawn from.
@@ -274,7 +300,11 @@ def possible_sizes(
             for meaning, n in also.items()
             if (k := counts_that_print(value, step, n))
         )
-        nearest = f"{percent(value, 3)} of {sizes[0]} is {value * sizes[0]:.1f}; " if len(sizes) == 1 else ""
+        nearest = (
+            f"{percent(value, 3)} of {sizes[0]} is {value * sizes[0]:.1f}; "
+            if len(sizes) == 1
+            else ""
+        )
         yield AuditFinding(
             "possible_sizes",
             paper.key,
@@ -287,7 +317,11 @@ def possible_sizes(
 
 
 def _list(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:-1])) + f" or {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+    return (
+        ", ".join(map(str, numbers[:-1])) + f" or {numbers[-1]}"
+        if len(numbers) > 1
+        else str(numbers[0])
+    )
 
 
 @rule()
@@ -315,7 +349,9 @@ def spreadsheet_limit(
 
 
 @rule()
-def oversampling_only_adds(paper: Paper, *, before: str, after: str, classes: int) -> Iterator[AuditFinding]:
+def oversampling_only_adds(
+    paper: Paper, *, before: str, after: str, classes: int
+) -> Iterator[AuditFinding]:
     """Oversampling (SMOTE) adds samples: no class may be smaller after it than before.
 
     `before` and `after` fit the cells of the classes, row by row; `classes` is their number. Where the counts after it
@@ -324,7 +360,11 @@ def oversampling_only_adds(paper: Paper, *, before: str, after: str, classes: in
     old = {c.row: c for c in select(paper, before)}
     new = {c.row: c for c in select(paper, after)}
     shrunk = [r for r in old if number(old[r]) > number(new[r])]
-    total = sum(number(c) for c in new.values() if c.row in shrunk or number(c) == min(map(number, new.values())))
+    total = sum(
+        number(c)
+        for c in new.values()
+        if c.row in shrunk or number(c) == min(map(number, new.values()))
+    )
     level = min(number(c) for c in new.values())
     if shrunk:
         yield AuditFinding(
@@ -355,7 +395,9 @@ def label_order(
     """
     names = sorted({c.row for c in select(paper, classes)} - set(but))
     indices = sorted({int(c.column.removeprefix("class")) for c in select(paper, cells)})
-    values = {i: [printed(c) for c in select(paper, cells) if c.column == f"class{i}"] for i in indices}
+    values = {
+        i: [printed(c) for c in select(paper, cells) if c.column == f"class{i}"] for i in indices
+    }
     yield AuditFinding(
         "label_order",
         paper.key,
@@ -363,7 +405,11 @@ def label_order(
         "The numbered classes are " + ", ".join(f"{names[i]} ({i})" for i in indices),
         f"alphabetical order of the {len(names)} class names; printed for them: "
         + "; ".join(f"{names[i]} {', '.join(v)}" for i, v in values.items())
-        + ("; every value for other classes is 1" if rest and all(c.value == 1 for c in select(paper, rest)) else ""),
+        + (
+            "; every value for other classes is 1"
+            if rest and all(c.value == 1 for c in select(paper, rest))
+            else ""
+        ),
         "note",
     )
 
@@ -389,7 +435,9 @@ def numbers_for_classes(paper: Paper, *, cells: dict[str, int]) -> Iterator[Audi
 
 
 @rule()
-def cited_twice(paper: Paper, *, about: str, cells: list[str], own: str | None = None) -> Iterator[AuditFinding]:
+def cited_twice(
+    paper: Paper, *, about: str, cells: list[str], own: str | None = None
+) -> Iterator[AuditFinding]:
     """One result cited in two places must be one number.
 
     With `own`, the paper's own result: whether it beats the cited one must not depend on which of them is taken.
@@ -440,7 +488,9 @@ def other_test_set(
 
 
 @rule()
-def majority_class(paper: Paper, *, counts: dict[str, int], cells: list[str]) -> Iterator[AuditFinding]:
+def majority_class(
+    paper: Paper, *, counts: dict[str, int], cells: list[str]
+) -> Iterator[AuditFinding]:
     """What always guessing the largest class scores, beside the lowest and highest printed accuracy."""
     n, most = sum(counts.values()), max(counts, key=lambda c: counts[c])
     found = sorted(select(paper, cells), key=number)

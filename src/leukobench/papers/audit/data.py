@@ -94,7 +94,10 @@ def perfect_genes(
                 apart = separating_genes(dataset.values[rows], positive[rows])
                 texts.append(f"{part} part of {name} ({rows.sum()}): {_genes(apart)}")
             genuine = set(claimed) <= set(perfect.tolist())
-            texts += [f"{g} in {name}: {_single_gene(dataset.values[:, g - 1], positive)}" for g in claimed]
+            texts += [
+                f"{g} in {name}: {_single_gene(dataset.values[:, g - 1], positive)}"
+                for g in claimed
+            ]
     if texts and not genuine:
         yield AuditFinding(
             "perfect_genes",
@@ -162,7 +165,13 @@ def scaled_by_parts(
 
 @rule()
 def copied_rows(
-    paper: Paper, *, data: str, true_data: str, parts: list[int], place: str, datasets: Mapping[str, Dataset]
+    paper: Paper,
+    *,
+    data: str,
+    true_data: str,
+    parts: list[int],
+    place: str,
+    datasets: Mapping[str, Dataset],
 ) -> Iterator[AuditFinding]:
     """Whether the rows of a copy are rows of the true data, scaled to 0-1 within consecutive parts.
 
@@ -170,7 +179,12 @@ def copied_rows(
     each of `parts` and compared with the copy, values and class names.
     """
     copy, true = _expression(datasets, data), _expression(datasets, true_data)
-    if copy is None or true is None or sum(parts) != len(copy) or not (copy.has_subjects and true.has_subjects):
+    if (
+        copy is None
+        or true is None
+        or sum(parts) != len(copy)
+        or not (copy.has_subjects and true.has_subjects)
+    ):
         return
     row_of = {s: i for i, s in enumerate(true.samples["subject"])}
     subjects = copy.samples["subject"].tolist()
@@ -182,11 +196,15 @@ def copied_rows(
         part = true.values[rows[start : start + size]].astype(np.float64)
         low, high = part.min(axis=0), part.max(axis=0)
         scaled = (part - low) / np.where(high > low, high - low, 1)
-        difference = max(difference, float(np.abs(scaled - copy.values[start : start + size]).max()))
+        difference = max(
+            difference, float(np.abs(scaled - copy.values[start : start + size]).max())
+        )
         start += size
     if difference > 1e-5:
         return
-    renamed = int((copy.samples["label"].to_numpy() != true.samples["label"].to_numpy()[rows]).sum())
+    renamed = int(
+        (copy.samples["label"].to_numpy() != true.samples["label"].to_numpy()[rows]).sum()
+    )
     yield AuditFinding(
         "copied_rows",
         paper.key,

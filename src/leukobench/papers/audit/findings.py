@@ -74,12 +74,16 @@ class Rule:
         try:
             values = self.parameters.model_validate(given)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
+            problems = "; ".join(
+                f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()
+            )
             raise PaperError(f"{where}: audit rule {self.name!r}: {problems}") from None
         arguments = {name: getattr(values, name) for name in type(values).model_fields}
         if self.needs_data:
             # Simulated data and subsets cannot show anything about what was printed.
-            arguments["datasets"] = {k: d for k, d in datasets.items() if not d.simulated and not d.is_subset}
+            arguments["datasets"] = {
+                k: d for k, d in datasets.items() if not d.simulated and not d.is_subset
+            }
         return list(self.check(paper, **arguments))
 
 
@@ -87,7 +91,9 @@ RULES: dict[str, Rule] = {}
 """All rules by name, in the order in which they are explained."""
 
 
-def rule(automatic: bool = False) -> Callable[[Callable[..., Iterable[AuditFinding]]], Callable[..., Any]]:
+def rule(
+    automatic: bool = False,
+) -> Callable[[Callable[..., Iterable[AuditFinding]]], Callable[..., Any]]:
     """Register a rule: `f(paper, **parameters)` that yields findings.
 
     An automatic rule needs no parameters and runs on every paper; the others run where a paper's `audit` names them.
@@ -96,14 +102,18 @@ def rule(automatic: bool = False) -> Callable[[Callable[..., Iterable[AuditFindi
 
     def register(check: Callable[..., Iterable[AuditFinding]]) -> Callable[..., Any]:
         signature = inspect.signature(check)
-        hints = get_type_hints(check, vars(__import__(check.__module__, fromlist=["_"])), {"Dataset": Any})
+        hints = get_type_hints(
+            check, vars(__import__(check.__module__, fromlist=["_"])), {"Dataset": Any}
+        )
         fields: dict[str, Any] = {
             name: (hints[name], ... if p.default is inspect.Parameter.empty else p.default)
             for name, p in signature.parameters.items()
             if name not in ("paper", "datasets")
         }
         model = create_model(check.__name__, __config__=ConfigDict(extra="forbid"), **fields)
-        RULES[check.__name__] = Rule(check.__name__, check, automatic, model, "datasets" in signature.parameters)
+        RULES[check.__name__] = Rule(
+            check.__name__, check, automatic, model, "datasets" in signature.parameters
+        )
         return check
 
     return register
@@ -119,7 +129,9 @@ def select(paper: Paper, refs: str | Iterable[str]) -> list[Cell]:
     for ref in [refs] if isinstance(refs, str) else refs:
         cells = [c for c in paper.published() if fnmatchcase(c.ref, ref)]
         if not cells:
-            raise PaperError(f"{paper.where('audit')}: no published cell fits {ref!r} (TABLE/ROW/COLUMN)")
+            raise PaperError(
+                f"{paper.where('audit')}: no published cell fits {ref!r} (TABLE/ROW/COLUMN)"
+            )
         found += cells
     return found
 
@@ -127,7 +139,9 @@ def select(paper: Paper, refs: str | Iterable[str]) -> list[Cell]:
 def number(cell: Cell) -> float:
     """The cell's value; raises PaperError where it has none."""
     if cell.value is None:
-        raise PaperError(f"{cell.paper} {cell.ref}: the audit needs a number here, the cell says {cell.words!r}")
+        raise PaperError(
+            f"{cell.paper} {cell.ref}: the audit needs a number here, the cell says {cell.words!r}"
+        )
     return cell.value
 
 

@@ -19,7 +19,15 @@ from leukobench.papers.audit.arithmetic import (
     prints_as,
     smallest_size,
 )
-from leukobench.papers.audit.findings import AuditFinding, Severity, number, percent, printed, rule, select
+from leukobench.papers.audit.findings import (
+    AuditFinding,
+    Severity,
+    number,
+    percent,
+    printed,
+    rule,
+    select,
+)
 from leukobench.papers.spec import Cell, Paper
 
 Name = Literal["tp", "fn", "fp", "tn"]
@@ -49,10 +57,16 @@ def recover(paper: Paper, table: str, named: dict[Name, str], accuracy: str | No
     given: dict[str, dict[Name, int | None]] = {}
     for row in rows:
         cells = {name: paper.cell(f"{table}/{row}/{column}") for name, column in named.items()}
-        given[row] = {name: None if c.value is None else round(c.value) for name, c in cells.items()}
+        given[row] = {
+            name: None if c.value is None else round(c.value) for name, c in cells.items()
+        }
 
     def sums(pair: tuple[Name, Name]) -> Counter[int]:
-        return Counter(a + b for g in given.values() if (a := g[pair[0]]) is not None and (b := g[pair[1]]) is not None)
+        return Counter(
+            a + b
+            for g in given.values()
+            if (a := g[pair[0]]) is not None and (b := g[pair[1]]) is not None
+        )
 
     def agreement(pairs: tuple[tuple[Name, Name], ...]) -> list[tuple[int, int]]:
         return [sums(pair).most_common(1)[0] for pair in pairs]
@@ -82,7 +96,12 @@ def recover(paper: Paper, table: str, named: dict[Name, str], accuracy: str | No
                     (name, value)
                     for name, value in options
                     if any(
-                        prints_as(_sum({**right, name: value}) / (positives + negatives), number(cell), cell.step, r)
+                        prints_as(
+                            _sum({**right, name: value}) / (positives + negatives),
+                            number(cell),
+                            cell.step,
+                            r,
+                        )
                         for r in ("rounded", "truncated")
                     )
                 ] or options
@@ -129,7 +148,8 @@ def confusion_matrices(
     )
     if found.swapped:
         columns = {
-            f"TP + FN of {c.keys['row']}": number(c) + number(paper.cell(f"{table}/{c.row}/{named['fn']}"))
+            f"TP + FN of {c.keys['row']}": number(c)
+            + number(paper.cell(f"{table}/{c.row}/{named['fn']}"))
             for c in select(paper, f"{table}/*/{named['tp']}")
         }
         yield AuditFinding(
@@ -199,7 +219,9 @@ def scores_from_counts(
             paper.key,
             cut[0][0].place,
             "Accuracies are cut off, not rounded",
-            "; ".join(f"{cell.row}: {percent(exact, 4)} printed {printed(cell)}" for cell, exact in cut),
+            "; ".join(
+                f"{cell.row}: {percent(exact, 4)} printed {printed(cell)}" for cell, exact in cut
+            ),
             "note",
         )
     by_row: dict[str, dict[str, Cell]] = {}
@@ -263,7 +285,8 @@ def hidden_by_accuracy(
         paper.key,
         paper.cells(table)[0].place,
         f"The smaller class is recognised in {percent(low, 1)} to {percent(high, 1)} only; always answering the larger "
-        f"one scores {percent(majority)}" + (f"; by balanced accuracy {', '.join(moved)}" if moved else ""),
+        f"one scores {percent(majority)}"
+        + (f"; by balanced accuracy {', '.join(moved)}" if moved else ""),
         "; ".join(
             f"{r}: TP {m.tp}, FN {m.fn}, FP {m.fp}, TN {m.tn}, balanced accuracy "
             f"{percent(scores[r]['balanced_accuracy'], 1)}"
@@ -295,7 +318,12 @@ def _name(cell: Cell) -> str:
 
 @rule()
 def impossible_triples(
-    paper: Paper, *, tables: list[str], counts: dict[str, int], averaging: str = "macro", spread: int = 0
+    paper: Paper,
+    *,
+    tables: list[str],
+    counts: dict[str, int],
+    averaging: str = "macro",
+    spread: int = 0,
 ) -> Iterator[AuditFinding]:
     """Precision, recall and F1 of a two-class test must come from some confusion matrix.
 
@@ -308,7 +336,10 @@ def impossible_triples(
     every = AllMatrices(positives, negatives)
     kinds = ("macro", "weighted", "positive", "negative")
     fits = {
-        kind: [bool(every.that_print(_values(row, "recall", "precision", "f1"), kind).any()) for row in rows]
+        kind: [
+            bool(every.that_print(_values(row, "recall", "precision", "f1"), kind).any())
+            for row in rows
+        ]
         for kind in kinds
     }
     names = dict(zip(("positive", "negative"), counts))
@@ -319,7 +350,9 @@ def impossible_triples(
         f"Precision, recall and F1 are {max(kinds, key=lambda k: sum(fits[k]))} averages",
         f"of {len(rows)} rows, matrices with {positives} and {negatives} samples explain "
         + ", ".join(
-            f"{sum(fits[k])} as " + (f"values of {names[k]} alone" if k in names else f"{k} averages") for k in kinds
+            f"{sum(fits[k])} as "
+            + (f"values of {names[k]} alone" if k in names else f"{k} averages")
+            for k in kinds
         ),
         "note",
     )
@@ -347,7 +380,11 @@ def impossible_triples(
             if low <= bounds(value, step)[1] and high >= bounds(value, step)[0]:
                 continue
             evidence = f"recall {printed(row['recall'])} and precision {printed(row['precision'])} allow {low:.3f} to {high:.3f}"
-        tried = f" ({positives - spread} to {positives + spread} {next(iter(counts))} tried)" if spread else ""
+        tried = (
+            f" ({positives - spread} to {positives + spread} {next(iter(counts))} tried)"
+            if spread
+            else ""
+        )
         same = round(low / step) == round(high / step) if ranges else False
         yield AuditFinding(
             "impossible_triples",
@@ -362,7 +399,12 @@ def impossible_triples(
 
 @rule()
 def accuracy_of_triples(
-    paper: Paper, *, accuracies: dict[str, str], counts: dict[str, int], averaging: str = "macro", step: float = 0.01
+    paper: Paper,
+    *,
+    accuracies: dict[str, str],
+    counts: dict[str, int],
+    averaging: str = "macro",
+    step: float = 0.01,
 ) -> Iterator[AuditFinding]:
     """A row of macro precision, recall and F1 leaves room for few accuracies only.
 
@@ -391,12 +433,16 @@ def accuracy_of_triples(
             finding, severity = f"Accuracy {printed(cell)} does not go with {goes}", "contradiction"
         elif len(fitting) < len(possible) / 4:
             finding = f"Accuracy {printed(cell)} hardly goes with {goes}"
-            evidence += f", which only {len(fitting)} of the {len(possible)} possible values round to"
+            evidence += (
+                f", which only {len(fitting)} of the {len(possible)} possible values round to"
+            )
         elif not any(prints_as(float(x), number(cell), cell.step) for x in possible):
             finding = f"The decimals of accuracy {printed(cell)} are no digits of the result"
         else:
             continue
-        yield AuditFinding("accuracy_of_triples", paper.key, cell.place, finding, evidence, severity)
+        yield AuditFinding(
+            "accuracy_of_triples", paper.key, cell.place, finding, evidence, severity
+        )
 
 
 @rule(automatic=True)
@@ -409,7 +455,9 @@ def f1_not_harmonic(paper: Paper) -> Iterator[AuditFinding]:
     for table in paper.tables:
         off: list[str] = []
         for row in _triples(paper, [table.id]):
-            (p, p_step), (r, r_step), (f, f_step) = _values(row, "precision", "recall", "f1").values()
+            (p, p_step), (r, r_step), (f, f_step) = _values(
+                row, "precision", "recall", "f1"
+            ).values()
             low = harmonic(bounds(p, p_step)[0], bounds(r, r_step)[0])
             high = harmonic(bounds(p, p_step)[1], bounds(r, r_step)[1])
             f_low, f_high = bounds(f, f_step)
@@ -450,20 +498,32 @@ def averaging_implied(paper: Paper) -> Iterator[AuditFinding]:
             (a, r)
             for row in table.rows
             for a in paper.cells(table.id)
-            if a.row == row.id and a.metric == "accuracy" and a.value is not None and a.averaging != "binary"
+            if a.row == row.id
+            and a.metric == "accuracy"
+            and a.value is not None
+            and a.averaging != "binary"
             for r in paper.cells(table.id)
             if r.row == row.id and r.metric == "recall" and r.value is not None and r.part == a.part
         ]
         if len(pairs) < 2:
             continue
         # Rounding may part equal values, but intervals that only touch (.94 and .95) are taken as different.
-        same = [(a, r) for a, r in pairs if abs(number(a) - number(r)) < (a.step + r.step) / 2 - 1e-9]
-        differ = [f"{a.row}: accuracy {printed(a)}, recall {printed(r)}" for a, r in pairs if (a, r) not in same]
+        same = [
+            (a, r) for a, r in pairs if abs(number(a) - number(r)) < (a.step + r.step) / 2 - 1e-9
+        ]
+        differ = [
+            f"{a.row}: accuracy {printed(a)}, recall {printed(r)}"
+            for a, r in pairs
+            if (a, r) not in same
+        ]
         if len(same) < 2:
             continue
         place = pairs[0][0].place
         if differ:
-            text = "; ".join(differ) + ": weighted averages cannot differ so, or these rows are averaged otherwise"
+            text = (
+                "; ".join(differ)
+                + ": weighted averages cannot differ so, or these rows are averaged otherwise"
+            )
             yield AuditFinding(
                 "averaging_implied",
                 paper.key,
@@ -490,10 +550,14 @@ def totals_are_means(paper: Paper) -> Iterator[AuditFinding]:
         means = [c for c in paper.cells(table.id) if c.mean_of and c.value is not None]
         called_total: list[str] = []
         for cell in means:
-            values = [number(paper.cell(ref)) for ref in cell.mean_of if paper.cell(ref).value is not None]
+            values = [
+                number(paper.cell(ref)) for ref in cell.mean_of if paper.cell(ref).value is not None
+            ]
             mean = float(np.mean(values))
             if "total" in f"{cell.row} {cell.keys['row']}".lower():
-                called_total.append(f"{cell.column}: sum {sum(values):.2f}, mean {mean:.4f}, printed {printed(cell)}")
+                called_total.append(
+                    f"{cell.column}: sum {sum(values):.2f}, mean {mean:.4f}, printed {printed(cell)}"
+                )
             if not prints_as(mean, number(cell), cell.step):
                 yield AuditFinding(
                     "totals_are_means",
@@ -523,7 +587,11 @@ def accuracy_between(paper: Paper) -> Iterator[AuditFinding]:
     """
     for table in paper.tables:
         for row in table.rows:
-            cells = {c.metric: c for c in paper.cells(table.id) if c.row == row.id and c.value is not None}
+            cells = {
+                c.metric: c
+                for c in paper.cells(table.id)
+                if c.row == row.id and c.value is not None
+            }
             if not {"accuracy", "sensitivity", "specificity"} <= set(cells):
                 continue
             acc, sens, spec = (cells[m] for m in ("accuracy", "sensitivity", "specificity"))
@@ -556,9 +624,22 @@ def accuracy_between(paper: Paper) -> Iterator[AuditFinding]:
 @rule(automatic=True)
 def values_in_range(paper: Paper) -> Iterator[AuditFinding]:
     """Shares lie between 0 and 1 (0 % and 100 %)."""
-    shares = {"accuracy", "error_rate", "balanced_accuracy", "precision", "recall", "sensitivity", "specificity", "f1"}
+    shares = {
+        "accuracy",
+        "error_rate",
+        "balanced_accuracy",
+        "precision",
+        "recall",
+        "sensitivity",
+        "specificity",
+        "f1",
+    }
     for cell in paper.published():
-        if cell.metric in shares | {"auroc", "class_share"} and cell.value is not None and not 0 <= cell.value <= 1:
+        if (
+            cell.metric in shares | {"auroc", "class_share"}
+            and cell.value is not None
+            and not 0 <= cell.value <= 1
+        ):
             yield AuditFinding(
                 "values_in_range",
                 paper.key,
@@ -571,7 +652,13 @@ def values_in_range(paper: Paper) -> Iterator[AuditFinding]:
 
 @rule()
 def joint_counts(
-    paper: Paper, *, sensitivity: str, specificity: str, accuracy: str, known: dict[str, list[int]], limit: int = 400
+    paper: Paper,
+    *,
+    sensitivity: str,
+    specificity: str,
+    accuracy: str,
+    known: dict[str, list[int]],
+    limit: int = 400,
 ) -> Iterator[AuditFinding]:
     """The smallest two-class test whose counts print the given sensitivity and specificity.
 
@@ -584,7 +671,9 @@ def joint_counts(
         rounded = smallest_size(number(cell), cell.step, limit=limit)
         cut = smallest_size(number(cell), cell.step, "truncated", limit=limit)
         texts = [
-            f"{counts_that_print(number(cell), cell.step, n, r)[-1]}/{n} {r}" if n else f"no k/n up to {limit} {r}"  # type: ignore[arg-type]
+            f"{counts_that_print(number(cell), cell.step, n, r)[-1]}/{n} {r}"
+            if n
+            else f"no k/n up to {limit} {r}"  # type: ignore[arg-type]
             for n, r in ((rounded, "rounded"), (cut, "truncated"))
         ]
         evidence.append(f"{printed(cell)}: {', '.join(texts)}")
@@ -598,11 +687,16 @@ def joint_counts(
         ]  # fmt: skip
 
     joint = sorted(
-        (p + q, p, kp, q, kq) for p, kp in sizes(sens) for q, kq in sizes(spec) if (kp + kq) / (p + q) > number(acc)
+        (p + q, p, kp, q, kq)
+        for p, kp in sizes(sens)
+        for q, kq in sizes(spec)
+        if (kp + kq) / (p + q) > number(acc)
     )
     if joint:
         n, p, kp, q, kq = joint[0]
-        evidence.append(f"smallest test with both and more than {printed(acc)}: {kp}/{p} and {kq}/{q}, n = {n}")
+        evidence.append(
+            f"smallest test with both and more than {printed(acc)}: {kp}/{p} and {kq}/{q}, n = {n}"
+        )
     possible = {cell.ref: {n for n, _ in sizes(cell)} for cell in (sens, spec)}
     evidence += [f"{name}: {p} and {q} of {p + q}" for name, (p, q) in known.items()]
     if not any(p in possible[sens.ref] and q in possible[spec.ref] for p, q in known.values()):
@@ -636,7 +730,10 @@ def one_vs_rest_reading(
         acc.place,
         f"The three numbers fit one-vs-rest means of a task with {near[0]} to {near[1]} classes; its multi-class accuracy "
         f"would be {printed(sens)}, not {printed(acc)}",
-        "; ".join(f"{k} classes: specificity {rest[k][0]:.4f}, one-vs-rest accuracy {rest[k][1]:.4f}" for k in near)
+        "; ".join(
+            f"{k} classes: specificity {rest[k][0]:.4f}, one-vs-rest accuracy {rest[k][1]:.4f}"
+            for k in near
+        )
         + f"; printed {printed(spec)} and {acc.relation}{printed(acc)}",
         "caution",
     )

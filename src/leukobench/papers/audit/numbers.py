@@ -50,23 +50,42 @@ def audit_numbers(
     Raises:
         LeukoBenchError: A number that cannot be read, or counts that are negative.
     """
-    given = {"accuracy": accuracy, "precision": precision, "recall": recall, "specificity": specificity, "f1": f1}
+    given = {
+        "accuracy": accuracy,
+        "precision": precision,
+        "recall": recall,
+        "specificity": specificity,
+        "f1": f1,
+    }
     scores = {name: _read(name, value) for name, value in given.items() if value is not None}
     shown = {name: str(given[name]) for name in scores}
     findings: list[AuditFinding] = []
 
-    def say(rule: str, severity: Severity, finding: str, evidence: str, corrected: float | None = None) -> None:
-        findings.append(AuditFinding(rule, "numbers", "given numbers", finding, evidence, severity, corrected))
+    def say(
+        rule: str, severity: Severity, finding: str, evidence: str, corrected: float | None = None
+    ) -> None:
+        findings.append(
+            AuditFinding(rule, "numbers", "given numbers", finding, evidence, severity, corrected)
+        )
 
     for name, (value, _) in scores.items():
         if not 0 <= value <= 1:
-            raise LeukoBenchError(f"{name} {shown[name]}: a share lies between 0 and 1, or 0 and 100 %")
+            raise LeukoBenchError(
+                f"{name} {shown[name]}: a share lies between 0 and 1, or 0 and 100 %"
+            )
     if confusion is not None:
         if len(confusion) != 4 or min(confusion) < 0 or sum(confusion) == 0:
-            raise LeukoBenchError(f"confusion {tuple(confusion)}: four counts TP FN FP TN, none negative, not all 0")
+            raise LeukoBenchError(
+                f"confusion {tuple(confusion)}: four counts TP FN FP TN, none negative, not all 0"
+            )
         matrix = Matrix(*(int(x) for x in confusion))
         if n is not None and n != matrix.n:
-            say("confusion_matrices", "contradiction", f"The matrix has {matrix.n} samples, not {n}", f"{matrix}")
+            say(
+                "confusion_matrices",
+                "contradiction",
+                f"The matrix has {matrix.n} samples, not {n}",
+                f"{matrix}",
+            )
         _against_matrix(matrix, scores, shown, say)
         return findings
     _without_matrix(scores, shown, n, positives, say)
@@ -138,7 +157,9 @@ def _against_matrix(matrix: Matrix, scores: Scores, shown: dict[str, str], say: 
     )
 
 
-def _without_matrix(scores: Scores, shown: dict[str, str], n: int | None, positives: int | None, say: Say) -> None:
+def _without_matrix(
+    scores: Scores, shown: dict[str, str], n: int | None, positives: int | None, say: Say
+) -> None:
     readings: tuple[Reading, ...] = ("rounded", "truncated")
     if n is not None and "accuracy" in scores:
         value, step = scores["accuracy"]
@@ -171,7 +192,9 @@ def _without_matrix(scores: Scores, shown: dict[str, str], n: int | None, positi
                 f"2PR/(P+R) = {harmonic(p[0], r[0]):.4f}, given {shown['f1']}",
             )
     if {"accuracy", "recall", "specificity"} <= set(scores):
-        (a, a_step), (s, s_step), (t, t_step) = (scores[m] for m in ("accuracy", "recall", "specificity"))
+        (a, a_step), (s, s_step), (t, t_step) = (
+            scores[m] for m in ("accuracy", "recall", "specificity")
+        )
         if not min(s, t) - s_step - a_step <= a <= max(s, t) + t_step + a_step:
             say(
                 "accuracy_between",
@@ -184,11 +207,20 @@ def _without_matrix(scores: Scores, shown: dict[str, str], n: int | None, positi
         return
     if (positives + 1) * (n - positives + 1) <= MOST_MATRICES:
         every = AllMatrices(positives, n - positives)
-        kinds = {"positive": "of the positive class", "macro": "macro averages", "weighted": "weighted averages"}
+        kinds = {
+            "positive": "of the positive class",
+            "macro": "macro averages",
+            "weighted": "weighted averages",
+        }
         possible = [text for kind, text in kinds.items() if every.that_print(triple, kind).any()]
         listed = ", ".join(f"{m} {shown[m]}" for m in triple)
         if possible:
-            say("impossible_triples", "note", f"The scores are possible as scores {' or '.join(possible)}", listed)
+            say(
+                "impossible_triples",
+                "note",
+                f"The scores are possible as scores {' or '.join(possible)}",
+                listed,
+            )
         else:
             say(
                 "impossible_triples",

@@ -39,7 +39,9 @@ def common_denominator(
         "; ".join(dict.fromkeys(c.place for c in found)),
         f"All {len(found)} values are multiples of 1/{n}, as scores on {what} are: no validation part was held out of it",
         f"by chance with probability {chance:.1g}; "
-        + "; ".join(f"{name} ({size}): {fitting(size)} of {len(found)}" for name, size in others.items()),
+        + "; ".join(
+            f"{name} ({size}): {fitting(size)} of {len(found)}" for name, size in others.items()
+        ),
         "caution" if chance < 0.05 else "note",
     )
 
@@ -76,7 +78,9 @@ def rising(
         column = select(paper, ref)
         for before, after in pairwise(column):
             if number(after) < number(before) and after.ref not in admitted:
-                drops.append(f"{after.keys['column']} falls to row {after.row}: {printed(before)} to {printed(after)}")
+                drops.append(
+                    f"{after.keys['column']} falls to row {after.row}: {printed(before)} to {printed(after)}"
+                )
     if drops:
         yield AuditFinding(
             "rising",
@@ -90,7 +94,14 @@ def rising(
 
 @rule()
 def decay_schedule(
-    paper: Paper, *, samples: int, batch_size: int, lr: float, decay_steps: int, decay_rate: float, epochs: list[int]
+    paper: Paper,
+    *,
+    samples: int,
+    batch_size: int,
+    lr: float,
+    decay_steps: int,
+    decay_rate: float,
+    epochs: list[int],
 ) -> Iterator[AuditFinding]:
     """What an exponential decay does to the learning rate: lr x rate ^ (steps / decay_steps) after so many epochs."""
     steps = math.ceil(samples / batch_size)
@@ -99,7 +110,9 @@ def decay_schedule(
         paper.key,
         "protocol",
         f"The learning rate falls from {lr:.1e} to "
-        + ", ".join(f"{lr * decay_rate ** (steps * e / decay_steps):.1e} after {e} epochs" for e in epochs),
+        + ", ".join(
+            f"{lr * decay_rate ** (steps * e / decay_steps):.1e} after {e} epochs" for e in epochs
+        ),
         f"{samples} samples in batches of {batch_size} are {steps} steps an epoch; decay of {decay_rate} every "
         f"{decay_steps} steps",
         "note",
@@ -122,13 +135,16 @@ def mixture_share(
         value = (1 - w) * number(t) + w * number(v)
         low, high = bounds(number(m), m.step)
         slack = max(t.step, v.step) / 2
-        texts.append(f"{name}: {value:.4f} ({'fits' if low - slack <= value <= high + slack else 'does not fit'})")
+        texts.append(
+            f"{name}: {value:.4f} ({'fits' if low - slack <= value <= high + slack else 'does not fit'})"
+        )
     yield AuditFinding(
         "mixture_share",
         paper.key,
         m.place,
         f"The validation part is {percent(share, 1)} of the samples",
-        f"{printed(m)} = (1 - v) x {printed(t)} + v x {printed(v)} gives v = {share:.3f}; " + "; ".join(texts),
+        f"{printed(m)} = (1 - v) x {printed(t)} + v x {printed(v)} gives v = {share:.3f}; "
+        + "; ".join(texts),
         "note",
     )
 
@@ -156,7 +172,9 @@ def reconstruction_floor(paper: Paper, *, first: str, last: str) -> Iterator[Aud
 
 
 @rule()
-def error_gap(paper: Paper, *, small: str, large: str, perfect: list[str]) -> Iterator[AuditFinding]:
+def error_gap(
+    paper: Paper, *, small: str, large: str, perfect: list[str]
+) -> Iterator[AuditFinding]:
     """An error on held-out samples several times that of training does not go with a perfect test.
 
     `small` is the training error, `large` the one on held-out samples, `perfect` the test results to set beside them.
@@ -170,6 +188,7 @@ def error_gap(paper: Paper, *, small: str, large: str, perfect: list[str]) -> It
             paper.key,
             a.place,
             f"The held-out error is {ratio:.1f} times the training error, beside a perfect test",
-            f"{printed(a)} and {printed(b)}; " + ", ".join(f"{c.metric} {printed(c)}" for c in best),
+            f"{printed(a)} and {printed(b)}; "
+            + ", ".join(f"{c.metric} {printed(c)}" for c in best),
             "caution",
         )
