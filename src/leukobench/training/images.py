@@ -42,8 +42,9 @@ def image_feed(
         ConfigError: The normalisation asked for is not the one that the pretrained weights were trained with.
     """
     resolved = ImagePreprocess(
-        preprocess.size, resolve_normalisation(preprocess.normalise, network)
-    )  # type: ignore[arg-type]
+        preprocess.size,
+        resolve_normalisation(preprocess.normalise, network),  # type: ignore[arg-type]
+    )
     store = image_store(job, dataset, preprocess.size, progress)
     augment: Any = build(job.config["augment"])
     if not isinstance(augment, Augment):

@@ -671,9 +671,9 @@ def joint_counts(
         rounded = smallest_size(number(cell), cell.step, limit=limit)
         cut = smallest_size(number(cell), cell.step, "truncated", limit=limit)
         texts = [
-            f"{counts_that_print(number(cell), cell.step, n, r)[-1]}/{n} {r}"
+            f"{counts_that_print(number(cell), cell.step, n, r)[-1]}/{n} {r}"  # type: ignore[arg-type]
             if n
-            else f"no k/n up to {limit} {r}"  # type: ignore[arg-type]
+            else f"no k/n up to {limit} {r}"
             for n, r in ((rounded, "rounded"), (cut, "truncated"))
         ]
         evidence.append(f"{printed(cell)}: {', '.join(texts)}")
