@@ -6,7 +6,7 @@
 
 Two networks (efficientnet_lite0 and resnet18, frozen at random weights) x Adam and RMSprop x epochs 1 to 8, 32 results,
 each way as one `leukobench sweep` into a store of its own. *On*: epochs of one training, features kept, one pass over
-the images for both backbones. *Off*: `planner.merge=false planner.features=false planner.stack=false`, 32 trainings.
+the images for both backbones. *Off*: `planner.merge=false planner.features=false`, 32 trainings.
 
 *Bare* is what no planner can go below: the same features and the same heads in plain loops, without splits, curves,
 predictions, files or MLflow. Start-up is the time of the same command when all is done; the planned cost is the time
@@ -47,7 +47,7 @@ from leukobench.tracking.reading import Results
 
 NETWORKS = ("efficientnet_lite0", "resnet18")
 OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
-OFF = ("planner.merge=false", "planner.features=false", "planner.stack=false")
+OFF = ("planner.merge=false", "planner.features=false")
 PAPER_EPOCHS = (10, 20, 30, 40, 50, 60, 80, 100)
 TRAIN, ALL = 8_528, 10_661
 BATCH = 32

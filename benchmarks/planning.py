@@ -71,7 +71,7 @@ def plan_once() -> dict[str, float]:
         jobs = list(composer.jobs(grid(params, [f"seed=range({SEEDS})"], parser)))
     lap("composing")
     parts["of it Hydra"], parts["of it Hydra, CPU"] = hydra
-    plan = make_plan(expand(jobs, []), known, stack=True)
+    plan = make_plan(expand(jobs, []), known)
     lap("planning")
     parts |= {
         "jobs": len(plan.jobs),

@@ -1,4 +1,4 @@
-"""Several small trainings on one device: one by one, side by side in processes, or stacked; whole commands.
+"""Several small trainings on one device: one by one, or side by side in processes; whole commands.
 
     python benchmarks/several.py                # on the GPU where there is one, else on the CPU
     python benchmarks/several.py --workers 2 4  # how many side by side
@@ -6,9 +6,8 @@
 
 Each way runs the same trainings, which differ in their seed alone, by `leukobench train -m` into a store of its own:
 
-- one by one: `planner.stack=false`;
-- side by side: the same by as many workers as named (`hydra/launcher=joblib planner.workers=N`);
-- stacked: `planner.stack=true`, where it can be done (networks on expression data).
+- one by one, in one process;
+- side by side: by as many workers as named (`hydra/launcher=joblib planner.workers=N`).
 
 Results go to `results/several_<cpu|gpu>.json` and into the tables of README-several.md.
 """
@@ -42,13 +41,11 @@ class Case:
     Attributes:
         overrides: Of one training.
         count: How many.
-        stackable: Whether they can be stacked.
     """
 
     name: str
     overrides: tuple[str, ...]
     count: int
-    stackable: bool
 
 
 def cases(cells: Path) -> list[Case]:
@@ -62,9 +59,9 @@ def cases(cells: Path) -> list[Case]:
         "epochs=5",
     )
     return [
-        Case("gene_mlp, 50 genes, 200 epochs", genes, 32, True),
-        Case("gene_mlp, 5,000 genes, 200 epochs", (*genes, "preprocess.genes=5000"), 32, True),
-        Case("lenet5, 600 cells at 64 x 64, 5 epochs", images, 8, False),
+        Case("gene_mlp, 50 genes, 200 epochs", genes, 32),
+        Case("gene_mlp, 5,000 genes, 200 epochs", (*genes, "preprocess.genes=5000"), 32),
+        Case("lenet5, 600 cells at 64 x 64, 5 epochs", images, 8),
     ]
 
 
@@ -92,8 +89,6 @@ def seconds(case: Case, device: str, output: Path, *way: str) -> float:
     states = [json.loads(p.read_text()) for p in (output / "runs").rglob("run.json")]
     assert len(states) == case.count, f"{len(states)} of {case.count} trainings"
     assert all(s["state"] == "finished" for s in states), "a training failed"
-    if "planner.stack=true" in way:
-        assert all((s.get("stacked") or 1) > 1 for s in states), "a stack was trained one by one"
     return taken
 
 
@@ -101,12 +96,9 @@ def measure(device: str, workers: list[int], work: Path) -> list[dict[str, Any]]
     cells = simulate_cnmc(work / "cells", samples=600, subjects=60, seed=0)
     rows = []
     for n, case in enumerate(cases(cells)):
-        ways = {"one by one": ("planner.stack=false",)}
+        ways: dict[str, tuple[str, ...]] = {"one by one": ()}
         for count in workers:
-            beside = ("planner.stack=false", "hydra/launcher=joblib", f"planner.workers={count}")
-            ways[f"{count} side by side"] = beside
-        if case.stackable:
-            ways["stacked"] = ("planner.stack=true",)
+            ways[f"{count} side by side"] = ("hydra/launcher=joblib", f"planner.workers={count}")
         row: dict[str, Any] = {"trainings": case.count, "case": case.name}
         for i, (name, way) in enumerate(ways.items()):
             row[name] = seconds(case, device, work / f"{n}-{i}", *way)

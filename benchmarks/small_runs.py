@@ -188,8 +188,8 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
             delivering = seed % 2 == 0
 
             def run(training: Training = training, delivering: bool = delivering) -> None:
-                states = execute([training], delivered if delivering else kept)
-                assert set(states.values()) == {"finished"}, states
+                state = execute(training, delivered if delivering else kept)
+                assert state == "finished", state
 
             def loop(
                 values: Tensor = values,

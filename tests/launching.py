@@ -14,7 +14,7 @@ _context.set_forkserver_preload(
     [
         "leukobench.cli",
         "leukobench.sweeps.launch",
-        "leukobench.training.stacked",
+        "leukobench.training.run",
         "leukobench.evaluation.metrics",
         "sklearn.metrics",
         "sklearn.pipeline",

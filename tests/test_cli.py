@@ -170,6 +170,19 @@ def test_a_paper_given_as_a_choice_is_one_message_with_its_sweep(
     refused(command(*start, "paper=fata"), "leukobench sweep fata")
 
 
+@pytest.mark.parametrize("switch", ["planner.stack=false", "+planner.stack=auto"])
+def test_stacking_asked_for_on_the_command_line_is_said_to_be_gone(
+    command: Run, switch: str
+) -> None:
+    refused(command("train", switch), "planner.stack is gone")
+
+
+def test_stacking_asked_for_in_a_file_is_said_to_be_gone(command: Run, tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("defaults: [train, _self_]\nplanner: {stack: false}\n")
+    refused(command("sweep", str(file), "data=tiny"), "planner.stack is gone")
+
+
 def test_an_override_that_cannot_be_read_is_one_message(command: Run) -> None:
     refused(command("train", "seed=[1"), "[1")
 

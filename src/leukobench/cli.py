@@ -75,6 +75,8 @@ def run_hydra(folder: Path, name: str, arguments: list[str]) -> None:
             f"{asked}: a paper is no choice of a run; `leukobench sweep {key}` launches its sweep, and tables find runs "
             "by what they were run with, in whatever sweep"
         )
+    if any(a.lstrip("+~").startswith("planner.stack") for a in arguments):
+        raise ConfigError(guard.STACK_IS_GONE)
     sys.argv = ["leukobench", *arguments]
     with guard.collecting() as caught, guard.translating():
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(guard.task)()

@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 from launching import start
-from leukobench.tracking.folder import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -129,7 +128,7 @@ def conf(
             ).save(path)
         text = IMAGES % (folder / "pictures")
     else:
-        text = SWEEP % (12, 2 if request.param == "alone" else 5)
+        text = SWEEP % (12, 2)
     (folder / "killed.yaml").write_text(text)
     return folder
 
@@ -151,17 +150,8 @@ def hold_whole(place: Place, twin: Place) -> None:
     """Everything is there once, with the numbers of the uninterrupted sweep."""
     ours, theirs = place.predictions(), twin.predictions()
     assert ours.keys() == theirs.keys()
-    stacked = {
-        p.parent.name
-        for p in (twin.output / "runs").glob("*/results/*/result.json")
-        if (read_json(p.parents[2] / "run.json").get("stacked") or 1) > 1
-    }
     for identity, frame in ours.items():
-        if identity in stacked:  # stacks of another size round differently
-            assert list(frame["sample"]) == list(theirs[identity]["sample"])
-            assert np.abs(frame["p_ALL"] - theirs[identity]["p_ALL"]).max() < 1e-5
-        else:
-            pd.testing.assert_frame_equal(frame, theirs[identity], check_exact=True)
+        pd.testing.assert_frame_equal(frame, theirs[identity], check_exact=True)
     assert set(place.runs().values()) == {"FINISHED"}
     counts = Counter(
         value
@@ -179,7 +169,7 @@ def hold_whole(place: Place, twin: Place) -> None:
     assert stores[0] == stores[1], "the features of each backbone once"
 
 
-KILLED = [("alone", 12), ("stacked", 12), ("images", 6)]
+KILLED = [("genes", 12), ("images", 6)]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
 from leukobench.sweeps.workers import gpu_of
 from leukobench.tracking.delivery import sync
+from leukobench.tracking.folder import RunFolder, read_json, write_json
 from leukobench.tracking.store import Store, local_path
+from leukobench.training import run as runs
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job
 from trained import planned
@@ -46,7 +48,7 @@ def run(make_job: Callable[..., Job], local: Settings) -> Run:
             single = values.startswith("[") or "," not in values
             choices = [override] if single else [f"{key}={v}" for v in values.split(",")]
             grid = [[*job, choice] for job in grid for choice in choices]
-        jobs = [make_job(*job, "sweep=trial", "planner.stack=false") for job in grid]
+        jobs = [make_job(*job, "sweep=trial") for job in grid]
         return run_jobs(expand(jobs), [])
 
     return go
@@ -244,6 +246,24 @@ def test_a_store_out_of_reach_costs_no_result_and_sync_delivers_later(
     assert count(local) == 3
 
 
+def test_a_folder_of_a_stacked_training_is_still_delivered(
+    run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise StoreError("the server is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "deliver", away)
+        (training,) = run("seed=0")
+    folder = RunFolder.of(local.output, training)
+    folder.update(stacked=4, not_stacked=None)
+    job = read_json(folder.path / "job.json")
+    job["config"]["planner"]["stack"] = "auto"
+    write_json(folder.path / "job.json", job)
+    assert sync(local) == 1
+    assert states(local) == {"done": 1}
+
+
 def test_the_next_launch_delivers_without_training_again(
     run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,16 +336,16 @@ class Launcher:
 def test_a_launcher_runs_what_was_planned_and_results_are_delivered_while_workers_run(
     make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [make_job(f"seed={s}", "sweep=trial", "planner.stack=false") for s in range(4)]
+    jobs = [make_job(f"seed={s}", "sweep=trial") for s in range(4)]
     before: list[int] = []
-    whole = launch.train_together
+    whole = runs.run_training
 
-    def train_and_look(*args: Any, **options: Any) -> dict[str, str]:
+    def train_and_look(*args: Any, **options: Any) -> runs.State:
         wait_for(lambda: states(local).get("done", 0) >= len(before))
         before.append(states(local).get("done", 0))
         return whole(*args, **options)
 
-    monkeypatch.setattr(launch, "train_together", train_and_look)
+    monkeypatch.setattr(runs, "run_training", train_and_look)
     ended = run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)), workers=2)
     assert list(ended.values()) == ["finished"] * 4
     assert states(local) == {"done": 4}
@@ -336,17 +356,17 @@ def test_a_launcher_runs_what_was_planned_and_results_are_delivered_while_worker
 def test_a_worker_that_dies_costs_the_training_it_was_at(
     make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [make_job(f"seed={s}", "sweep=trial", "planner.stack=false") for s in range(4)]
+    jobs = [make_job(f"seed={s}", "sweep=trial") for s in range(4)]
     launcher = Launcher(jobs[0].config)
-    whole, begun = launch.train_together, []
+    whole, begun = runs.run_training, []
 
-    def killed(trainings: list[Any], **options: Any) -> dict[str, str]:
-        begun.append(trainings)
+    def killed(training: Any, **options: Any) -> runs.State:
+        begun.append(training)
         if len(begun) == 2:
             raise MemoryError("killed")
-        return whole(trainings, **options)
+        return whole(training, **options)
 
-    monkeypatch.setattr(launch, "train_together", killed)
+    monkeypatch.setattr(runs, "run_training", killed)
     with pytest.raises(Outcome, match="1 of 4 trainings failed"):
         run_jobs(jobs, [], launch_with(launcher))
     assert states(local) == {"done": 3, "failed": 1}
@@ -371,10 +391,7 @@ def test_workers_that_cannot_start_are_reported_and_nothing_is_lost(
 def test_fail_fast_stops_workers_too(
     make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [
-        make_job(f"seed={s}", "sweep=trial", "planner.stack=false", "planner.fail_fast=true")
-        for s in range(9)
-    ]
+    jobs = [make_job(f"seed={s}", "sweep=trial", "planner.fail_fast=true") for s in range(9)]
     break_predictions(monkeypatch, lambda config: config["seed"] == 0)
     with pytest.raises(Outcome, match="1 of 9 trainings failed"):
         run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)))
@@ -384,9 +401,7 @@ def test_fail_fast_stops_workers_too(
 def test_a_stop_reaches_workers_and_the_next_launch_goes_on(
     make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [
-        make_job(f"seed={s}", "sweep=trial", "epochs=4", "planner.stack=false") for s in range(3)
-    ]
+    jobs = [make_job(f"seed={s}", "sweep=trial", "epochs=4") for s in range(3)]
     with monkeypatch.context() as patch:
         patch.setattr(Interruption, "requested", True, raising=False)
         patch.setattr(Interruption, "__init__", lambda self: None)

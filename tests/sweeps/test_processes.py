@@ -30,7 +30,6 @@ defaults:
 sweep: trial
 batch_size: 8
 model: {hidden: [8]}
-planner: {stack: false}
 hydra: {sweeper: {params: {seed: range(8), epochs: '2,5'}}}
 """
 

@@ -57,7 +57,6 @@ def search(composer: Any, local: Settings) -> Go:
             "sweep=trial",
             "split=kfold",
             "split.validation=0.25",
-            "planner.stack=false",
         ]
         own += [f"settings.output={place.output}", f"settings.store={place.store}"]
         space, fixed = space_of(PARAMS, [*own, *arguments], OverridesParser.create())

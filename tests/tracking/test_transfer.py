@@ -262,7 +262,6 @@ def test_the_planner_skips_what_was_imported(
         f"settings.output={other.output}",
         f"settings.store={other.store}",
         f"sweep='{NAME}'",
-        "planner.stack=false",
     )
     capsys.readouterr()
     jobs = [exported.make(*overrides, *where) for overrides in (SINGLE, SEVERAL, ("seed=3",))]

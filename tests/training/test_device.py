@@ -16,15 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from leukobench.models.augment import Augment, Normalise
-from leukobench.models.gene import mlp
 from leukobench.models.image import lenet5
 from leukobench.training import feed as feeds
-from leukobench.training import module, stacked
-from leukobench.training.batching import Masked, masked
-from leukobench.training.feed import ArrayFeed, Feed, ImageFeed
+from leukobench.training import module
+from leukobench.training.feed import Feed, ImageFeed
 from leukobench.training.module import Classifier, Recipe
 from leukobench.training.schedules import Constant
-from leukobench.training.stacked import StackedClassifier
 
 GPU = torch.device("cuda")
 
@@ -54,8 +51,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.setattr(feeds, "resident", resident)
     monkeypatch.setattr(Tensor, "backward", lambda self, *args, **kwargs: None)
-    for room in (module, stacked):
-        monkeypatch.setattr(room, "seed_device", lambda seed, device: None)
+    monkeypatch.setattr(module, "seed_device", lambda seed, device: None)
     strategy = SimpleNamespace(root_device=GPU)
     trainer = SimpleNamespace(
         precision_plugin=Precision(), world_size=1, strategy=strategy, callbacks=[]
@@ -120,26 +116,3 @@ def test_images_that_do_not_fit_are_copied_once_a_step(
     training = classifier(feed, network, gpu)
     training.setup("fit")
     assert len(steps(training, monkeypatch)) == 5
-
-
-def test_a_stack_stands_on_the_gpu_as_a_whole(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = torch.zeros(50, 7)
-    members = [
-        classifier(ArrayFeed(values), mlp((7,), 2, hidden=[16], dropout=0.5), gpu, s)
-        for s in range(3)
-    ]
-    stack = StackedClassifier(members)
-    stack._trainer = gpu
-    monkeypatch.setattr(StackedClassifier, "manual_backward", lambda self, loss: None)
-    monkeypatch.setattr(
-        nn.Module, "to", lambda self, device: self
-    )  # fake weights cannot be moved in place
-    monkeypatch.setattr(torch, "equal", lambda a, b: a.shape == b.shape)
-    stack.setup("fit")
-    with GPU:
-        stack.template = masked(mlp((7,), 2, hidden=[16], dropout=0.5))  # Lightning moves it
-        stack.masks = {n: m for n, m in stack.template.named_modules() if isinstance(m, Masked)}
-    assert {w.device.type for w in stack.weights.values()} == {"cuda"}
-    assert not steps(stack, monkeypatch)
-    rows = stack.part_rows["validation"]
-    assert stack._logits(stack.values[rows], {}).device.type == "cuda"

@@ -142,7 +142,7 @@ def test_ctrl_c_while_features_are_computed_starts_no_training(
     jobs = head_jobs(tmp_path, (), ("model=timm", "model.name=resnet10t", "model.pretrained=false"))
     begun: list[None] = []
     queue: Any = SimpleNamespace(
-        waiting=[[SimpleNamespace(job=job)] for job in jobs],
+        waiting=[SimpleNamespace(job=job) for job in jobs],
         take=lambda: begun.append(None) or queue.waiting.clear(),
     )
     interruption = Interruption()

@@ -51,9 +51,6 @@ class Console:
         if plan.duplicates:
             line += f", {plan.duplicates} of them twice"
         line += f", {len(plan.done)} done, {len(plan.jobs) - len(plan.done)} to do in {len(plan.trainings)} trainings"
-        together = [len(stack) for stack in plan.stacks if len(stack) > 1]
-        if together:
-            line += f", {sum(together)} of them in {len(together)} stack{'s' if len(together) > 1 else ''}"
         if plan.trainings:
             line += f", {plan.samples():,} samples to train on"
         estimate = plan.seconds(entries)

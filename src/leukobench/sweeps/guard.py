@@ -17,6 +17,7 @@ from leukobench.errors import ConfigError, LeukoBenchError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+STACK_IS_GONE = "planner.stack is gone, because every training runs by itself now: leave it out"
 
 
 class Caught:

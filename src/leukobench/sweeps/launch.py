@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console, Live
+from leukobench.sweeps.guard import STACK_IS_GONE
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.sweeps.queue import Queue
 from leukobench.sweeps.workers import Workers, work
@@ -124,9 +126,8 @@ def run_jobs(
     first = jobs[0]
     settings, planner = first.settings, first.config["planner"]
     name = str(first.config["sweep"])
-    stacking = planner["stack"]
-    if stacking not in (True, False, "auto"):
-        raise ConfigError(f"planner.stack={stacking}: choose auto, true or false")
+    if "stack" in planner:
+        raise ConfigError(STACK_IS_GONE)
     console = Console()
     store, sweep_run, entries = None, None, {}
     try:
@@ -146,7 +147,6 @@ def run_jobs(
             jobs,
             entries,
             merge=bool(planner["merge"]),
-            stack=stacking,
             force=bool(planner["force"]),
             left_out=left_out,
             progress=progress,
@@ -168,7 +168,7 @@ def run_jobs(
                 f"{e}\nRunning on: results stay in {settings.output} until they can be delivered."
             )
             store = None
-    queue = Queue(plan.stacks, store, sweep_run, replaces.values())
+    queue = Queue(plan.trainings, store, sweep_run, replaces.values())
     outlet = Outlet(store, sweep_run, console, replaces)
     states: dict[str, str] = {}
     stopped = False
@@ -233,33 +233,27 @@ class Outlet:
     console: Console
     replaces: Mapping[str, str]
 
-    def order(self, trainings: Sequence[Training]) -> None:
-        """Write down in the run folders what is to be delivered."""
-        for training in trainings:
-            write_order(training, self.replaces)
+    def order(self, training: Training) -> None:
+        """Write down in the run folder what is to be delivered."""
+        write_order(training, self.replaces)
 
-    def begin(self, trainings: Sequence[Training]) -> None:
-        """Show trainings as running."""
+    def begin(self, training: Training) -> None:
+        """Show a training as running."""
         if self.store is None or self.sweep is None:
             return
+        folder = _folder(training.job.settings, training)
+        with suppress(StoreError):  # said when results are delivered
+            self.store.begin(self.sweep, folder, delivery_record(training))
+
+    def deliver(self, training: Training) -> None:
+        """Bring what the run folder holds to the store; where it does not take it, it stays there."""
+        if self.store is None or self.sweep is None:
+            return
+        folder = _folder(training.job.settings, training)
         try:
-            for training in trainings:
-                self.store.begin(
-                    self.sweep, _folder(training.job.settings, training), delivery_record(training)
-                )
-        except StoreError:
-            pass  # said when results are delivered
-
-    def deliver(self, trainings: Sequence[Training]) -> None:
-        """Bring what the run folders hold to the store; where it does not take it, the folders keep it."""
-        if self.store is None or self.sweep is None:
-            return
-        for training in trainings:
-            folder = _folder(training.job.settings, training)
-            try:
-                self.store.deliver(self.sweep, folder, write_order(training, self.replaces))
-            except StoreError as e:
-                self.console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
+            self.store.deliver(self.sweep, folder, write_order(training, self.replaces))
+        except StoreError as e:
+            self.console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
 
 
 def run_here(
@@ -279,34 +273,27 @@ def run_here(
             raise KeyboardInterrupt  # nothing on the way takes it for a failure of its own
 
     try:
-        features_ahead([training.job for stack in queue.waiting for training in stack], preparing)
+        features_ahead([training.job for training in queue.waiting], preparing)
     except KeyboardInterrupt:
         return
     except Exception:
         pass  # what fails here fails in its own training, with its traceback
     while queue.waiting:
-        stack = queue.take()
-        if not stack and (interruption.requested or not queue.waiting):
+        training = queue.take()
+        if training is None and (interruption.requested or not queue.waiting):
             return
-        if not stack:
+        if training is None:
             live.waiting(len(queue.waiting))
             time.sleep(0.2)
             continue
-        live.start(stack[0])
+        live.start(training)
         try:
-            new = execute(stack, outlet, live.on_epoch, interruption, live.on_stage)
+            state = execute(training, outlet, live.on_epoch, interruption, live.on_stage)
         finally:
-            queue.release(stack)
-        states |= new
-        for training in stack:
-            live.end(training, new[training.id])
-        if len(stack) > 1 and (
-            why := _folder(stack[0].job.settings, stack[0]).run().get("not_stacked")
-        ):
-            outlet.console.warn(
-                f"{len(stack)} trainings were planned as a stack and trained one by one: {why}"
-            )
-        if interruption.requested or (fail_fast and "failed" in new.values()):
+            queue.release(training)
+        states[training.id] = state
+        live.end(training, state)
+        if interruption.requested or (fail_fast and state == "failed"):
             return
 
 
@@ -322,14 +309,13 @@ def run_workers(
 ) -> None:
     """Run what a queue holds in at most `count` processes that a launcher starts; otherwise as `run_here`."""
 
-    def ended(trainings: Sequence[Training], new: Mapping[str, str]) -> None:
-        outlet.deliver(trainings)
-        queue.release(trainings)
-        states.update(new)
-        for training in trainings:
-            live.end(training, new[training.id])
+    def ended(training: Training, state: str) -> None:
+        outlet.deliver(training)
+        queue.release(training)
+        states[training.id] = state
+        live.end(training, state)
 
-    first = queue.waiting[0][0].job
+    first = queue.waiting[0].job
     folder = (
         first.settings.output
         / "plans"
@@ -351,46 +337,26 @@ def run_workers(
 
 
 def execute(
-    trainings: Sequence[Training],
+    training: Training,
     outlet: Outlet,
     on_epoch: OnEpoch | None = None,
     interruption: Interruption | None = None,
     on_stage: OnStage | None = None,
-) -> dict[str, str]:
-    """Run what trains together and deliver it; an unreachable store costs a warning, never a result."""
-    outlet.order(trainings)
-    shown = showing(outlet, trainings, on_epoch)
-    states = train_together(trainings, on_epoch=shown, interruption=interruption, on_stage=on_stage)
-    outlet.deliver(trainings)
-    return states
-
-
-def train_together(
-    trainings: Sequence[Training],
-    *,
-    on_epoch: OnEpoch | None = None,
-    interruption: Interruption | None = None,
-    on_stage: OnStage | None = None,
-) -> dict[str, str]:
-    """Train one training, or several as a stack; state of each by id."""
+) -> str:
+    """Run a training and deliver it; an unreachable store costs a warning, never a result."""
     from leukobench.training.run import run_training
 
-    if len(trainings) == 1:
-        (alone,) = trainings
-        return {
-            alone.id: run_training(
-                alone, on_epoch=on_epoch, interruption=interruption, on_stage=on_stage
-            )
-        }
-    from leukobench.training.stacked import run_stack
-
-    return dict(run_stack(trainings, on_epoch=on_epoch, interruption=interruption))
+    outlet.order(training)
+    shown = showing(outlet, training, on_epoch)
+    state = run_training(training, on_epoch=shown, interruption=interruption, on_stage=on_stage)
+    outlet.deliver(training)
+    return state
 
 
 def showing(
-    outlet: Outlet, trainings: Sequence[Training], on_epoch: OnEpoch | None, after: float = 10.0
+    outlet: Outlet, training: Training, on_epoch: OnEpoch | None, after: float = 10.0
 ) -> OnEpoch:
-    """`on_epoch`, after which trainings that have taken a while are shown as running in the store."""
+    """`on_epoch`, after which a training that has taken a while is shown as running in the store."""
     began = time.monotonic()
     shown = False
 
@@ -400,7 +366,7 @@ def showing(
             on_epoch(epoch, total, row)
         if not shown and time.monotonic() - began > after:
             shown = True
-            outlet.begin(trainings)
+            outlet.begin(training)
 
     return both
 
@@ -436,12 +402,8 @@ def delivery_record(
         "leukobench.protocol": job.protocol.name,
         "leukobench.paper": str(job.config.get("paper") or ""),
     }
-    members = int(_folder(job.settings, training).run().get("stacked") or 1)
-    shared = [training.shared] if training.shared else []
-    if members > 1:
-        shared.append(f"stacked with {members - 1} other{'s' if members > 2 else ''}")
-    if shared:
-        tags["leukobench.shared"] = ", ".join(shared)
+    if training.shared:
+        tags["leukobench.shared"] = training.shared
     return {
         "training": training.id,
         "name": run_name(job, with_epochs=False)
@@ -483,10 +445,12 @@ def forget_results(plan: Plan, settings: Settings) -> None:
 
 def task(config: DictConfig) -> Any:
     """Hydra's task function: a worker, or one run."""
+    from leukobench.training.run import run_training
+
     planned = config.get("planned")
     if planned is None:
         return run_single(config)
-    return work(Path(planned.folder), int(planned.worker), train_together)
+    return work(Path(planned.folder), int(planned.worker), run_training)
 
 
 def launch_with(launcher: Any) -> Launch:

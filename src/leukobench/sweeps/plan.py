@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from leukobench.errors import (
     ConfigError,
@@ -20,7 +20,6 @@ from leukobench.errors import (
     MissingDataError,
     SplitError,
 )
-from leukobench.sweeps.stacking import stacks
 from leukobench.tracking.identity import LOCATIONS, training_id
 from leukobench.tracking.store import Entry
 from leukobench.training.job import (
@@ -56,12 +55,10 @@ class Plan:
     """Attributes:
     jobs: Every distinct result asked for, in grid order.
     trainings: What is left to do, in the order of doing.
-    stacks: The same trainings in the groups that train together (see `leukobench.sweeps.stacking`).
     done: Store entries of the results that are finished.
     duplicates: How many jobs asked for a result that another asks for too.
     left_out: Combinations that make no sense, with the reason.
-    not_merged: Reasons why jobs that differ only in epochs, or in what a stack may hold, train each by itself, with
-        counts.
+    not_merged: Reasons why jobs that differ only in epochs train each by itself, with counts.
     """
 
     jobs: list[PlannedJob]
@@ -70,7 +67,6 @@ class Plan:
     duplicates: int = 0
     left_out: list[tuple[str, str]] = field(default_factory=list)
     not_merged: Counter[str] = field(default_factory=Counter)
-    stacks: list[list[Training]] = field(default_factory=list)
 
     def seconds(self, entries: Mapping[str, Entry]) -> float | None:
         """Estimate of the time left, from the median of earlier trainings; None where there are none."""
@@ -167,7 +163,6 @@ def make_plan(
     entries: Mapping[str, Entry],
     *,
     merge: bool = True,
-    stack: bool | Literal["auto"] = False,
     force: bool = False,
     left_out: list[tuple[str, str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -177,8 +172,6 @@ def make_plan(
     Args:
         entries: Results in the store by identity.
         merge: Let jobs that differ in epochs share a training where nothing depends on the total.
-        stack: Let trainings that differ in seed, fold and rates train together: where that is faster (`auto`), wherever
-            it can be done, or nowhere.
         force: Run again what is finished.
         left_out: Where given, jobs whose split cannot be made while others' can are put here with the reason.
 
@@ -224,11 +217,7 @@ def make_plan(
         if len(group) > 1:
             not_merged[reason] += len(group)
     trainings = early_across_the_grid(as_training(group, merge) for group in groups.values())
-    together = stacks(trainings, not_merged, stack != "auto") if stack else [[t] for t in trainings]
-    trainings = [t for group in together for t in group]
-    return Plan(
-        list(seen.values()), trainings, done, duplicates, left_out or [], not_merged, together
-    )
+    return Plan(list(seen.values()), trainings, done, duplicates, left_out or [], not_merged)
 
 
 def as_training(group: Sequence[PlannedJob], merge: bool = True) -> Training:

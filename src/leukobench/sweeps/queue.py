@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 
 from leukobench.errors import StoreError
 from leukobench.tracking.store import Store, SweepRun
@@ -16,7 +16,7 @@ PATIENCE = 1.0
 
 class Queue:
     """Args:
-        stacks: Trainings in the groups that train together, in the order of doing.
+        trainings: In the order of doing.
         store, sweep: Where trainings are claimed; None claims nothing.
         replaced: Run ids that do not count as results, because they are to be replaced.
 
@@ -26,37 +26,34 @@ class Queue:
 
     def __init__(
         self,
-        stacks: Sequence[Sequence[Training]],
+        trainings: Iterable[Training],
         store: Store | None = None,
         sweep: SweepRun | None = None,
         replaced: Collection[str] = (),
     ) -> None:
-        self.waiting = deque(list(stack) for stack in stacks)
+        self.waiting = deque(trainings)
         self.store, self.sweep, self.replaced = store, sweep, frozenset(replaced)
         self.elsewhere: list[str] = []
         self._ask_again: dict[str, float] = {}
 
-    def take(self) -> list[Training]:
-        """Trainings to run together now; empty where nothing is left, or other launches are at all that is."""
+    def take(self) -> Training | None:
+        """What to train now; None where nothing is left, or other launches are at all that is."""
         for _ in range(len(self.waiting)):
-            stack = self.waiting.popleft()
-            claimed = [t for t in stack if self._claim(t)]
-            if len(claimed) < len(stack):
-                self.waiting.append([t for t in stack if t not in claimed])
-            mine = [t for t in claimed if not self._finished_elsewhere(t)]
-            if mine:
-                return mine
-        return []
+            training = self.waiting.popleft()
+            if not self._claim(training):
+                self.waiting.append(training)
+            elif not self._finished_elsewhere(training):
+                return training
+        return None
 
-    def release(self, trainings: Sequence[Training]) -> None:
-        """Give up the claims of trainings that have ended."""
+    def release(self, training: Training) -> None:
+        """Give up the claim of a training that has ended."""
         if self.store is not None:
-            for training in trainings:
-                self.store.claims.release(training.id)
+            self.store.claims.release(training.id)
 
-    def put_back(self, trainings: Sequence[Training]) -> None:
-        """Trainings that were taken and not begun come next."""
-        self.waiting.appendleft(list(trainings))
+    def put_back(self, training: Training) -> None:
+        """A training that was taken and not begun comes next."""
+        self.waiting.appendleft(training)
 
     def _claim(self, training: Training) -> bool:
         if self.store is None:
@@ -84,5 +81,5 @@ class Queue:
         ):
             return False
         self.elsewhere.append(training.id)
-        self.release([training])
+        self.release(training)
         return True

@@ -5,7 +5,7 @@ the plan nor the store, so a cluster's nodes need nothing but the output folder.
 
 ```
 <output>/plans/<sweep>-<time>/
-    00012.ready   trainings with their composed configs; whoever renames it to .taken has it
+    00012.ready   a training with its composed configs; whoever renames it to .taken has it
     00012.epoch   how far it is
     00012.done    how it ended
     stop          stop after the current epoch
@@ -34,7 +34,7 @@ PAUSE = 0.05
 ALIVE, ORPHANED = 5.0, 60.0
 """Seconds after which the planner says that it lives, and after which an idle worker gives it up."""
 
-Train = Callable[..., Mapping[str, str]]
+Train = Callable[..., str]
 
 
 # --- the planner's side -----------------------------------------------------------------------------------------------
@@ -42,9 +42,9 @@ Train = Callable[..., Mapping[str, str]]
 
 @dataclass
 class Given:
-    """Trainings that were given out."""
+    """A training that was given out."""
 
-    trainings: list[Training]
+    training: Training
     begun: float | None = None
     shown: bool = False
 
@@ -54,10 +54,10 @@ class Workers:
 
     Args:
         launch: Starts `count` workers on a folder and returns when they have ended.
-        given: Called with trainings before they are given out.
-        begun: Called with trainings that have been running for `show_after` seconds.
+        given: Called with a training before it is given out.
+        begun: Called with a training that has been running for `show_after` seconds.
         progress: Called with the trainings at work, each with its epoch.
-        ended: Called with trainings that ended, and the state of each by id.
+        ended: Called with a training that ended, and its state.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Workers:
         count: int,
         launch: Callable[[Path, int], Any],
         *,
-        given: Callable[[Sequence[Training]], None],
-        begun: Callable[[Sequence[Training]], None],
+        given: Callable[[Training], None],
+        begun: Callable[[Training], None],
         progress: Callable[[Sequence[tuple[Training, int]]], None],
-        ended: Callable[[Sequence[Training], Mapping[str, str]], None],
+        ended: Callable[[Training, str], None],
         show_after: float = 10.0,
     ) -> None:
         self.folder, self.queue, self.count, self.launch = folder, queue, count, launch
@@ -122,10 +122,10 @@ class Workers:
 
     def _give_out(self) -> None:
         waiting = sum(given.begun is None for given in self.given.values())
-        while waiting <= self.count and (trainings := self.queue.take()):
-            self.giving(trainings)
-            write_json(self.folder / f"{self.next:05d}.ready", saved(trainings))
-            self.given[self.next] = Given(trainings)
+        while waiting <= self.count and (training := self.queue.take()) is not None:
+            self.giving(training)
+            write_json(self.folder / f"{self.next:05d}.ready", saved(training))
+            self.given[self.next] = Given(training)
             self.next += 1
             waiting += 1
         if not self.given and not self.queue.waiting:
@@ -141,21 +141,21 @@ class Workers:
             done = read_json(name.with_suffix(".done"))
             if done is not None:
                 self._end(index, done)
-                failed |= "failed" in done.values()
+                failed |= done == "failed"
             elif given.begun is not None:
                 if not given.shown and now - given.begun > self.show_after:
                     given.shown = True
-                    self.begun(given.trainings)
-                at_work.append((given.trainings[0], int(read_json(name.with_suffix(".epoch"), 0))))
+                    self.begun(given.training)
+                at_work.append((given.training, int(read_json(name.with_suffix(".epoch"), 0))))
         self.progress(at_work)
         return failed
 
-    def _end(self, index: int, states: Mapping[str, str]) -> None:
+    def _end(self, index: int, state: str) -> None:
         given = self.given.pop(index)
         self.over += 1
         for path in self.folder.glob(f"{index:05d}.*"):
             path.unlink()
-        self.ended(given.trainings, states)
+        self.ended(given.training, state)
 
     def _lost(self) -> None:
         """After all workers have ended: what they were at has failed, what they had not begun is given out again."""
@@ -164,19 +164,15 @@ class Workers:
             if ready.exists():
                 ready.unlink()
                 del self.given[index]
-                self.queue.put_back(given.trainings)
+                self.queue.put_back(given.training)
                 continue
-            states = {}
-            for training in given.trainings:
-                folder = RunFolder.of(training.job.settings.output, training.id)
-                states[training.id] = str(folder.run().get("state", "failed"))
-                if states[training.id] in ("running", "failed"):
-                    states[training.id] = "failed"
-                    reason = self.reason or "its process left no word"
-                    folder.update(
-                        state="failed", error=f"the worker that trained it ended ({reason})"
-                    )
-            self._end(index, states)
+            folder = RunFolder.of(given.training.job.settings.output, given.training.id)
+            state = str(folder.run().get("state", "failed"))
+            if state in ("running", "failed"):
+                state = "failed"
+                reason = self.reason or "its process left no word"
+                folder.update(state="failed", error=f"the worker that trained it ended ({reason})")
+            self._end(index, state)
 
     def _say_alive(self) -> None:
         path = self.folder / "alive"
@@ -184,17 +180,14 @@ class Workers:
             path.touch()
 
 
-def saved(trainings: Sequence[Training]) -> list[dict[str, Any]]:
-    """Trainings with their composed configs, as JSON: an edit of a config file reaches none of them."""
-    return [
-        {
-            "id": training.id,
-            "shared": training.shared,
-            "identities": training.identities,
-            "jobs": {e: asdict(job) for e, job in training.jobs.items()},
-        }
-        for training in trainings
-    ]
+def saved(training: Training) -> dict[str, Any]:
+    """A training with its composed configs, as JSON: an edit of a config file does not reach it."""
+    return {
+        "id": training.id,
+        "shared": training.shared,
+        "identities": training.identities,
+        "jobs": {e: asdict(job) for e, job in training.jobs.items()},
+    }
 
 
 # --- a worker's side --------------------------------------------------------------------------------------------------
@@ -205,7 +198,7 @@ def work(folder: Path, worker: int, train: Train) -> None:
 
     Args:
         worker: Its number, from 0; where this machine has several GPUs, it uses one of them.
-        train: `leukobench.sweeps.launch.train_together`.
+        train: `leukobench.training.run.run_training`.
     """
     use_one_gpu(worker)
     stop = StopFile(folder / "stop")
@@ -214,11 +207,9 @@ def work(folder: Path, worker: int, train: Train) -> None:
         while not stop.requested:
             path = _take(folder)
             if path is not None:
-                trainings = loaded(read_json(path))
-                states = train(
-                    trainings, on_epoch=_reporting(path.with_suffix(".epoch")), interruption=stop
-                )
-                write_json(path.with_suffix(".done"), dict(states))
+                reporting = _reporting(path.with_suffix(".epoch"))
+                state = train(loaded(read_json(path)), on_epoch=reporting, interruption=stop)
+                write_json(path.with_suffix(".done"), state)
                 continue
             if (folder / "end").exists() or not folder.exists():
                 return
@@ -239,20 +230,14 @@ def _take(folder: Path) -> Path | None:
     return None
 
 
-def loaded(body: Any) -> list[Training]:
-    """Trainings from what `saved` made of them."""
-    out = []
-    for one in body:
-        jobs = {
-            int(e): Job(j["config"], j["choices"], tuple(j["overrides"]), j["origin"])
-            for e, j in one["jobs"].items()
-        }
-        out.append(
-            Training(
-                one["id"], jobs, {int(e): i for e, i in one["identities"].items()}, one["shared"]
-            )
-        )
-    return out
+def loaded(body: Mapping[str, Any]) -> Training:
+    """The training from what `saved` made of it."""
+    jobs = {
+        int(e): Job(j["config"], j["choices"], tuple(j["overrides"]), j["origin"])
+        for e, j in body["jobs"].items()
+    }
+    identities = {int(e): i for e, i in body["identities"].items()}
+    return Training(body["id"], jobs, identities, body["shared"])
 
 
 def _reporting(path: Path, every: float = 1.0) -> Callable[[int, int, Mapping[str, float]], None]:

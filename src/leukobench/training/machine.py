@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,12 @@ class SystemMetrics(pl.Callback):
     """Samples the machine in a thread from the start of a training to its end, and writes the samples down.
 
     Args:
-        folders: Run folders of the trainings that run together.
+        folder: Run folder of the training.
         every: Seconds between samples.
     """
 
-    def __init__(self, folders: Sequence[Path], every: float = 1.0) -> None:
-        self.folders, self.every = folders, every
+    def __init__(self, folder: Path, every: float = 1.0) -> None:
+        self.folder, self.every = folder, every
         self.samples: list[dict[str, float]] = []
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -56,8 +55,7 @@ class SystemMetrics(pl.Callback):
         self._ended.set()
         self._thread.join()
         self._thread = None
-        for folder in self.folders:
-            write_json(folder / SYSTEM_METRICS, self.samples)
+        write_json(self.folder / SYSTEM_METRICS, self.samples)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,17 +71,15 @@ def run_training(
         return attempt(work, on_epoch, interruption or Interruption())
 
 
-def attempt(
-    work: Work, on_epoch: OnEpoch | None, interruption: Interruption, share: float = 1.0
-) -> State:
-    """Train what `work` misses and write down how it ended; `share` as in `Work.end`."""
+def attempt(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> State:
+    """Train what `work` misses and write down how it ended."""
     try:
-        return work.end(fit(work, on_epoch, interruption), share)
+        return work.end(fit(work, on_epoch, interruption))
     except KeyboardInterrupt:
-        work.end("interrupted", share)
+        work.end("interrupted")
         raise
     except Exception as e:
-        return work.fail(e, share)
+        return work.fail(e)
 
 
 class Work:
@@ -122,7 +120,6 @@ class Work:
             started=_now(),
             epochs=list(training.epochs),
             environment=environment(),
-            **({} if folder.checkpoint.is_file() else {"stacked": None}),
         )
         return True
 
@@ -192,13 +189,9 @@ class Work:
         with atomic(self.folder.checkpoint) as temporary:
             torch.save(dict(state), temporary)
 
-    def end(self, state: State, share: float = 1.0) -> State:
-        """Write down how the training ended.
-
-        Args:
-            share: Of the time since `begin`, what this training took; below 1 where several ran together.
-        """
-        self.folder.update(state=state, error=None, ended=_now(), seconds=self._seconds(share))
+    def end(self, state: State) -> State:
+        """Write down how the training ended."""
+        self.folder.update(state=state, error=None, ended=_now(), seconds=self._seconds())
         if state == "finished":
             (self.folder.path / "traceback.txt").unlink(missing_ok=True)
             self.folder.checkpoint.unlink(missing_ok=True)
@@ -223,7 +216,7 @@ class Work:
         except Exception as e:
             self.folder.update(figures=f"not drawn: {type(e).__name__}: {e}"[:500])
 
-    def fail(self, e: Exception, share: float = 1.0) -> State:
+    def fail(self, e: Exception) -> State:
         """Write down a failure with its traceback."""
         with atomic(self.folder.path / "traceback.txt") as temporary:
             temporary.write_text("".join(traceback.format_exception(e)), encoding="utf-8")
@@ -231,13 +224,13 @@ class Work:
         if isinstance(e, torch.cuda.OutOfMemoryError):
             reason = f"out of GPU memory; a smaller trainer.inference_batch or batch_size may fit ({reason})"
         self.folder.update(
-            state="failed", error=reason[:2000], ended=_now(), seconds=self._seconds(share)
+            state="failed", error=reason[:2000], ended=_now(), seconds=self._seconds()
         )
         return "failed"
 
-    def _seconds(self, share: float) -> float:
+    def _seconds(self) -> float:
         before = float(self.folder.run().get("seconds", 0.0))
-        return round(before + (time.time() - self.started) * share, 3)
+        return round(before + time.time() - self.started, 3)
 
 
 def _now() -> str:
@@ -251,7 +244,7 @@ def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> Sta
     classifier = work.ready()
     watcher = _Watcher(work, on_epoch, interruption)
     trainer = trainer_of(
-        trainer_node, work.last - classifier.progress.epoch, watcher, [work.folder.path]
+        trainer_node, work.last - classifier.progress.epoch, watcher, work.folder.path
     )
     if trainer_node.get("channels_last"):
         classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -270,17 +263,17 @@ def fit(work: Work, on_epoch: OnEpoch | None, interruption: Interruption) -> Sta
 
 
 def trainer_of(
-    node: Mapping[str, Any], epochs: int, watcher: Checkpoint, folders: Sequence[Path]
+    node: Mapping[str, Any], epochs: int, watcher: Checkpoint, folder: Path
 ) -> pl.Trainer:
-    """The Trainer of a config node; `folders` take what it measures (a profile stands in the first)."""
+    """The Trainer of a config node; `folder` takes what it measures."""
     torch.set_float32_matmul_precision("high" if node.get("tf32") else "highest")
     return quiet_trainer(
         max_epochs=epochs,
         accelerator=node.get("accelerator", "auto"),
         precision=node.get("precision", "32-true"),
-        callbacks=[watcher, *([SystemMetrics(folders)] if node.get("system_metrics") else [])],
+        callbacks=[watcher, *([SystemMetrics(folder)] if node.get("system_metrics") else [])],
         enable_checkpointing=True,
-        profiler=profiler(node.get("profiler"), folders[0]),
+        profiler=profiler(node.get("profiler"), folder),
     )
 
 
