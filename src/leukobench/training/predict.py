@@ -26,6 +26,7 @@ from leukobench.data.expression_csv import MISSING, SUFFIXES, header_of, read_wi
 from leukobench.data.image_files import find_files
 from leukobench.data.image_store import decode_image
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError
+from leukobench.schema.predictions import probability_columns
 from leukobench.training.saved import SavedModel
 
 IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -106,7 +107,7 @@ def _decide(
     from leukobench.evaluation.calibration import scaled
     from leukobench.evaluation.metrics import Predicted
 
-    columns = [f"p_{c}" for c in model.classes]
+    columns = probability_columns(model.classes)
     good = (frame["error"] == "").to_numpy()
     p = frame.loc[good, columns].to_numpy(np.float64)
     if temperature != 1.0:
@@ -126,11 +127,11 @@ def _frame(model: SavedModel, rows: Sequence[tuple[str, str, str]], p: np.ndarra
     """Rows of (input, sample, error); `p` has a row for each without an error."""
     frame = pd.DataFrame(list(rows), columns=["input", "sample", "error"], dtype=object)
     good = (frame["error"] == "").to_numpy()
-    for i, c in enumerate(model.classes):
+    for i, name in enumerate(probability_columns(model.classes)):
         column = np.full(len(frame), np.nan)
         column[good] = p[:, i]
-        frame[f"p_{c}"] = column
-    return frame[["input", "sample", *(f"p_{c}" for c in model.classes), "error"]]
+        frame[name] = column
+    return frame[["input", "sample", *probability_columns(model.classes), "error"]]
 
 
 def predict_frame(model: SavedModel, table: pd.DataFrame) -> pd.DataFrame:
