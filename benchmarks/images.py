@@ -42,8 +42,8 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets, transforms
 
-from leukobench.data.base import ImageDataset, image_dataset
 from leukobench.data.cnmc import CNMC
+from leukobench.data.families.image import ImageDataset, image_dataset
 from leukobench.data.image_files import content_digests
 from leukobench.data.image_store import ImageStore, build_store, open_store
 from leukobench.data.simulate_images import simulate_cnmc

@@ -39,7 +39,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import Tensor, nn
 
-from leukobench.data.base import DataSource, ExpressionDataset, expression_dataset
+from leukobench.data.base import DataSource
+from leukobench.data.families.expression import ExpressionDataset, expression_dataset
 from leukobench.models.gene import mlp
 from leukobench.settings import Settings, conf_dir
 from leukobench.sweeps.compose import Composer

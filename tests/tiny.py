@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from leukobench.data.base import DataSource, ExpressionDataset, expression_dataset
+from leukobench.data.base import DataSource
 from leukobench.data.check import Report
+from leukobench.data.families.expression import ExpressionDataset, expression_dataset
 from leukobench.errors import MissingDataError
 
 CONFIG = """\

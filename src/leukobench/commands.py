@@ -209,13 +209,14 @@ def show_audit(
 def present_data(paper: Paper, where: Where) -> dict[str, Any]:
     """The expression data sets of a paper that are here; images take minutes to read and prove nothing there."""
     from leukobench.data.catalog import data_files, source
+    from leukobench.data.families import family
 
     settings, found = resolve(**where), {}
     for key in paper.data:
         if key not in data_files():
             continue
         s = source(key, settings, ["allow_faulty=true"])
-        if s.family == "expression":
+        if family(s.family).quick:
             try:
                 found[key] = s.load()
             except LeukoBenchError:

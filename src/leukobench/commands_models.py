@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,10 +103,9 @@ def operating(model: SavedModel, specificity: float | None) -> tuple[float, floa
     import json
 
     from leukobench.evaluation.calibration import calibrate
-    from leukobench.schema import predictions
 
     kept = model.files.training / "calibration.json"
-    if not model.files.file(predictions.FILE).is_file():
+    if not model.files.file("predictions.parquet").is_file():
         if not kept.is_file():
             raise ConfigError(
                 f"{model.name} was trained without validation samples, so that nothing is chosen on them"
@@ -121,7 +121,9 @@ def operating(model: SavedModel, specificity: float | None) -> tuple[float, floa
                 "with --run, from the run's own predictions"
             )
         return float(body["temperature"]), float(points[specificity])
-    frame = predictions.read(model.files.file(predictions.FILE))
+    import pandas as pd
+
+    frame = pd.read_parquet(model.files.file("predictions.parquet"))
     found = calibrate(frame, model.input.positive, specificity if specificity is not None else 0.9)
     point = found.point if specificity is not None else None
     if specificity is not None and point is None:
@@ -143,17 +145,28 @@ def explain_model(
     model = model_of(run, name, resolve(**where))
     show_model(model)
     to.mkdir(parents=True, exist_ok=True)
-    if model.input.family == "expression":
-        return _explain_genes(model, [Path(i) for i in inputs], to)
-    return _explain_images(model, [Path(i) for i in inputs], to, methods, samples, activation)
+    wanted = Explaining([Path(i) for i in inputs], to, methods, samples, activation)
+    return EXPLAINERS[model.input.family](model, wanted)
 
 
-def _explain_genes(model: SavedModel, inputs: Sequence[Path], to: Path) -> bool:
+@dataclass(frozen=True)
+class Explaining:
+    """What is to be explained, and how; images take all of it, genes inputs and folder."""
+
+    inputs: Sequence[Path]
+    to: Path
+    methods: Sequence[str]
+    samples: int
+    activation: bool
+
+
+def _explain_genes(model: SavedModel, wanted: Explaining) -> bool:
     from rich.table import Table
 
-    from leukobench.training.explanation import TOP, explain_genes
+    from leukobench.training.explain_genes import TOP, explain_genes
 
-    found = explain_genes(model, inputs)
+    to = wanted.to
+    found = explain_genes(model, wanted.inputs)
     found.table.to_csv(to / "genes.csv", index=False)
     columns = [c for c in found.table.columns if found.table[c].astype(str).str.strip().any()]
     table = Table(box=None)
@@ -173,22 +186,16 @@ def _explain_genes(model: SavedModel, inputs: Sequence[Path], to: Path) -> bool:
     return True
 
 
-def _explain_images(
-    model: SavedModel,
-    inputs: Sequence[Path],
-    to: Path,
-    methods: Sequence[str],
-    samples: int,
-    activation: bool,
-) -> bool:
+def _explain_images(model: SavedModel, wanted: Explaining) -> bool:
     from leukobench.models.explain import METHODS
-    from leukobench.training.explanation import activation_maxima, explain_images, own_images
+    from leukobench.training.explain_images import activation_maxima, explain_images, own_images
 
-    chosen = tuple(m for m in METHODS if m in methods) or METHODS
+    to = wanted.to
+    chosen = tuple(m for m in METHODS if m in wanted.methods) or METHODS
     labels = None
-    paths = list(inputs)
+    paths = list(wanted.inputs)
     if not paths:
-        paths, labels = own_images(model, samples)
+        paths, labels = own_images(model, wanted.samples)
         err.print(f"no image named: {len(paths)} of the run's own test images are explained")
     with progress("explaining") as bar:
         found = explain_images(model, paths, to, labels=labels, methods=chosen, progress=bar)
@@ -197,13 +204,17 @@ def _explain_images(
             f"{row.method}, called {escape(str(row.predicted))}: {row.outside:.1%} of the saliency lies outside the cell, "
             f"on {row.background:.1%} of the pixels ({row.images} images)"
         )
-    if activation:
+    if wanted.activation:
         for label, p in activation_maxima(model, to).items():
             out.print(f"activation maximum of {escape(label)}: probability {p:.3f}")
     out.print(f"{len(found.pictures)} pictures and saliency.csv written to {to}")
     for sample, reason in found.faults:
         err.print(f"[red]not explained[/red] {escape(sample)}: {escape(reason)}")
     return not found.faults
+
+
+EXPLAINERS = {"expression": _explain_genes, "image": _explain_images}
+"""What explains a model, by the family of the data that it reads."""
 
 
 def register_model(
@@ -245,10 +256,11 @@ def write_card(run: str | None, name: str | None, to: Path | None, where: Where)
     if kept.is_file():
         card = kept.read_text(encoding="utf-8")
     else:
-        from leukobench.schema import predictions
+        import pandas as pd
+
         from leukobench.training.register import card_of
 
-        card = card_of(model, predictions.read(model.files.file(predictions.FILE)), model.name)
+        card = card_of(model, pd.read_parquet(model.files.file("predictions.parquet")), model.name)
     if to is None:
         print(card, end="")
         return
@@ -301,14 +313,15 @@ def draw_figures(runs: Sequence[str], sweep: str | None, where: Where) -> None:
 
 def sample_files(located: Located) -> dict[str, Path]:
     """Image files of a run's own data by sample; none for other data, and where the data are no longer there."""
+    from leukobench.data.families import family
     from leukobench.training.job import Job, load_dataset
-    from leukobench.training.run import sample_files as files
 
     config = (located.json("job.json") or {}).get("config")
-    if config is None or config["model"].get("family") != "image":
+    data = (located.json("run.json") or {}).get("data")
+    if config is None or data is None or not family(data["family"]).files:
         return {}
     try:
-        return files(load_dataset(Job(config, {})))
+        return load_dataset(Job(config, {})).files()
     except LeukoBenchError as e:
         err.print(f"no contact sheet for {located.name}: {escape(str(e))}")
         return {}
@@ -326,13 +339,7 @@ def export_model(run: str | None, name: str | None, to: Path, where: Where) -> N
     model = model_of(run, name, resolve(**where))
     show_model(model)
     rng = np.random.default_rng(0)
-    if model.input.family == "image":
-        example = rng.integers(0, 256, (3, *model.input.raw_shape), dtype=np.uint8)
-    else:
-        centre = np.asarray(model.input.arrays["centre"], np.float32)
-        example = (centre + np.abs(centre) * rng.normal(0, 0.5, (3, len(centre)))).astype(
-            np.float32
-        )
+    example = model.family.random_raw(model.input, rng, 3)
     facts = {
         "classes": list(model.classes),
         "genes": list(model.genes),
@@ -342,7 +349,8 @@ def export_model(run: str | None, name: str | None, to: Path, where: Where) -> N
     }
     to.parent.mkdir(parents=True, exist_ok=True)
     difference = export(model.whole, example, to, forms[to.suffix], facts)
-    shape = ", ".join(map(str, model.input.raw_shape))
-    kind = "uint8 pixels" if model.input.family == "image" else "float32 values as measured"
-    out.print(f"{to}: {kind} of shape (n, {shape}) to probabilities of {', '.join(model.classes)}")
+    shape = ", ".join(map(str, model.family.raw_shape(model.input)))
+    out.print(
+        f"{to}: {model.family.raw_kind} of shape (n, {shape}) to probabilities of {', '.join(model.classes)}"
+    )
     out.print(f"checked: its probabilities differ from the model's by {difference:.1g} at most")

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from leukobench.data import image_store
-from leukobench.data.base import ImageDataset, digest, image_dataset
+from leukobench.data.base import digest
+from leukobench.data.families.image import ImageDataset, image_dataset
 from leukobench.data.image_store import build_store, decode_image, open_store
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
 

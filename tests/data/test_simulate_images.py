@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 
 from leukobench.data.all_idb import AllIdb1, AllIdb2
 from leukobench.data.aml import AML, COUNTS
-from leukobench.data.base import ImageDataset
 from leukobench.data.cnmc import CNMC
+from leukobench.data.families.image import ImageDataset
 from leukobench.data.simulate_images import (
     simulate_all_idb1,
     simulate_all_idb2,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from leukobench.data.base import expression_dataset
+from leukobench.data.families.expression import expression_dataset
 from leukobench.errors import LeukoBenchError, PaperError
 from leukobench.papers.audit import RULES, AuditFinding, audit_numbers, audit_paper, to_markdown
 from leukobench.papers.audit.arithmetic import (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from leukobench.data.base import ExpressionDataset
+from leukobench.data.families.expression import ExpressionDataset
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError, SplitError
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.tracking.store import Entry

@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from frames import predictions
 
 from leukobench.errors import LeukoBenchError
 from leukobench.tracking.folder import RunFolder, atomic, read_json, write_json
 
-FRAME = predictions(["ALL", "AML"], [[0.25, 0.75], [0.5, 0.5]])
+FRAME = pd.DataFrame({"sample": ["a", "b"], "p_ALL": [0.25, 0.75]})
 
 
 @pytest.fixture

@@ -11,12 +11,8 @@ import pytest
 from PIL import Image
 
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
-from leukobench.training.explanation import (
-    activation_maxima,
-    explain_genes,
-    explain_images,
-    own_images,
-)
+from leukobench.training.explain_genes import explain_genes
+from leukobench.training.explain_images import activation_maxima, explain_images, own_images
 from leukobench.training.saved import SavedModel, load_result
 from tiny import coloured
 from trained import Trained

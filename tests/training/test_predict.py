@@ -14,7 +14,7 @@ from PIL import Image
 
 from leukobench.data import image_store
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
-from leukobench.training import predict as module
+from leukobench.training import image_inputs as module
 from leukobench.training.job import load_dataset
 from leukobench.training.predict import predict, predict_frame
 from leukobench.training.saved import SavedModel, load_result

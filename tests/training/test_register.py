@@ -131,7 +131,7 @@ def test_whole_numbers_are_taken_and_missing_genes_named_with_and_without_column
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
 
-    monkeypatch.setattr("leukobench.training.register.MANY_GENES", most)
+    monkeypatch.setattr("leukobench.training.families.expression.MANY_GENES", most)
     model = load_result(train().folder.path, local)
     loaded = mlflow.pyfunc.load_model(str(write_model(model, tmp_path / "model")))
     inputs = loaded.metadata.signature.inputs

@@ -18,9 +18,10 @@ from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, Sto
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
 from leukobench.tracking.store import Store
+from leukobench.training.families.base import ModelInput
+from leukobench.training.families.expression import unlike_training
 from leukobench.training.job import load_dataset
 from leukobench.training.saved import (
-    ModelInput,
     SavedModel,
     load_result,
     trained_weights,
@@ -85,7 +86,7 @@ def test_a_loaded_model_predicts_from_raw_values_what_the_run_logged(
     found = model.predict(raw(done, model, real))
     assert found == pytest.approx(expected[real.index], abs=1e-5)
     assert model.classes == ("AML", "ALL")
-    assert set(model.input.faults(raw(done, model, real))) == {None}
+    assert set(unlike_training(model.input, raw(done, model, real))) == {None}
 
 
 def test_each_checkpoint_epoch_is_a_model_of_its_own(train: Train) -> None:
@@ -204,11 +205,11 @@ def test_values_on_another_scale_are_told_apart(train: Train) -> None:
         (values * 50, "another scale"),
         (values + 2000, "another scale"),
     ):
-        faults = model.input.faults(changed)
+        faults = unlike_training(model.input, changed)
         assert all(f is not None for f in faults), hint
         assert hint[:6] in str(faults[0]) or hint.strip("\\")[:2] in str(faults[0])
     values[1, 3] = np.nan
-    faults = model.input.faults(values * 1.3)
+    faults = unlike_training(model.input, values * 1.3)
     assert [f is None for f in faults] == [True, False, True, True]
     assert f"the first of gene {model.genes[3]}" in str(faults[1])
 

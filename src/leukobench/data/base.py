@@ -1,6 +1,6 @@
 """What a data set is, once loaded (`Dataset`), and where it comes from (`DataSource`).
 
-Nothing here reads a particular file format: each family of data sets has its own module.
+Nothing here knows a family of data or a file format: `leukobench.data.families` has a module for each family.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
-from leukobench.errors import FaultyDataError, LeukoBenchError
+from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
 
 if TYPE_CHECKING:
     from leukobench.data.check import Report
+    from leukobench.data.preprocess import ExpressionPreprocess, Resample
 
-Family = Literal["expression", "image"]
 SAMPLE_COLUMNS = ("label", "subject", "content", "series", "official")
 
 
@@ -46,7 +46,7 @@ class Dataset:
 
     Attributes:
         name: Key of the data set (`golub38`, `cnmc`, ...).
-        family: `expression` or `image`; a model declares which one it reads.
+        family: Name of its family (`expression`, `image`); a model declares which one it reads.
         samples: One row a sample, indexed by the sample's unique id (str), with columns `label` (class name),
             `subject` (id of the person, None where the source has none), `content` (digest of the sample's bytes or
             values: equal digests are exact duplicates), `series` (the experiment series it was measured in, or None)
@@ -61,7 +61,7 @@ class Dataset:
     """
 
     name: str
-    family: Family
+    family: str
     samples: pd.DataFrame
     classes: tuple[str, ...]
     positive: str | None
@@ -129,118 +129,26 @@ class Dataset:
         """What a subclass holds for each sample, for these rows."""
         return {}
 
+    @property
+    def matrix(self) -> np.ndarray | None:
+        """Values, shape (samples, features), where samples are rows of a matrix; None where they are files."""
+        return None
 
-@dataclass(frozen=True, eq=False)
-class ExpressionDataset(Dataset):
-    """Gene expression: `values` has shape (samples, genes), float32; `genes` names the columns (probe ids)."""
+    def files(self) -> dict[str, Path]:
+        """File of each sample by id; empty where samples are no files."""
+        return {}
 
-    values: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    genes: tuple[str, ...] = ()
-    gene_names: tuple[str, ...] | None = None
+    def resampled(
+        self, preprocess: ExpressionPreprocess, resample: Resample, share: float, seed: int
+    ) -> tuple[Self, frozenset[str]]:
+        """A data set of scaled and resampled rows, and the ids of the synthetic ones among them.
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.values.shape != (len(self.samples), len(self.genes)):
-            raise FaultyDataError(
-                f"{self.name}: values have shape {self.values.shape}, expected ({len(self.samples)}, {len(self.genes)})"
-            )
-        bad = ~np.isfinite(self.values)
-        if bad.any():
-            r, c = np.argwhere(bad)[0]
-            raise FaultyDataError(
-                f"{self.name}: {int(bad.sum())} values are missing or infinite, the first in sample "
-                f"{self.samples.index[r]!r}, gene {self.genes[c]!r}"
-            )
-
-    def _columns(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        return {"values": self.values[list(rows)]}
-
-
-@dataclass(frozen=True, eq=False)
-class ImageDataset(Dataset):
-    """Images on disk: `paths` holds one file a sample, in row order; decoding is the image store's work."""
-
-    paths: tuple[Path, ...] = ()
-
-    def _columns(self, rows: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        return {"paths": tuple(self.paths[i] for i in rows)}
-
-
-def expression_dataset(
-    name: str,
-    values: np.ndarray,
-    genes: Sequence[str],
-    ids: Sequence[str],
-    labels: Sequence[str],
-    classes: Sequence[str],
-    *,
-    positive: str | None = None,
-    subjects: Sequence[str | None] | None = None,
-    series: Sequence[str | None] | None = None,
-    official: Sequence[str | None] | None = None,
-    gene_names: Sequence[str] | None = None,
-    **facts: Any,
-) -> ExpressionDataset:
-    """Build an `ExpressionDataset`, its content digests and its fingerprint.
-
-    Args:
-        values: Shape (samples, genes), any real dtype; kept as float32.
-        facts: Further `Dataset` fields (`simulated`, `expected_samples`, `faults`, `root`).
-    """
-    values = np.ascontiguousarray(values, dtype=np.float32)
-    n = len(ids)
-    blank: list[str | None] = [None] * n
-    samples = sample_frame(
-        ids,
-        labels,
-        subjects or blank,
-        [array_digest(row) for row in values],
-        series or blank,
-        official or blank,
-    )
-    return ExpressionDataset(
-        name=name,
-        family="expression",
-        samples=samples,
-        classes=tuple(classes),
-        positive=positive,
-        fingerprint=digest(name, frame_digest(samples), *genes),
-        values=values,
-        genes=tuple(genes),
-        gene_names=tuple(gene_names) if gene_names is not None else None,
-        **facts,
-    )
-
-
-def image_dataset(
-    name: str,
-    paths: Sequence[Path],
-    contents: Sequence[str],
-    ids: Sequence[str],
-    labels: Sequence[str],
-    classes: Sequence[str],
-    *,
-    positive: str | None = None,
-    subjects: Sequence[str | None] | None = None,
-    series: Sequence[str | None] | None = None,
-    official: Sequence[str | None] | None = None,
-    **facts: Any,
-) -> ImageDataset:
-    """Build an `ImageDataset` and its fingerprint from files whose byte digests are `contents`."""
-    blank: list[str | None] = [None] * len(ids)
-    samples = sample_frame(
-        ids, labels, subjects or blank, contents, series or blank, official or blank
-    )
-    return ImageDataset(
-        name=name,
-        family="image",
-        samples=samples,
-        classes=tuple(classes),
-        positive=positive,
-        fingerprint=digest(name, frame_digest(samples)),
-        paths=tuple(paths),
-        **facts,
-    )
+        Raises:
+            ConfigError: Data of this family cannot be resampled.
+        """
+        raise ConfigError(
+            f"protocol.resample=before_split is not for {self.family} data: there is no row of values to resample"
+        )
 
 
 def sample_frame(
@@ -286,7 +194,7 @@ class DataSource(ABC):
     """
 
     name: ClassVar[str]
-    family: ClassVar[Family]
+    family: ClassVar[str]
     classes: tuple[str, ...]
     positive: ClassVar[str | None] = None
     title: ClassVar[str]

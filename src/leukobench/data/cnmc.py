@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from leukobench.data.base import ImageDataset, image_dataset
 from leukobench.data.check import Finding, Severity
+from leukobench.data.families.image import ImageDataset, image_dataset
 from leukobench.data.image_checks import ImageSource, ImageTable, Notes, file_frame, relative
 from leukobench.data.image_files import ImageFacts, find_files, natural_key, shown
 from leukobench.errors import ConfigError

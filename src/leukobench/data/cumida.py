@@ -15,10 +15,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from leukobench.data.base import DataSource, ExpressionDataset, Family
+from leukobench.data.base import DataSource
 from leukobench.data.check import Finding, Report
 from leukobench.data.expression_checks import ExpressionTable, check_table, some, to_dataset
 from leukobench.data.expression_csv import WideTable, header_of, read_wide
+from leukobench.data.families.expression import ExpressionDataset
 from leukobench.data.simulated import is_simulated
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError
 
@@ -60,7 +61,7 @@ class Cumida(DataSource):
     """
 
     name: ClassVar[str] = "cumida"
-    family: ClassVar[Family] = "expression"
+    family: ClassVar[str] = "expression"
     title: ClassVar[str] = "CuMiDa leukemia series"
     licence: ClassVar[str] = (
         "No licence stated by CuMiDa; the series are public in NCBI's Gene Expression Omnibus"

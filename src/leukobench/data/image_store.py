@@ -33,7 +33,8 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image, UnidentifiedImageError
 
-from leukobench.data.base import ImageDataset, digest
+from leukobench.data.base import digest
+from leukobench.data.families.image import ImageDataset
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
 
 FORMAT = 1

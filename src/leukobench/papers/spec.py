@@ -30,11 +30,10 @@ from pydantic import (
 )
 
 from leukobench.errors import PaperError
-from leukobench.schema.predictions import Part as SplitPart
 
 Kind = Literal["reproducible", "cited", "descriptive"]
 Averaging = Literal["binary", "macro", "weighted"]
-Part = Literal[SplitPart, "all"]
+Part = Literal["train", "validation", "test", "all"]
 Unit = Literal["fraction", "percent", "count", "number"]
 Rounding = Literal["rounded", "truncated"]
 Relation = Literal["=", ">", "<", "~"]

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from leukobench.data.families import family
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.baselines import majority
 from leukobench.evaluation.calibration import TEMPERATURES, calibrate
 from leukobench.evaluation.intervals import Estimate, Repeats
 from leukobench.evaluation.metrics import Metric, Predicted, score
-from leukobench.schema.predictions import PARTS, classes_among
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEW_SUBJECTS = 30
 """Test subjects below which a card warns: the interval of a proportion is then wider than about 0.3."""
+PARTS = ("train", "validation", "test")
 WORST = 5
 
 
@@ -167,7 +168,7 @@ def _data(data: Mapping[str, Any], config: Mapping[str, Any], frame: pd.DataFram
     rows.append(("subjects", subjects if subjects is not None else "not known for every sample"))
     if data.get("faults"):
         rows.append(("known faults", "; ".join(data["faults"])))
-    classes = classes_among(frame.columns)
+    classes = [c[2:] for c in frame.columns if c.startswith("p_")]
     known = frame["subject"].notna().all()
     parts = []
     for part in PARTS:
@@ -383,10 +384,8 @@ def _limits(
         limits.append("Trained on simulated data.")
     if data.get("subset"):
         limits.append(f"A subset of the data set: {data['subset']}.")
-    if data.get("family") == "expression":
-        limits.append(
-            "Values must be of the same platform and scale as the training data; others are refused."
-        )
+    if data.get("family"):
+        limits += family(data["family"]).limits
     subjects = test["subject"].nunique() if len(test) and test["subject"].notna().all() else None
     if subjects is not None and subjects < FEW_SUBJECTS:
         limits.append(f"Few test subjects: {subjects}.")

@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Any
 
 from leukobench import __version__
 from leukobench.errors import LeukoBenchError, StoreError
-from leukobench.schema import predictions
 from leukobench.settings import Settings
 from leukobench.tracking.description import describe
 from leukobench.tracking.folder import atomic, read_json
@@ -472,10 +471,12 @@ class ExportedResults:
         """Predictions of a result, as logged."""
         import io
 
-        content = self.archive.artifact(result.run_id, predictions.FILE)
+        import pandas as pd
+
+        content = self.archive.artifact(result.run_id, "predictions.parquet")
         if content is None:
             raise LeukoBenchError(f"{self.store}: the run {result.run_id} has no predictions")
-        return predictions.read(io.BytesIO(content), f"{self.store}: run {result.run_id}")
+        return pd.read_parquet(io.BytesIO(content))
 
     def close(self) -> None:
         self.archive.close()

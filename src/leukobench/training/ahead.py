@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
-from leukobench.data.base import ImageDataset
-from leukobench.data.preprocess import ImagePreprocess
 from leukobench.errors import LeukoBenchError
+from leukobench.training.families import family
 from leukobench.training.features import ARITHMETIC, Backbone, Progress, compute_together
-from leukobench.training.images import image_feed
-from leukobench.training.job import Job, build_preprocess, prepare
-from leukobench.training.run import build_network, takes_features
+from leukobench.training.job import Job, prepare
+from leukobench.training.run import build_network
 
 
 def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int:
@@ -61,21 +60,12 @@ def _key(job: Job, *nodes: Any) -> str:
 
 def _backbone(job: Job, progress: Progress | None) -> Backbone | None:
     """The job's frozen backbone; None where it has none, or where it cannot be built."""
+
+    def network_of(shape: tuple[int, ...]) -> nn.Module:
+        return build_network(job, shape, len(prepared.dataset.classes))
+
     try:
         prepared = prepare(job)
-        preprocess = build_preprocess(job, prepared.dataset.family)
-        if not isinstance(prepared.dataset, ImageDataset) or not isinstance(
-            preprocess, ImagePreprocess
-        ):
-            return None
-        network = build_network(
-            job, (3, preprocess.size, preprocess.size), len(prepared.dataset.classes)
-        )
-        feed, _ = image_feed(job, prepared.dataset, preprocess, network, progress)
+        return family(prepared.dataset.family).backbone(job, prepared, network_of, progress)
     except LeukoBenchError:
         return None
-    return (
-        Backbone.of(job, prepared.dataset, network, feed)
-        if takes_features(job, network, feed)
-        else None
-    )

@@ -93,6 +93,12 @@ class Backbone:
         write_json(self.folder / "features.json", facts)
 
 
+def takes_features(job: Job, network: nn.Module, feed: ImageFeed) -> bool:
+    """Whether only a head is trained, on what its frozen backbone makes of each image once."""
+    frozen = bool(getattr(network, "frozen", False))
+    return frozen and not feed.augmented and bool(job.config["planner"].get("features", True))
+
+
 def shared_features(
     job: Job,
     dataset: Dataset,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from leukobench.data.base import ImageDataset
+from leukobench.data.families.image import ImageDataset
 from leukobench.data.image_store import ImageStore, build_store
 from leukobench.data.preprocess import ImagePreprocess
 from leukobench.errors import ConfigError

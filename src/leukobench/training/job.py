@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from leukobench.data.base import Dataset, DataSource, ExpressionDataset, expression_dataset
+from leukobench.data import families
+from leukobench.data.base import Dataset, DataSource
 from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
 from leukobench.data.splits import Split, Splitter
 from leukobench.errors import ConfigError, LeukoBenchError
-from leukobench.schema.predictions import predictions
 from leukobench.settings import Settings
 from leukobench.tracking import identity as identities
 from leukobench.training.protocol import Protocol
@@ -311,7 +311,7 @@ def build_preprocess(job: Job, family: str) -> ExpressionPreprocess | ImagePrepr
     """The preprocessing; `auto` is the default of the data's family."""
     node = job.config["preprocess"]
     if "_target_" not in node:
-        return ExpressionPreprocess() if family == "expression" else ImagePreprocess()
+        return families.family(family).default_preprocess()
     return build(node)
 
 
@@ -322,54 +322,20 @@ def build_resample(job: Job) -> tuple[Resample, float]:
     return build(node), share
 
 
-_resampled: dict[str, tuple[ExpressionDataset, frozenset[str]]] = {}
+_resampled: dict[str, tuple[Dataset, frozenset[str]]] = {}
 
 
-def resample_before_split(job: Job, dataset: Dataset) -> tuple[ExpressionDataset, frozenset[str]]:
-    """Scale all rows, resample them, and make the result a data set of its own: the leak of `before_split`.
-
-    `resample.share` below 1 first draws that share of the rows at random and forgets the others (kandi's numbers fit
-    80 %: its classes have 79 rows after SMOTE, fewer than the largest class had before).
-    """
-    if not isinstance(dataset, ExpressionDataset):
-        raise ConfigError("protocol.resample=before_split is for expression data")
+def resample_before_split(job: Job, dataset: Dataset) -> tuple[Dataset, frozenset[str]]:
+    """Scale all rows, resample them, and make the result a data set of its own: the leak of `before_split`."""
     key = json.dumps(
         [job.config[k] for k in ("data", "resample", "preprocess", "seed")],
         sort_keys=True,
         default=str,
     )
-    if key in _resampled:
-        return _resampled[key]
-    preprocess = build_preprocess(job, "expression")
-    assert isinstance(preprocess, ExpressionPreprocess)
-    seed = int(job.config["seed"])
-    fitted = replace(preprocess, encoder=None).fit(dataset.values, dataset.y, seed=seed)
-    resample, share = build_resample(job)
-    rows = np.arange(len(dataset))
-    if share < 1:
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[: round(share * len(rows))])
-    values, y = resample(fitted.transform(dataset.values[rows]), dataset.y[rows], seed)
-    extra = len(y) - len(rows)
-    part = dataset.samples.iloc[rows]
-    names = [f"smote-{i:05d}" for i in range(extra)]
-    blank = [None] * extra
-    new = expression_dataset(
-        dataset.name,
-        values,
-        [dataset.genes[i] for i in fitted.selected()],
-        [*part.index, *names],
-        [dataset.classes[c] for c in y],
-        dataset.classes,
-        positive=dataset.positive,
-        subjects=[*part["subject"], *blank],
-        series=[*part["series"], *blank],
-        official=[*part["official"], *blank],
-        simulated=dataset.simulated,
-        expected_samples=dataset.expected_samples,
-        faults=dataset.faults,
-        root=dataset.root,
-    )
-    _resampled[key] = (new, frozenset(names))
+    if key not in _resampled:
+        preprocess: Any = build_preprocess(job, dataset.family)
+        resample, share = build_resample(job)
+        _resampled[key] = dataset.resampled(preprocess, resample, share, int(job.config["seed"]))
     return _resampled[key]
 
 
@@ -397,7 +363,7 @@ def prediction_frame(
     probabilities: Callable[[np.ndarray], np.ndarray],
     epoch: int,
 ) -> pd.DataFrame:
-    """Predictions of all parts.
+    """Predictions of all parts in the layout of docs/architecture.md.
 
     Args:
         rows: Row numbers by part.
@@ -408,13 +374,18 @@ def prediction_frame(
     for part, r in rows.items():
         if not len(r):
             continue
-        frame = predictions(
-            dataset.samples.iloc[r],
-            probabilities(r),
-            dataset.classes,
-            part=part,
-            fold=split.fold,
-            epoch=epoch,
-        )
-        frames.append(frame)
+        part_samples = dataset.samples.iloc[r]
+        p = probabilities(r)
+        columns: dict[str, Any] = {
+            "sample": part_samples.index.to_numpy(),
+            "subject": part_samples["subject"].to_numpy(),
+            "part": part,
+            "fold": np.int32(split.fold),
+            "epoch": np.int32(epoch),
+            "label": part_samples["label"].to_numpy(),
+        }
+        if part_samples["series"].notna().any():
+            columns["series"] = part_samples["series"].to_numpy()
+        columns |= {f"p_{c}": p[:, i].astype(np.float32) for i, c in enumerate(dataset.classes)}
+        frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)

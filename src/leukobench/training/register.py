@@ -6,8 +6,6 @@ genes and classes; MLflow runs its code from a file (`registered_model`), so tha
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,8 +18,6 @@ import pandas as pd
 
 from leukobench import __version__
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
-from leukobench.schema import predictions
-from leukobench.schema.predictions import probability_columns
 from leukobench.settings import Settings
 from leukobench.tracking.locate import BUNDLE
 from leukobench.tracking.reading import Results
@@ -33,9 +29,6 @@ CODE = Path(__file__).with_name("registered_model.py")
 """What MLflow copies beside the model and runs on loading."""
 SPECIFICITIES = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 """Those whose thresholds, chosen on validation, a registered model carries."""
-MANY_GENES = 200
-"""Above this many genes the signature names no columns: MLflow looks at them one by one, which for 7,129 genes takes two
-seconds a prediction, and prints all of them in its errors. The model knows its genes and checks them itself."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +179,7 @@ def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         bundle = write_bundle(model, Path(scratch) / BUNDLE)
         _write_card(model, bundle, chosen)
-        example = input_example(model)
+        example = model.family.example(model)
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(CODE),
@@ -206,7 +199,7 @@ def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
 def _write_card(model: SavedModel, bundle: Path, chosen: str) -> None:
     from leukobench.evaluation.calibration import calibrate
 
-    frame = predictions.read(model.files.file(predictions.FILE))
+    frame = pd.read_parquet(model.files.file("predictions.parquet"))
     card = card_of(model, frame, default_name(model), chosen)
     (bundle / "card.md").write_text(card, encoding="utf-8")
     from leukobench.report.model_card import card_html
@@ -237,43 +230,23 @@ def card_of(model: SavedModel, frame: pd.DataFrame, title: str, chosen: str = ""
     )
 
 
-def input_example(model: SavedModel) -> pd.DataFrame:
-    """One input as the registered model takes it: the training medians of the genes, or a grey image; no sample."""
-    if model.input.family == "expression":
-        centre = np.asarray(model.input.arrays["centre"], np.float64)
-        return pd.DataFrame(centre[None], columns=list(model.genes))
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "PNG")
-    return pd.DataFrame({"image": [base64.b64encode(buffer.getvalue()).decode()]})
-
-
 def signature(model: SavedModel, example: pd.DataFrame) -> Any:
-    """Columns and types in and out; genes by name, up to `MANY_GENES` of them."""
+    """Columns and types in and out; no list of inputs where they are too many."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType
 
     out = Schema(
         [
             ColSpec(DataType.string, "predicted"),
-            *(ColSpec(DataType.double, c) for c in probability_columns(model.classes)),
+            *(ColSpec(DataType.double, f"p_{c}") for c in model.classes),
             ColSpec(DataType.string, "error"),
         ]
     )
-    if model.input.family == "image":
-        return ModelSignature(Schema([ColSpec(DataType.string, "image")]), out)
-    if len(model.genes) > MANY_GENES:
-        return ModelSignature(None, out)
-    # of a column of doubles MLflow refuses whole numbers, and intensities are measured as such
-    return ModelSignature(Schema([ColSpec(AnyType(), g) for g in example.columns]), out)
+    return ModelSignature(model.family.schema(model, example), out)
 
 
 def _requirements(model: SavedModel) -> Sequence[str]:
-    packages = ["leukobench", "torch", "numpy", "pandas", "safetensors"]
-    if model.input.family == "image":
-        packages += ["timm", "torchvision", "pillow"]
     from importlib import metadata
 
+    packages = ["leukobench", "torch", "numpy", "pandas", "safetensors", *model.family.packages]
     return [f"{p}=={metadata.version(p).partition('+')[0]}" for p in packages]

@@ -18,21 +18,17 @@ from filelock import FileLock
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
-from leukobench.data.base import Dataset, ExpressionDataset, ImageDataset
-from leukobench.data.preprocess import ExpressionPreprocess, FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
-from leukobench.schema.predictions import PARTS
 from leukobench.tracking.environment import environment
 from leukobench.tracking.folder import RunFolder, atomic, write_json
-from leukobench.training.feed import ArrayFeed, Feed, ImageFeed
+from leukobench.training.families import family
+from leukobench.training.families.base import NetworkInput
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import (
     Job,
     Prepared,
     Training,
     build,
-    build_preprocess,
-    build_resample,
     prediction_frame,
     prepare,
     rows_of,
@@ -135,9 +131,9 @@ class Work:
         self.classifier = classifier = fitted.classifier
         classifier.on_block = self.on_stage
         if job.config.get("save_model"):
-            reads = model_input(job, prepared, fitted.preprocess, fitted.network, data)
+            reads = model_input(job, prepared, fitted.input.preprocess, fitted.input.network, data)
             reads.save(folder.path / "preprocess.safetensors")
-        for name, body in fitted.artifacts.items():
+        for name, body in fitted.input.artifacts.items():
             write_json(folder.path / f"{name}.json", body)
         if folder.checkpoint.is_file():
             state = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
@@ -168,10 +164,12 @@ class Work:
             "classes": list(dataset.classes),
             "positive": dataset.positive,
             "finished": _now(),
-            "metrics": {**final_metrics(frame), **encoder_metrics(self.fitted.artifacts)},
+            "metrics": {**final_metrics(frame), **encoder_metrics(self.fitted.input.artifacts)},
         }
         weights = (
-            trained_weights(self.fitted.network) if self.job.config.get("save_model") else None
+            trained_weights(self.fitted.input.network)
+            if self.job.config.get("save_model")
+            else None
         )
         self.keep_curves()
         self.folder.write_result(training.identities[epoch], record, frame, weights)
@@ -211,7 +209,7 @@ class Work:
         try:
             from leukobench.report.run_figures import write_run_figures
 
-            paths = sample_files(self.prepared.dataset)
+            paths = self.prepared.dataset.files()
             for identity in self.training.identities.values():
                 write_run_figures(self.folder.result(identity), paths=paths)
         except Exception as e:
@@ -318,80 +316,40 @@ class _Watcher(Checkpoint):
 
 @dataclass
 class Assembled:
-    """A classifier ready to fit, and what preprocessing left to be kept."""
+    """A classifier ready to fit, and the input it was assembled from."""
 
     classifier: Classifier
-    network: nn.Module
-    preprocess: FittedExpression | ImagePreprocess
-    artifacts: dict[str, Any]
+    input: NetworkInput
 
 
 def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> Assembled:
     """Fit the preprocessing, build network, loss and feed."""
-    dataset, protocol = prepared.dataset, job.protocol
-    seed = int(job.config["seed"])
-    rows = rows_of(prepared)
-    y = dataset.y
-    artifacts: dict[str, Any] = {}
-    preprocess = build_preprocess(job, dataset.family)
-    num_classes = len(dataset.classes)
-    feed: Feed
-    fitted: FittedExpression | ImagePreprocess
-    if isinstance(dataset, ExpressionDataset):
-        assert isinstance(preprocess, ExpressionPreprocess)
-        if prepared.scaled:
-            preprocess = ExpressionPreprocess(scale="none", encoder=preprocess.encoder)
-        fit_rows = rows["train"] if protocol.fit_on == "train" else np.arange(len(dataset))
-        held = dataset.values[rows["validation"]] if len(rows["validation"]) else None
-        fitted = preprocess.fit(
-            dataset.values[fit_rows], y[fit_rows], held, seed_of(seed, "preprocess") % 2**31
-        )
-        values = fitted.scaled(dataset.values)
-        if fitted.encoder is not None:
-            artifacts |= fitted.encoder.artifacts(values, list(dataset.ids))
-            values = fitted.encoder.transform(values)
-        resample, _ = build_resample(job)
-        if protocol.resample == "train" and resample.method != "none":
-            train = rows["train"]
-            more, labels = resample(values[train], y[train], seed)
-            new = np.arange(len(train), len(labels))
-            values = np.concatenate([values, more[new]])
-            y = np.concatenate([y, labels[new]])
-            rows = {
-                **rows,
-                "train": np.concatenate([train, np.arange(len(dataset), len(dataset) + len(new))]),
-            }
-        feed = ArrayFeed(values)
-        network = build_network(job, feed.input_shape, num_classes)
-    else:
-        assert isinstance(dataset, ImageDataset)
-        assert isinstance(preprocess, ImagePreprocess)
-        from leukobench.training.images import image_feed
+    recipe = recipe_of(job)
+    num_classes = len(prepared.dataset.classes)
 
-        size = preprocess.size
-        network = build_network(job, (3, size, size), num_classes)
-        feed, fitted = image_feed(job, dataset, preprocess, network, on_stage)
-    if (
-        isinstance(dataset, ExpressionDataset)
-        and job.config["resample"].get("method", "none") != "none"
-    ):
-        together = np.bincount(y[np.concatenate(list(rows.values()))], minlength=num_classes)
-        artifacts["resampled"] = dict(zip(dataset.classes, together.tolist()))
-    counts = torch.bincount(torch.as_tensor(y[rows["train"]]), minlength=num_classes)
-    trained: nn.Module = network
-    if takes_features(job, network, feed):
-        from leukobench.training.features import shared_features
+    def network_of(shape: tuple[int, ...]) -> nn.Module:
+        return build_network(job, shape, num_classes)
 
-        assert isinstance(feed, ImageFeed)
-        feed = ArrayFeed(shared_features(job, dataset, network, feed, on_stage))
-        assert isinstance(network.head, nn.Module)
-        trained = network.head
+    reads = family(prepared.dataset.family).network_input(job, prepared, network_of, on_stage)
+    counts = torch.bincount(torch.as_tensor(reads.y[reads.rows["train"]]), minlength=num_classes)
+    loss = build(job.config["loss"], counts)
+    return Assembled(
+        Classifier(reads.trained, loss, reads.feed, reads.y, reads.rows, recipe), reads
+    )
+
+
+def recipe_of(job: Job) -> Recipe:
+    """How the job trains.
+
+    Raises:
+        ConfigError: A number that no training can have.
+    """
     config = job.config
     recipe = Recipe(
         optimizer=lambda parameters: build(config["optimizer"], parameters),
         schedule=job.schedule,
         epochs=job.epochs,
-        seed=seed,
+        seed=int(config["seed"]),
         batch_size=config.get("batch_size"),
         l2=float(config.get("l2") or 0.0),
         gradient_clip=config.get("gradient_clip"),
@@ -408,25 +366,13 @@ def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> A
         raise ConfigError(
             f"patience={recipe.patience}: early stopping waits for one epoch or more; null trains all"
         )
-    loss = build(config["loss"], counts)
-    return Assembled(Classifier(trained, loss, feed, y, rows, recipe), network, fitted, artifacts)
+    return recipe
 
 
 def build_network(job: Job, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """The network, its initialisation a function of the seed alone."""
     torch.manual_seed(seed_of(int(job.config["seed"]), "initialisation"))
     return build(job.config["model"], input_shape, num_classes)
-
-
-def takes_features(job: Job, network: nn.Module, feed: Feed) -> bool:
-    """Whether only a head is trained, on what its frozen backbone makes of each image once."""
-    frozen = bool(getattr(network, "frozen", False))
-    return frozen and not feed.augmented and bool(job.config["planner"].get("features", True))
-
-
-def sample_files(dataset: Dataset) -> dict[str, Path]:
-    """File of each sample of an image data set; none of another."""
-    return dict(zip(dataset.ids, dataset.paths)) if isinstance(dataset, ImageDataset) else {}
 
 
 def data_facts(prepared: Prepared) -> dict[str, Any]:
@@ -469,7 +415,7 @@ def _final_metrics(frame: Any) -> dict[str, float]:
     from leukobench.evaluation.metrics import Metric, Predicted, score
 
     out: dict[str, float] = {}
-    for part in PARTS:
+    for part in ("train", "validation", "test"):
         if not (frame["part"] == part).any():
             continue
         predicted = Predicted.of(frame, part)

@@ -11,173 +11,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file as save_arrays
 from torch import Tensor, nn
 
-from leukobench.data.base import Dataset, ExpressionDataset, digest
-from leukobench.data.preprocess import ExpressionPreprocess, FittedExpression, ImagePreprocess
+from leukobench.data.base import digest
+from leukobench.data.preprocess import FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
-from leukobench.models.autoencoder import Autoencoder
-from leukobench.models.inputs import ExpressionInput, ImageInput, WholeModel
+from leukobench.models.inputs import WholeModel
 from leukobench.settings import Settings, resolve
-from leukobench.tracking.folder import atomic
 from leukobench.tracking.locate import Located, locate_model, locate_run
-from leukobench.training.job import Job, Prepared, build, build_preprocess, load_dataset
+from leukobench.training.families import family
+from leukobench.training.families.base import Family, ModelInput
+from leukobench.training.job import Job, Prepared, build
 from leukobench.training.randomness import seed_of
-
-FORMAT = 1
-METADATA = "leukobench"
-SCALE_TOLERANCE = 2.5
-"""How many times wider or narrower than in any training sample the values of a new one may spread. Logarithms to base
-2 and 10 differ by 3.3; over fifty selected genes the 34 independent arrays of Golub 1999 spread up to 1.9 times as
-widely as the 38 training arrays."""
-SHIFT_TOLERANCE = 0.5
-"""How far beyond the medians of the training samples a new one's may lie, in spreads."""
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """What a model reads, and how it becomes network input.
-
-    Attributes:
-        family: `expression` or `image`.
-        classes: Class names, in the order of the probabilities.
-        positive: The class that sensitivity refers to, or None.
-        shape: Of one network input: `(features,)` or `(3, H, W)`.
-        genes: Names of the genes that are read, in the order of the inputs; empty for images.
-        gene_names: The same genes in words, where the data set has them.
-        size: Edge of an image in pixels.
-        normalise: Normalisation of an image's pixels.
-        data: Facts of the training data: name, samples, subjects, subset, simulated.
-        frozen: Digest of the network's frozen tensors, None where it has none.
-        arrays: For expression `offset`, `factor`, `log_limits`, perhaps `encoder.weight` and `encoder.bias`
-            (see `leukobench.models.inputs.ExpressionInput`); `centre`, the training median of each gene; and `spans`,
-            shape (2, 2): smallest and largest median, then smallest and largest spread, of a training sample.
-    """
-
-    family: str
-    classes: tuple[str, ...]
-    positive: str | None
-    shape: tuple[int, ...]
-    genes: tuple[str, ...] = ()
-    gene_names: tuple[str, ...] | None = None
-    size: int | None = None
-    normalise: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
-    frozen: str | None = None
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def raw_shape(self) -> tuple[int, ...]:
-        """Of one raw input: `(genes,)` or `(H, W, 3)`."""
-        return (
-            (len(self.genes),)
-            if self.family == "expression"
-            else (int(self.size or 0), int(self.size or 0), 3)
-        )
-
-    def module(self) -> nn.Module:
-        """Raw values or pixels to network input."""
-        return (
-            ExpressionInput(self.arrays)
-            if self.family == "expression"
-            else ImageInput(str(self.normalise))
-        )
-
-    def faults(self, values: np.ndarray) -> list[str | None]:
-        """Why each row of values (n, genes) is unlike any training sample, None where it is not.
-
-        A row's median and spread (1st to 99th percentile) are compared with those of the training samples: values of
-        another scale (logarithms, z-scores, [0, 1]) would give probabilities that mean nothing.
-        """
-        (low_median, high_median), (low, high) = self.arrays["spans"]
-        medians, spreads = sample_spans(values)
-        out: list[str | None] = []
-        for row, median, spread in zip(values, medians, spreads):
-            bad = np.flatnonzero(~np.isfinite(row))
-            margin = SHIFT_TOLERANCE * high
-            if len(bad):
-                out.append(
-                    f"{len(bad)} values are missing or infinite, the first of gene {self.genes[bad[0]]}"
-                )
-            elif low > 0 and not (
-                low / SCALE_TOLERANCE <= spread <= high * SCALE_TOLERANCE
-                and low_median - margin <= median <= high_median + margin
-            ):
-                out.append(
-                    f"the values are on another scale: they spread over {spread:.4g} (1st to 99th percentile) about a "
-                    f"median of {median:.4g}, those of the training samples over {low:.4g} to {high:.4g} about "
-                    f"{low_median:.4g} to {high_median:.4g}{_guess(row, float(high))}"
-                )
-            else:
-                out.append(None)
-        return out
-
-    def save(self, path: Path) -> None:
-        """Write to one file without pickle: arrays, and everything else as JSON in its header."""
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "arrays"}
-        header = {METADATA: json.dumps({"format": FORMAT, **facts})}
-        with atomic(path) as temporary:
-            save_arrays(
-                {k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, str(temporary), header
-            )
-
-    @classmethod
-    def load(cls, path: Path) -> ModelInput:
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                facts = json.loads((file.metadata() or {})[METADATA])
-                arrays = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as e:
-            raise LeukoBenchError(
-                f"{path} is damaged ({e}); run the training again with --force"
-            ) from e
-        if facts.pop("format") != FORMAT:
-            raise LeukoBenchError(
-                f"{path} was written by another version of LeukoBench; run the training again"
-            )
-        tuples = {k: tuple(facts[k]) for k in ("classes", "shape", "genes")}
-        names = facts["gene_names"]
-        return cls(
-            **{
-                **facts,
-                **tuples,
-                "gene_names": None if names is None else tuple(names),
-                "arrays": arrays,
-            }
-        )
-
-
-def sample_spans(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median and spread (1st to 99th percentile) of each row of (n, genes)."""
-    if not values.shape[1]:
-        return np.zeros(len(values)), np.zeros(len(values))
-    low, median, high = np.quantile(
-        np.nan_to_num(np.asarray(values, np.float64)), [0.01, 0.5, 0.99], axis=1
-    )
-    return median, high - low
-
-
-def _guess(row: np.ndarray, trained: float) -> str:
-    if np.abs(row).max() <= 1:
-        return "; they look scaled to [0, 1]: give the values as measured"
-    if abs(row.mean()) < 0.2 and 0.5 < row.std() < 2:
-        return "; they look like z-scores: give the values as measured"
-    if row.max() < 25 and trained > 100:
-        return "; they look like logarithms, and training had intensities"
-    if row.max() > 100 and trained < 25:
-        return "; they look like intensities, and training had logarithms"
-    return ""
-
-
-# --- saving -------------------------------------------------------------------------------------------------------
 
 
 def model_input(
@@ -198,68 +50,14 @@ def model_input(
         ConfigError: A learned encoder of a kind that cannot be saved.
     """
     dataset = prepared.dataset
-    data = {k: facts[k] for k in ("name", "samples", "subjects", "subset", "simulated")}
-    common: dict[str, Any] = {
-        "family": dataset.family,
-        "classes": dataset.classes,
-        "positive": dataset.positive,
-        "data": data,
-        "frozen": frozen_digest(network, job.config["model"]),
-    }
-    if isinstance(fitted, ImagePreprocess):
-        size = fitted.size
-        return ModelInput(shape=(3, size, size), size=size, normalise=fitted.normalise, **common)
-    raw: Dataset = dataset
-    rows = (
-        dataset.rows(prepared.split.parts["train"])
-        if job.protocol.fit_on == "train"
-        else np.arange(len(dataset))
+    reads = ModelInput(
+        family=dataset.family,
+        classes=dataset.classes,
+        positive=dataset.positive,
+        data={k: facts[k] for k in ("name", "samples", "subjects", "subset", "simulated")},
+        frozen=frozen_digest(network, job.config["model"]),
     )
-    scaling = fitted
-    if prepared.scaled:
-        # The data set was scaled before it was resampled and split: the same fit, once more, on the values as loaded.
-        raw = load_dataset(job)
-        rows = np.arange(len(raw))
-        preprocess = build_preprocess(job, "expression")
-        assert isinstance(preprocess, ExpressionPreprocess)
-        assert isinstance(raw, ExpressionDataset)
-        scaling = replace(preprocess, encoder=None).fit(
-            raw.values, raw.y, seed=int(job.config["seed"])
-        )
-    assert isinstance(raw, ExpressionDataset)
-    state = {k: np.asarray(v) for k, v in scaling.state().items()}
-    columns = state.pop("columns").astype(np.int64)
-    seen = raw.values[rows][:, columns]
-    medians, spreads = sample_spans(seen)
-    arrays = {
-        **state,
-        **_encoder_arrays(fitted.encoder),
-        "centre": np.median(seen, axis=0).astype(np.float32),
-        "spans": np.array([[medians.min(), medians.max()], [spreads.min(), spreads.max()]]),
-    }
-    width = arrays["encoder.bias"].shape[0] if "encoder.bias" in arrays else len(columns)
-    names = raw.gene_names
-    return ModelInput(
-        shape=(width,),
-        genes=tuple(raw.genes[i] for i in columns),
-        gene_names=None if names is None else tuple(names[i] for i in columns),
-        arrays=arrays,
-        **common,
-    )
-
-
-def _encoder_arrays(encoder: Any) -> dict[str, np.ndarray]:
-    if encoder is None:
-        return {}
-    if not isinstance(encoder, Autoencoder) or encoder.fitted is None:
-        raise ConfigError(
-            f"a model behind an encoder of class {type(encoder).__name__} cannot be saved; set save_model=false"
-        )
-    layer: Any = encoder.fitted.encoder
-    return {
-        "encoder.weight": layer[0].weight.detach().numpy(),
-        "encoder.bias": layer[0].bias.detach().numpy(),
-    }
+    return family(dataset.family).complete(reads, job, prepared, fitted)
 
 
 def trained_weights(network: nn.Module) -> dict[str, Tensor]:
@@ -330,6 +128,11 @@ class SavedModel:
     run: Mapping[str, Any]
 
     @property
+    def family(self) -> Family:
+        """What reads its input."""
+        return family(self.input.family)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return self.input.classes
 
@@ -341,7 +144,7 @@ class SavedModel:
     @property
     def whole(self) -> WholeModel:
         """Raw values (n, genes) or pixels (n, H, W, 3) to probabilities, as one module."""
-        return WholeModel(self.input.module(), self.network)
+        return WholeModel(self.family.module(self.input), self.network)
 
     def predict(self, raw: np.ndarray | Sequence[np.ndarray], batch: int = 64) -> np.ndarray:
         """Class probabilities, shape (n, num_classes), float32.
@@ -353,14 +156,11 @@ class SavedModel:
             FaultyDataError: Another shape, or pixels that are not bytes.
         """
         x = np.asarray(raw)
-        if x.ndim != 1 + len(self.input.raw_shape) or x.shape[1:] != self.input.raw_shape:
-            raise FaultyDataError(
-                f"{self.name} reads arrays of shape (n, {', '.join(map(str, self.input.raw_shape))}), not {x.shape}"
-            )
-        if self.input.family == "image" and x.dtype != np.uint8:
-            raise FaultyDataError(
-                f"{self.name} reads images of 8 bits a channel (uint8), not {x.dtype}"
-            )
+        shape = self.family.raw_shape(self.input)
+        if x.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise FaultyDataError(f"{self.name} reads arrays of shape (n, {wanted}), not {x.shape}")
+        self.family.check_raw(self.name, x)
         whole = self.whole
         with torch.inference_mode():
             parts = [
@@ -372,11 +172,6 @@ class SavedModel:
     def describe(self) -> dict[str, str]:
         """The model in words, for people."""
         p, data = self.record.get("params", {}), self.input.data
-        reads = (
-            f"{len(self.genes)} genes"
-            if self.genes
-            else f"images of {self.input.size} x {self.input.size} pixels"
-        )
         size = f"{data.get('samples')} samples" + (
             f" of {data['subjects']} subjects" if data.get("subjects") else ""
         )
@@ -386,7 +181,7 @@ class SavedModel:
         return {
             "model": self.name,
             "network": str(p.get("model", "")),
-            "reads": reads,
+            "reads": self.family.words(self.input),
             "classes": ", ".join(self.classes),
             "trained on": ", ".join([f"{data.get('name')}, {size}", *remarks]),
             "protocol": str(p.get("protocol", "")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from leukobench.papers.audit.findings import AuditFinding, percent, rule, select
 from leukobench.papers.spec import Paper
 
 if TYPE_CHECKING:
-    from leukobench.data.base import Dataset, ExpressionDataset
+    from leukobench.data.base import Dataset
+    from leukobench.data.families.expression import ExpressionDataset
 
 
 def separating_genes(values: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -29,7 +30,9 @@ def separating_genes(values: np.ndarray, positive: np.ndarray) -> np.ndarray:
 
 def _expression(datasets: Mapping[str, Dataset], name: str) -> ExpressionDataset | None:
     dataset = datasets.get(name)
-    return dataset if dataset is not None and hasattr(dataset, "values") else None  # type: ignore[return-value]
+    if dataset is None or dataset.matrix is None:
+        return None
+    return cast("ExpressionDataset", dataset)
 
 
 @rule()
