@@ -103,9 +103,10 @@ def operating(model: SavedModel, specificity: float | None) -> tuple[float, floa
     import json
 
     from leukobench.evaluation.calibration import calibrate
+    from leukobench.schema import predictions
 
     kept = model.files.training / "calibration.json"
-    if not model.files.file("predictions.parquet").is_file():
+    if not model.files.file(predictions.FILE).is_file():
         if not kept.is_file():
             raise ConfigError(
                 f"{model.name} was trained without validation samples, so that nothing is chosen on them"
@@ -121,9 +122,7 @@ def operating(model: SavedModel, specificity: float | None) -> tuple[float, floa
                 "with --run, from the run's own predictions"
             )
         return float(body["temperature"]), float(points[specificity])
-    import pandas as pd
-
-    frame = pd.read_parquet(model.files.file("predictions.parquet"))
+    frame = predictions.read(model.files.file(predictions.FILE))
     found = calibrate(frame, model.input.positive, specificity if specificity is not None else 0.9)
     point = found.point if specificity is not None else None
     if specificity is not None and point is None:
@@ -256,11 +255,10 @@ def write_card(run: str | None, name: str | None, to: Path | None, where: Where)
     if kept.is_file():
         card = kept.read_text(encoding="utf-8")
     else:
-        import pandas as pd
-
+        from leukobench.schema import predictions
         from leukobench.training.register import card_of
 
-        card = card_of(model, pd.read_parquet(model.files.file("predictions.parquet")), model.name)
+        card = card_of(model, predictions.read(model.files.file(predictions.FILE)), model.name)
     if to is None:
         print(card, end="")
         return

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from frames import predictions
 
 from leukobench.errors import LeukoBenchError
 from leukobench.tracking.folder import RunFolder, atomic, read_json, write_json
 
-FRAME = pd.DataFrame({"sample": ["a", "b"], "p_ALL": [0.25, 0.75]})
+FRAME = predictions(["ALL", "AML"], [[0.25, 0.75], [0.5, 0.5]])
 
 
 @pytest.fixture

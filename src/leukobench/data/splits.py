@@ -18,8 +18,8 @@ import pandas as pd
 
 from leukobench.data.base import Dataset, digest
 from leukobench.errors import SplitError
+from leukobench.schema.predictions import PARTS
 
-PARTS = ("train", "validation", "test")
 GROUPINGS = ("subject", "content", "series")
 KeepTogether = Literal["auto"] | Sequence[str]
 

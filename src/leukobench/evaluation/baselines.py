@@ -13,6 +13,7 @@ import numpy as np
 
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.metrics import classes_of
+from leukobench.schema.predictions import probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,4 +80,5 @@ def _training_counts(frame: pd.DataFrame, group: np.ndarray) -> np.ndarray:
 def _certain(frame: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
     classes = classes_of(frame)
     certain = np.eye(len(classes), dtype=np.float32)[predicted]
-    return frame.assign(**{f"p_{c}": certain[:, i] for i, c in enumerate(classes)})
+    columns = probability_columns(classes)
+    return frame.assign(**{name: certain[:, i] for i, name in enumerate(columns)})

@@ -13,6 +13,7 @@ import numpy as np
 
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.metrics import Metric, Predicted, class_index, classes_of, score
+from leukobench.schema.predictions import probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,7 @@ def scaled(p: np.ndarray, temperature: float) -> np.ndarray:
 
 def with_temperature(frame: pd.DataFrame, temperature: float) -> pd.DataFrame:
     """The same predictions frame with scaled probabilities."""
-    columns = [f"p_{c}" for c in classes_of(frame)]
+    columns = probability_columns(classes_of(frame))
     p = scaled(frame[columns].to_numpy(), temperature)
     return frame.assign(**{c: p[:, i].astype(np.float32) for i, c in enumerate(columns)})
 

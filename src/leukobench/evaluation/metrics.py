@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import numpy as np
 
 from leukobench.errors import LeukoBenchError
+from leukobench.schema.predictions import classes_among, probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +138,7 @@ class Predicted:
                 f"predictions have the label {(unknown or ['?'])[0]!r}, which is none of {list(classes)}"
             )
         y = np.array([classes.index(str(c)) for c in labels], dtype=np.int64)[codes]
-        p = np.stack([np.asarray(frame[f"p_{c}"], dtype=np.float64) for c in classes], axis=1)
+        p = frame[probability_columns(classes)].to_numpy(np.float64)
         if not np.isfinite(p).all():
             raise LeukoBenchError("predictions hold probabilities that are not numbers")
         known = "subject" in frame.columns and bool(frame["subject"].notna().all())
@@ -191,8 +192,8 @@ class Predicted:
 
 
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Class names of a predictions frame, in class order: its columns `p_<class>`."""
-    classes = tuple(str(c)[2:] for c in frame.columns if str(c).startswith("p_"))
+    """Class names of a predictions frame, in class order, from its columns of probabilities."""
+    classes = classes_among(frame.columns)
     if len(classes) < 2:
         raise LeukoBenchError(
             f"predictions need one column p_<class> a class; found columns {list(frame.columns)}"

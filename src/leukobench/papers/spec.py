@@ -30,10 +30,11 @@ from pydantic import (
 )
 
 from leukobench.errors import PaperError
+from leukobench.schema.predictions import Part as SplitPart
 
 Kind = Literal["reproducible", "cited", "descriptive"]
 Averaging = Literal["binary", "macro", "weighted"]
-Part = Literal["train", "validation", "test", "all"]
+Part = Literal[SplitPart, "all"]
 Unit = Literal["fraction", "percent", "count", "number"]
 Rounding = Literal["rounded", "truncated"]
 Relation = Literal["=", ">", "<", "~"]

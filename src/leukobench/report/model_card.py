@@ -18,13 +18,13 @@ from leukobench.evaluation.baselines import majority
 from leukobench.evaluation.calibration import TEMPERATURES, calibrate
 from leukobench.evaluation.intervals import Estimate, Repeats
 from leukobench.evaluation.metrics import Metric, Predicted, score
+from leukobench.schema.predictions import PARTS, classes_among
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEW_SUBJECTS = 30
 """Test subjects below which a card warns: the interval of a proportion is then wider than about 0.3."""
-PARTS = ("train", "validation", "test")
 WORST = 5
 
 
@@ -168,7 +168,7 @@ def _data(data: Mapping[str, Any], config: Mapping[str, Any], frame: pd.DataFram
     rows.append(("subjects", subjects if subjects is not None else "not known for every sample"))
     if data.get("faults"):
         rows.append(("known faults", "; ".join(data["faults"])))
-    classes = [c[2:] for c in frame.columns if c.startswith("p_")]
+    classes = classes_among(frame.columns)
     known = frame["subject"].notna().all()
     parts = []
     for part in PARTS:

@@ -19,6 +19,7 @@ from leukobench.evaluation.calibration import Calibration, calibrate, with_tempe
 from leukobench.evaluation.metrics import Metric, Predicted, score
 from leukobench.report.figures import COLOURS, STYLE
 from leukobench.report.model_card import worst_subjects
+from leukobench.schema import predictions
 from leukobench.tracking.folder import atomic, read_json
 
 if TYPE_CHECKING:
@@ -52,13 +53,12 @@ def write_run_figures(
         The files written, PNG.
     """
     import matplotlib
-    import pandas as pd
 
     training = training or result.parents[1]
     record, run = read_json(result / "result.json"), read_json(training / "run.json", {})
     if record is None:
         raise LeukoBenchError(f"{result} holds no finished result (result.json)")
-    frame = pd.read_parquet(result / "predictions.parquet")
+    frame = predictions.read(result / predictions.FILE)
     predicted = Predicted.of(frame, part)
     if not len(predicted):
         raise LeukoBenchError(f"{result} has no predictions of the part {part}")
@@ -272,7 +272,7 @@ def _curves(curves: Sequence[Mapping[str, float]]) -> Canvas | None:
     canvas = Canvas(figsize=(7.6, 3.2))
     axes = canvas.subplots(1, 2)
     for ax, quantity in zip(axes, ("loss", "accuracy")):
-        for n, part in enumerate(("train", "validation", "test")):
+        for n, part in enumerate(predictions.PARTS):
             points = [
                 (c["epoch"], c[f"{part}_{quantity}"]) for c in curves if f"{part}_{quantity}" in c
             ]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leukobench.schema.predictions import PARTS
 from leukobench.tracking.identity import NODES
 from leukobench.tracking.views import TAG, TITLES, address, saved_views
 
@@ -24,7 +25,6 @@ NOTE = "mlflow.note.content"
 REPEATS = ("seed", "fold")
 """Params in which the runs of one configuration differ."""
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss")
-PARTS = ("train", "validation", "test")
 LONGEST_NOTE = 8000
 """Characters that MLflow keeps of a tag."""
 LONGEST_TABLE = 40

@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from leukobench.errors import LeukoBenchError
+from leukobench.schema.predictions import FILE as PREDICTIONS
+from leukobench.schema.predictions import write as write_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,8 +127,8 @@ class RunFolder:
     ) -> None:
         """Write a result; the record comes last, so that a killed process leaves none that looks complete."""
         folder = self.result(identity)
-        with atomic(folder / "predictions.parquet") as temporary:
-            predictions.to_parquet(temporary, index=False, compression="zstd")
+        with atomic(folder / PREDICTIONS) as temporary:
+            write_predictions(predictions, temporary)
         if model is not None:
             from safetensors.torch import save_file
 

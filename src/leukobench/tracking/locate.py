@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from leukobench.errors import ConfigError, StoreError
+from leukobench.schema.predictions import FILE as PREDICTIONS
 from leukobench.settings import Settings
 from leukobench.tracking.folder import read_json
 from leukobench.tracking.store import PREFIX, Store, local_path
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-RESULT_FILES = ("result.json", "predictions.parquet", "model.safetensors")
+RESULT_FILES = ("result.json", PREDICTIONS, "model.safetensors")
 TRAINING_FILES = ("job.json", "run.json", "split.json", "curves.json", "preprocess.safetensors")
 BUNDLE = "bundle"
 """Folder of a registered model's own files among its artifacts."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from leukobench.errors import StoreError
+from leukobench.schema.predictions import FILE as PREDICTIONS
+from leukobench.schema.predictions import read_table
 from leukobench.settings import Settings
 from leukobench.tracking.folder import atomic
 from leukobench.tracking.kept import KeptPredictions
@@ -200,10 +202,7 @@ class Results:
         return self._kept.pieces([r.run_id for r in results], self._fetch)
 
     def _fetch(self, run_id: str) -> pa.Table:
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(self._file(self._by_id[run_id], "predictions.parquet")) as file:
-            return file.read()
+        return read_table(self._file(self._by_id[run_id], PREDICTIONS), f"run {run_id}")
 
     @cached_property
     def _kept(self) -> KeptPredictions:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from leukobench import __version__
 from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.schema import predictions
 from leukobench.settings import Settings
 from leukobench.tracking.description import describe
 from leukobench.tracking.folder import atomic, read_json
@@ -471,12 +472,10 @@ class ExportedResults:
         """Predictions of a result, as logged."""
         import io
 
-        import pandas as pd
-
-        content = self.archive.artifact(result.run_id, "predictions.parquet")
+        content = self.archive.artifact(result.run_id, predictions.FILE)
         if content is None:
             raise LeukoBenchError(f"{self.store}: the run {result.run_id} has no predictions")
-        return pd.read_parquet(io.BytesIO(content))
+        return predictions.read(io.BytesIO(content), f"{self.store}: run {result.run_id}")
 
     def close(self) -> None:
         self.archive.close()

@@ -20,6 +20,7 @@ from leukobench.data.base import Dataset, DataSource
 from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
 from leukobench.data.splits import Split, Splitter
 from leukobench.errors import ConfigError, LeukoBenchError
+from leukobench.schema.predictions import predictions
 from leukobench.settings import Settings
 from leukobench.tracking import identity as identities
 from leukobench.training.protocol import Protocol
@@ -363,7 +364,7 @@ def prediction_frame(
     probabilities: Callable[[np.ndarray], np.ndarray],
     epoch: int,
 ) -> pd.DataFrame:
-    """Predictions of all parts in the layout of docs/architecture.md.
+    """Predictions of all parts.
 
     Args:
         rows: Row numbers by part.
@@ -374,18 +375,13 @@ def prediction_frame(
     for part, r in rows.items():
         if not len(r):
             continue
-        part_samples = dataset.samples.iloc[r]
-        p = probabilities(r)
-        columns: dict[str, Any] = {
-            "sample": part_samples.index.to_numpy(),
-            "subject": part_samples["subject"].to_numpy(),
-            "part": part,
-            "fold": np.int32(split.fold),
-            "epoch": np.int32(epoch),
-            "label": part_samples["label"].to_numpy(),
-        }
-        if part_samples["series"].notna().any():
-            columns["series"] = part_samples["series"].to_numpy()
-        columns |= {f"p_{c}": p[:, i].astype(np.float32) for i, c in enumerate(dataset.classes)}
-        frames.append(pd.DataFrame(columns))
+        frame = predictions(
+            dataset.samples.iloc[r],
+            probabilities(r),
+            dataset.classes,
+            part=part,
+            fold=split.fold,
+            epoch=epoch,
+        )
+        frames.append(frame)
     return pd.concat(frames, ignore_index=True)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
+from leukobench.schema.predictions import probability_columns
 from leukobench.training.families.base import Progress, ReadingOptions
 from leukobench.training.saved import SavedModel
 
@@ -85,7 +86,7 @@ def _decide(
     from leukobench.evaluation.calibration import scaled
     from leukobench.evaluation.metrics import Predicted
 
-    columns = [f"p_{c}" for c in model.classes]
+    columns = probability_columns(model.classes)
     good = (frame["error"] == "").to_numpy()
     p = frame.loc[good, columns].to_numpy(np.float64)
     if temperature != 1.0:

@@ -18,6 +18,8 @@ import pandas as pd
 
 from leukobench import __version__
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
+from leukobench.schema import predictions
+from leukobench.schema.predictions import probability_columns
 from leukobench.settings import Settings
 from leukobench.tracking.locate import BUNDLE
 from leukobench.tracking.reading import Results
@@ -199,7 +201,7 @@ def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
 def _write_card(model: SavedModel, bundle: Path, chosen: str) -> None:
     from leukobench.evaluation.calibration import calibrate
 
-    frame = pd.read_parquet(model.files.file("predictions.parquet"))
+    frame = predictions.read(model.files.file(predictions.FILE))
     card = card_of(model, frame, default_name(model), chosen)
     (bundle / "card.md").write_text(card, encoding="utf-8")
     from leukobench.report.model_card import card_html
@@ -238,7 +240,7 @@ def signature(model: SavedModel, example: pd.DataFrame) -> Any:
     out = Schema(
         [
             ColSpec(DataType.string, "predicted"),
-            *(ColSpec(DataType.double, f"p_{c}") for c in model.classes),
+            *(ColSpec(DataType.double, c) for c in probability_columns(model.classes)),
             ColSpec(DataType.string, "error"),
         ]
     )

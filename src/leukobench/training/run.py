@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
 from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
+from leukobench.schema.predictions import PARTS
 from leukobench.tracking.environment import environment
 from leukobench.tracking.folder import RunFolder, atomic, write_json
 from leukobench.training.families import family
@@ -415,7 +416,7 @@ def _final_metrics(frame: Any) -> dict[str, float]:
     from leukobench.evaluation.metrics import Metric, Predicted, score
 
     out: dict[str, float] = {}
-    for part in ("train", "validation", "test"):
+    for part in PARTS:
         if not (frame["part"] == part).any():
             continue
         predicted = Predicted.of(frame, part)

@@ -17,6 +17,7 @@ from torch import nn
 
 from leukobench.data.preprocess import FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, LeukoBenchError
+from leukobench.schema.predictions import probability_columns
 from leukobench.tracking.folder import atomic
 from leukobench.training.feed import Feed
 from leukobench.training.job import Job, Prepared
@@ -151,11 +152,11 @@ def prediction_rows(
     """The frame of (input, sample, error) rows with `p_<class>`; `p` has a row for each one without an error."""
     frame = pd.DataFrame(list(rows), columns=["input", "sample", "error"], dtype=object)
     good = (frame["error"] == "").to_numpy()
-    for i, name in enumerate(classes):
+    for i, name in enumerate(probability_columns(classes)):
         column = np.full(len(frame), np.nan)
         column[good] = p[:, i]
-        frame[f"p_{name}"] = column
-    return frame[["input", "sample", *(f"p_{c}" for c in classes), "error"]]
+        frame[name] = column
+    return frame[["input", "sample", *probability_columns(classes), "error"]]
 
 
 class Family(ABC):

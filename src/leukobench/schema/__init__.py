@@ -1,0 +1,4 @@
+"""What travels between rooms, as types with a version: predictions, records of runs, deliveries, names of tags.
+
+Everything may import this; it imports nothing of the project but its errors.
+"""
