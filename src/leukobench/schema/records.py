@@ -1,0 +1,172 @@
+"""What a training leaves beside its predictions: the records in its run folder, and the plan of its sweep.
+
+Constants at the end (`RUN`, `JOB`, ...) say which file holds which record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from leukobench.schema.documents import Document
+
+State = Literal["running", "finished", "failed", "interrupted"]
+Curves = list[dict[str, float]]
+"""One entry an epoch: `epoch`, and `<part>_<quantity>` for each quantity that was watched."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run ran; None where a fact is unknown.
+
+    Attributes:
+        commit: Git commit of LeukoBench, or of the working folder.
+        dirty: Whether tracked files were changed.
+        packages: Versions by name; None for those not installed.
+    """
+
+    commit: str | None = None
+    dirty: bool | None = None
+    python: str = ""
+    platform: str = ""
+    processor: str = ""
+    cores: int | None = None
+    command: str = ""
+    packages: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Data and split of a run.
+
+    Attributes:
+        subset: Empty, or how much of the data set is there, in words.
+        subjects: None where they are not known for every sample.
+        positive: The class that sensitivity refers to.
+        faults: Known faults of the files.
+        split: Name of the splitter.
+        shared: For `subject`, `content` and `series`: how many stand in more than one part.
+        dropped: Samples that the split left out.
+    """
+
+    name: str
+    family: str
+    fingerprint: str
+    simulated: bool
+    samples: int
+    classes: tuple[str, ...]
+    split: str
+    split_hash: str
+    fold: int
+    folds: int
+    subset: str = ""
+    subjects: int | None = None
+    positive: str | None = None
+    faults: tuple[str, ...] = ()
+    shared: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """State of a training and facts about it; a new folder has none of them.
+
+    Attributes:
+        created, started, ended: ISO times; `created` is when the folder was first written to.
+        epochs: Checkpoint epochs.
+        leaks: What the protocol lets leak.
+        seconds: Of training, over all attempts.
+        error: Of a failure.
+        speed: How fast it trained, by quantity.
+        figures: Why none were drawn.
+        stores: Digest of each image and feature store that was read, by its folder in the output folder.
+    """
+
+    created: str | None = None
+    state: State | None = None
+    training: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    epochs: tuple[int, ...] = ()
+    environment: Environment | None = None
+    data: DataRecord | None = None
+    leaks: tuple[str, ...] = ()
+    seconds: float | None = None
+    error: str | None = None
+    speed: Mapping[str, float] = field(default_factory=dict)
+    figures: str | None = None
+    stores: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What was trained.
+
+    Attributes:
+        config: The resolved config, as plain containers. What in it may be built is decided where it is built.
+        choices: Config file chosen in each group.
+        overrides: The override strings that make the job.
+        shared: What the training shares with others, in words.
+    """
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    shared: str = ""
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """One result: a checkpoint epoch of a training.
+
+    Attributes:
+        epoch: Checkpoint epoch.
+        best_epoch: Whose weights early stopping kept; None without early stopping.
+        params: As the store logs them.
+        overrides: The override strings that make the result.
+        finished: ISO time.
+        metrics: Final metrics for browsing, `<part>_<metric>`.
+    """
+
+    identity: str
+    epoch: int
+    training: str = ""
+    best_epoch: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+    finished: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Values of one sample before and after an autoencoder."""
+
+    sample: str
+    original: tuple[float, ...]
+    reconstructed: tuple[float, ...]
+
+
+def _same(body: Any) -> Any:
+    """Files of version 0 differ from those of version 1 in having no version."""
+    return body
+
+
+RUN = Document("run.json", RunRecord, (_same,))
+JOB = Document("job.json", JobRecord, (_same,))
+RESULT = Document("result.json", ResultRecord, (_same,))
+# epochs and times are whole numbers and stay so
+CURVES: Document[Curves] = Document("curves.json", list[dict[str, int | float]])
+SYSTEM_METRICS: Document[Curves] = Document("system_metrics.json", list[dict[str, int | float]])
+"""One entry a sample: `time` in Unix milliseconds, and the values."""
+
+AUTOENCODER_LOSSES = Document("autoencoder_losses.json", dict[str, list[float]])
+"""By part, one value an epoch."""
+RECONSTRUCTION_ERRORS = Document("reconstruction_errors.json", dict[str, float])
+"""By sample."""
+RECONSTRUCTION = Document("reconstruction.json", Reconstruction)
+RESAMPLED = Document("resampled.json", dict[str, int])
+"""Samples after resampling, by class."""
