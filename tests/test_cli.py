@@ -246,6 +246,32 @@ def test_status_of_an_unknown_sweep_says_how_to_launch_it(command: Run) -> None:
     refused(command("status", "quickstart"), "no sweep 'quickstart'", "leukobench sweep quickstart")
 
 
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_data
+def test_the_report_shows_what_the_audit_finds_in_the_data(
+    command: Run, shared_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "golub"
+    folder.mkdir(parents=True)
+    for file in (*(shared_data / "golub").glob("*.csv"), *(shared_data / "golub").glob("*/*.csv")):
+        (folder / file.name).symlink_to(file)
+    done = command("tables", "neuraldesigner", "--format", "html")
+    assert done.exit_code == 0, done.output
+    assert "36 distinct ones" in done.stdout
+    assert done.stdout.count("verified on data") == 4
+    assert "Not checked here" not in done.stdout
+
+
+def test_without_the_data_the_audit_says_what_it_could_not_check(command: Run) -> None:
+    done = command("audit", "neuraldesigner")
+    assert done.exit_code == 0, done.output
+    assert "not checked without real, complete data: " in done.stdout
+    assert "duplicate_rows" in done.stdout
+    assert "leukobench data get golub_corrupt" in done.stdout
+
+
 # --- for real ---------------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,11 @@ from leukobench.settings import config_folders, resolve
 if TYPE_CHECKING:
     import subprocess
 
+    from leukobench.data.base import Dataset
+    from leukobench.papers.audit import UncheckedRule
     from leukobench.papers.spec import Paper
+    from leukobench.papers.tables import FilledTable
+    from leukobench.report.html import Chapter
     from leukobench.tracking.reading import Results
 
 MOST_ROWS = 20
@@ -135,7 +139,7 @@ def show_tables(
         for _, tables in filled:
             show(tables, out)
         return
-    texts = _rendered(filled, form or "html", results, name)
+    texts = _rendered(filled, form or "html", results, name, where)
     if folder is None:
         for text in texts.values():
             sys.stdout.write(text)
@@ -147,14 +151,17 @@ def show_tables(
 
 
 def _rendered(
-    filled: Sequence[tuple[Paper, Any]], form: str, results: Results, name: str
+    filled: Sequence[tuple[Paper, Any]],
+    form: str,
+    results: Results,
+    name: str,
+    where: Where,
 ) -> dict[str, str]:
     """File names and their text."""
     if form == "html":
-        from leukobench.report.figures import draw
-        from leukobench.report.html import Chapter, html
+        from leukobench.report.html import html
 
-        chapters = [Chapter(paper, tables, draw(paper, results)) for paper, tables in filled]
+        chapters = [_chapter(paper, tables, results, where) for paper, tables in filled]
         return {f"{name}.html": html(chapters)}
     from leukobench.report import text
 
@@ -162,6 +169,24 @@ def _rendered(
         return {f"{paper.key}.csv": text.csv_text(tables) for paper, tables in filled}
     render = text.markdown if form == "md" else text.latex
     return {f"{paper.key}.{form}": render(paper, tables) for paper, tables in filled}
+
+
+def _chapter(
+    paper: Paper, tables: Sequence[FilledTable], results: Results, where: Where
+) -> Chapter:
+    """A paper's part of the report, audited beside the data sets that are here."""
+    from leukobench.papers.audit import audit_paper, unchecked_rules
+    from leukobench.report.figures import draw
+    from leukobench.report.html import Chapter
+
+    datasets = present_data(paper, where)
+    return Chapter(
+        paper,
+        tables,
+        pictures=draw(paper, results),
+        findings=audit_paper(paper, datasets),
+        unchecked=unchecked_rules(paper, datasets),
+    )
 
 
 def show_audit(
@@ -174,17 +199,26 @@ def show_audit(
     """Audit papers, beside the data where they are present, or a user's own numbers."""
     from dataclasses import asdict
 
-    from leukobench.papers.audit import AuditFinding, audit_numbers, audit_paper, to_markdown
+    from leukobench.papers.audit import (
+        AuditFinding,
+        audit_numbers,
+        audit_paper,
+        to_markdown,
+        unchecked_rules,
+    )
 
     where = {k: values[k] for k in ("store", "output", "data")}
     numbers: dict[str, Any] = {k: v for k, v in values.items() if k not in where and v is not None}
     findings: dict[str, list[AuditFinding]] = {}
+    unchecked: dict[str, list[UncheckedRule]] = {}
     if confusion is not None or numbers:
         findings["your numbers"] = audit_numbers(confusion=confusion, n=n, **numbers)
     else:
         for paper in papers(name):
             with progress(f"auditing {paper.key}"):
-                findings[paper.title] = audit_paper(paper, present_data(paper, where))
+                datasets = present_data(paper, where)
+                findings[paper.title] = audit_paper(paper, datasets)
+                unchecked[paper.title] = unchecked_rules(paper, datasets)
     if form == "md":
         for title, found in findings.items():
             sys.stdout.write(to_markdown(found, title) + "\n")
@@ -204,24 +238,34 @@ def show_audit(
             out.print(f"      [dim]{escape(f.evidence)}[/dim] ({f.rule}, {f.status})")
             if f.corrected is not None:
                 out.print(f"      it must have been: {escape(str(f.corrected))}")
+        if unchecked.get(title):
+            _say_unchecked(unchecked[title])
 
 
-def present_data(paper: Paper, where: Where) -> dict[str, Any]:
-    """The expression data sets of a paper that are here; images take minutes to read and prove nothing there."""
+def present_data(paper: Paper, where: Where) -> dict[str, Dataset]:
+    """The data sets that the paper's audit reads and that are here."""
     from leukobench.data.catalog import data_files, source
-    from leukobench.data.families import family
+    from leukobench.papers.audit import data_read
 
-    settings, found = resolve(**where), {}
-    for key in paper.data:
-        if key not in data_files():
+    settings = resolve(**where)
+    known = data_files()
+    found: dict[str, Dataset] = {}
+    for key in dict.fromkeys(key for check in paper.audit for key in data_read(check.parameters)):
+        if key not in known:
             continue
-        s = source(key, settings, ["allow_faulty=true"])
-        if family(s.family).quick:
-            try:
-                found[key] = s.load()
-            except LeukoBenchError:
-                continue
+        try:
+            found[key] = source(key, settings, ["allow_faulty=true"]).load()
+        except LeukoBenchError:
+            continue  # said by `unchecked_rules`, with the way to get it
     return found
+
+
+def _say_unchecked(unchecked: Sequence[UncheckedRule]) -> None:
+    """Print which rules could not be checked, and what makes them so."""
+    absent = list(dict.fromkeys(key for rule in unchecked for key in rule.data))
+    rules = ", ".join(rule.rule for rule in unchecked)
+    get = "; ".join(f"leukobench data get {key}" for key in absent)
+    out.print(f"  [dim]not checked without real, complete data: {rules}[/dim] ({get})")
 
 
 # --- data -----------------------------------------------------------------------------------------------------------

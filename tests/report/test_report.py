@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "papers"))
 from kept import frame, golden_paper, golden_results, results
 
+from leukobench.papers.audit import unchecked_rules
 from leukobench.papers.results import Kept
 from leukobench.papers.spec import Figure, load_paper
 from leukobench.papers.tables import rebuild
@@ -142,10 +143,12 @@ def test_the_report_shows_what_the_audit_found(golden):
     assert "3 + 4 is not 8" in page
 
 
-def test_the_report_audits_a_paper_by_itself():
-    paper = load_paper(next(p for p in PAPERS if p.stem == "rai"))
-    page = html([Chapter(paper, rebuild(paper, Kept([], {})))])
-    assert "precision and recall have changed places" in page
+def test_the_report_says_which_rules_could_not_be_checked_and_how_to_check_them():
+    paper = load_paper(next(p for p in PAPERS if p.stem == "neuraldesigner"))
+    page = html([Chapter(paper, rebuild(paper, Kept([], {})), unchecked=unchecked_rules(paper))])
+    assert "duplicate_rows (golub_corrupt)" in page
+    assert "leukobench data get golub_corrupt" in page
+    assert "leukobench audit neuraldesigner" in page
 
 
 def test_all_papers_make_one_report_before_anything_is_run():

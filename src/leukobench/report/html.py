@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from leukobench import __version__
-from leukobench.papers.audit import SEVERITIES, AuditFinding, audit_paper
+from leukobench.papers.audit import SEVERITIES, AuditFinding, UncheckedRule
 from leukobench.papers.spec import Paper
 from leukobench.papers.tables import FilledTable, Verdict
 from leukobench.report.figures import Picture, data_uri, overview
@@ -25,21 +25,27 @@ class Chapter:
     Attributes:
         tables: Filled tables.
         pictures: Drawn figures.
-        findings: What the audit found in the published numbers; found here by default, from the numbers alone.
+        findings: What the audit found in the published numbers.
+        unchecked: Rules of the audit that could not be checked for want of data.
         glance: Drawing of published values and ours; made from the tables by default.
     """
 
     paper: Paper
     tables: Sequence[FilledTable]
     pictures: Sequence[Picture] = ()
-    findings: Sequence[AuditFinding] | None = None
+    findings: Sequence[AuditFinding] = ()
+    unchecked: Sequence[UncheckedRule] = ()
     glance: str | None = None
 
     @cached_property
     def audit(self) -> list[AuditFinding]:
         """Findings, contradictions first."""
-        found = audit_paper(self.paper) if self.findings is None else self.findings
-        return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+        return sorted(self.findings, key=lambda f: SEVERITIES.index(f.severity))
+
+    @property
+    def absent_data(self) -> list[str]:
+        """Keys of the data sets that unchecked rules read."""
+        return list(dict.fromkeys(key for rule in self.unchecked for key in rule.data))
 
     @property
     def layouts(self) -> list[Layout]:

@@ -8,6 +8,7 @@ docstring that explains it: `RULES[name].explanation`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leukobench.errors import PaperError
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from leukobench.data.base import Dataset
 
 __all__ = [
-    "RULES", "AuditFinding", "Rule", "audit_numbers", "audit_paper", "counts", "data", "matrices", "to_markdown", "training",
+    "RULES", "AuditFinding", "Rule", "UncheckedRule", "audit_numbers", "audit_paper", "counts", "data", "data_read",
+    "matrices", "to_markdown", "training", "unchecked_rules",
 ]  # fmt: skip
 
 SEVERITIES = ("contradiction", "caution", "note")
@@ -47,6 +49,44 @@ def audit_paper(paper: Paper, datasets: Mapping[str, Dataset] | None = None) -> 
         if found.automatic:
             findings += found.run(paper, {}, datasets or {}, paper.where())
     return findings
+
+
+@dataclass(frozen=True)
+class UncheckedRule:
+    """A rule that a paper's `audit` names and that could not be checked for want of data.
+
+    Attributes:
+        data: Keys of the data sets that it reads and that are not at hand, complete and real.
+    """
+
+    rule: str
+    data: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        """What the rule looks at, in a sentence."""
+        return RULES[self.rule].explanation.partition("\n\n")[0].replace("\n", " ")
+
+
+def data_read(parameters: Mapping[str, object]) -> tuple[str, ...]:
+    """Keys of the data sets that a rule with these parameters reads."""
+    return tuple(str(parameters[k]) for k in ("data", "true_data") if k in parameters)
+
+
+def unchecked_rules(
+    paper: Paper, datasets: Mapping[str, Dataset] | None = None
+) -> list[UncheckedRule]:
+    """Rules of the paper's `audit` that `audit_paper` passes over with these data sets."""
+    found = []
+    for check in paper.audit:
+        rule = RULES.get(check.rule)
+        if rule is None or not rule.needs_data:
+            continue
+        usable = rule.usable(datasets or {})
+        absent = tuple(key for key in data_read(check.parameters) if key not in usable)
+        if absent:
+            found.append(UncheckedRule(check.rule, absent))
+    return found
 
 
 def to_markdown(findings: Iterable[AuditFinding], title: str | None = None) -> str:

@@ -63,6 +63,11 @@ class Rule:
     def explanation(self) -> str:
         return inspect.cleandoc(self.check.__doc__ or "")
 
+    @staticmethod
+    def usable(datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
+        """Those data sets that can show anything about what was printed: real and complete ones."""
+        return {k: d for k, d in datasets.items() if not d.simulated and not d.is_subset}
+
     def run(
         self, paper: Paper, given: Mapping[str, Any], datasets: Mapping[str, Dataset], where: str
     ) -> list[AuditFinding]:
@@ -80,10 +85,7 @@ class Rule:
             raise PaperError(f"{where}: audit rule {self.name!r}: {problems}") from None
         arguments = {name: getattr(values, name) for name in type(values).model_fields}
         if self.needs_data:
-            # Simulated data and subsets cannot show anything about what was printed.
-            arguments["datasets"] = {
-                k: d for k, d in datasets.items() if not d.simulated and not d.is_subset
-            }
+            arguments["datasets"] = self.usable(datasets)
         return list(self.check(paper, **arguments))
 
 
