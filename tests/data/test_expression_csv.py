@@ -257,3 +257,11 @@ class TestChecks:
         assert found["duplicate_rows"].count == 36
         assert "scaled_per_part" in found
         assert not report.clean
+
+
+def test_a_table_with_another_separator_is_told_without_its_whole_header(tmp_path: Path) -> None:
+    header = "|".join(["sample", "kind", *(f"gene{i}" for i in range(5000))])
+    (tmp_path / "t.csv").write_text(f"{header}\n" + "|".join("1" * 5002) + "\n")
+    with pytest.raises(FaultyDataError, match="comma, semicolon or tabulator") as raised:
+        ExpressionCsv(tmp_path / "t.csv", label="kind").load()
+    assert len(str(raised.value)) < 500 + len(str(tmp_path))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from leukobench.data.check import Report
 from leukobench.data.image_folder import ImageFolder
+from leukobench.data.image_store import decode_image
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
 
@@ -142,6 +143,14 @@ def test_a_decompression_bomb_is_named_and_not_decoded(tmp_path):
     Image.new("1", (20_000, 20_000)).save(path)
     report = ImageFolder(tmp_path).check()
     assert "ALL/bomb.png" in finding(report, "oversized_file").where[0]
+
+
+def test_an_image_that_training_refuses_for_its_depth_is_found_by_the_check(tmp_path):
+    path = write_folders(tmp_path) / "ALL" / "deep.png"
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(path)
+    assert "ALL/deep.png" in finding(ImageFolder(tmp_path).check(), "pixel_mode").where[0]
+    with pytest.raises(FaultyDataError, match="8 bits a channel"):
+        decode_image(path, 8)
 
 
 def test_a_file_of_another_format_than_its_name_says_is_found(tmp_path):

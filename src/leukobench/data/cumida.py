@@ -18,7 +18,7 @@ import numpy as np
 from leukobench.data.base import DataSource
 from leukobench.data.check import Finding, Report
 from leukobench.data.expression_checks import ExpressionTable, check_table, some, to_dataset
-from leukobench.data.expression_csv import WideTable, header_of, read_wide
+from leukobench.data.expression_csv import WideTable, header_of, read_wide, some_columns
 from leukobench.data.families.expression import ExpressionDataset
 from leukobench.data.simulated import is_simulated
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError
@@ -239,8 +239,8 @@ class Cumida(DataSource):
         if self.root.is_file():
             if list(header_of(self.root)[:2]) != list(TEXT_COLUMNS):
                 raise FaultyDataError(
-                    f"{self.root}: not a CuMiDa table: its first columns are {header_of(self.root)[:3]}, expected "
-                    f"{list(TEXT_COLUMNS)} and probes"
+                    f"{self.root}: not a CuMiDa table: its columns are {some_columns(header_of(self.root))}; expected "
+                    f"are {', '.join(TEXT_COLUMNS)} and probes"
                 )
             return {series_name(self.root): self.root}, []
         found: dict[str, Path] = {}

@@ -158,11 +158,26 @@ def _value_findings(
 
 def _absent_columns(path: Path, absent: Sequence[str], columns: Sequence[str]) -> str:
     close = [c for name in absent for c in difflib.get_close_matches(name, columns, n=2)]
-    listed = ", ".join(columns[:12]) + (
-        f", ... ({len(columns)} columns, the last {columns[-1]})" if len(columns) > 12 else ""
-    )
+    listed = some_columns(columns)
     meant = f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
     return f"{path}: no column {' and no column '.join(map(repr, absent))}; found: {listed}.{meant}"
+
+
+def some_columns(columns: Sequence[str], most: int = 200) -> str:
+    """The first columns of a table for a message, in at most about `most` characters.
+
+    One long column is a line that was not divided; the message then names the separators that are known.
+    """
+    text = ", ".join(columns[:12])
+    if len(text) > most:
+        text = text[:most] + "…"
+    elif len(columns) > 12:
+        text += ", ..."
+    if len(columns) > 12:
+        text += f" ({len(columns)} columns, the last {columns[-1][:40]})"
+    if len(columns) == 1:
+        text += " (one column: columns are divided by comma, semicolon or tabulator)"
+    return text
 
 
 def _number(field: str) -> float:

@@ -302,6 +302,7 @@ def decode_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Fin
         ("truncated", "end before their last pixel; download or copy them again"),
         ("unreadable", "cannot be read as images; download or copy them again"),
         ("too_large", "are larger than any smear image and were not decoded; remove them"),
+        ("deep", "have more than 8 bits a channel; convert them to RGB"),
     ):
         hit = [f"{n}: {f.reason}" for n, f in zip(names, facts) if f.fault == fault]
         if hit:
@@ -309,6 +310,7 @@ def decode_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Fin
                 "truncated": "truncated_file",
                 "unreadable": "unreadable_file",
                 "too_large": "oversized_file",
+                "deep": "pixel_mode",
             }[fault]
             findings.append(
                 Finding(rule, "error", f"{len(hit)} files {text}.", len(hit), shown(hit))

@@ -25,7 +25,7 @@ from typing import TypeVar
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from leukobench.data.image_store import MAX_PIXELS
+from leukobench.data.image_store import MAX_PIXELS, MODES
 from leukobench.errors import FaultyDataError, MissingDataError
 
 T = TypeVar("T")
@@ -255,7 +255,8 @@ class ImageFacts:
         format: Pillow's format (`BMP`, `TIFF`...).
         pixels: Digest of the decoded pixels, None where they could not be decoded.
         blank: Whether all pixels are equal.
-        fault: `truncated`, `unreadable` or `too_large`; None for a sound image.
+        fault: `truncated`, `unreadable`, `too_large` or `deep` (more than 8 bits a channel, which training refuses);
+            None for a sound image.
         reason: Pillow's or the system's own words on the fault.
     """
 
@@ -288,6 +289,8 @@ def inspect_image(path: Path) -> ImageFacts:
                     fault="too_large",
                     reason=f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}",
                 )
+            if image.mode not in MODES:
+                return ImageFacts(**known, fault="deep", reason=f"pixel mode {image.mode}")  # type: ignore[arg-type]
             image.load()
             extrema = image.convert("RGB").getextrema()
             pixels = content_digest(f"{image.mode} {image.size}".encode() + image.tobytes())

@@ -51,7 +51,8 @@ _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+"""Pillow's modes that are decoded: 8 bits a channel at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,7 @@ def decode_image(
                 f"{name} has {image.width} x {image.height} pixels, more than the {MAX_PIXELS:,} that are accepted; "
                 "crop or reduce it"
             )
-        if image.mode not in _MODES:
+        if image.mode not in MODES:
             raise FaultyDataError(
                 f"{name} has pixel mode {image.mode}; 8 bits a channel are expected: convert it to RGB"
             )
