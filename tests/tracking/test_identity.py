@@ -188,3 +188,12 @@ def test_an_identity_is_the_same_in_another_process(make_job: MakeJob) -> None:
         check=True,
     )
     assert done.stdout.strip() == identities.identity(science, 3, "data", "split")
+
+
+def test_the_usual_preprocessing_is_identified_by_what_the_data_s_family_reads_of_it(
+    make_job: Callable[..., Job],
+) -> None:
+    usual = make_job().science
+    assert usual["preprocess"] == {"version": 1, "family": "any"}
+    assert make_job("preprocess.size=64", "preprocess.genes=null").science == usual
+    assert make_job("preprocess.genes=7").science != usual

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -197,13 +197,6 @@ class ImagePreprocess:
             raise ConfigError(
                 f"preprocess.normalise knows auto, unit, imagenet and half, not {self.normalise!r}"
             )
-
-
-def auto_options(family: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    """What `preprocess: auto` asks of a family's preprocessing: of its keys those that are not at their default."""
-    target = ExpressionPreprocess if family == "expression" else ImagePreprocess
-    defaults = {f.name: f.default for f in fields(target) if f.name != "family"}
-    return {k: v for k, v in node.items() if k in defaults and v != defaults[k]}
 
 
 @dataclass(frozen=True)

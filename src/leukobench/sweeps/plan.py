@@ -27,6 +27,7 @@ from leukobench.training.job import (
     Job,
     Training,
     check_families,
+    check_numbers,
     folds,
     identity_of,
     prepare,
@@ -93,6 +94,7 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
     out: list[Job] = []
     unread, unsplit = Broken("data"), Broken("data", "split")
     for job in jobs:
+        check_numbers(job)
         fold = job.config["fold"]
         if left_out is not None:
             try:
@@ -249,6 +251,7 @@ def record(planned: PlannedJob) -> dict[str, Any]:
         "identity": planned.identity,
         "training": planned.training,
         "overrides": list(planned.job.overrides),
+        "origin": planned.job.origin,
         "name": run_name(planned.job),
     }
 

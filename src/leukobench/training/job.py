@@ -98,6 +98,15 @@ class Job:
     overrides: tuple[str, ...] = ()
     origin: str = "train"
 
+    def __post_init__(self) -> None:
+        # `auto` is what the model's family reads of it: another family's keys decide nothing
+        node, model = self.config.get("preprocess"), self.config.get("model") or {}
+        name = model.get("family")
+        if node is not None and "_target_" not in node and name in families.families():
+            own = families.family(name).usual_options(node)
+            kept = {k: node[k] for k in REMOVED_KEYS if k in node} | own
+            object.__setattr__(self, "config", {**self.config, "preprocess": kept})
+
     def with_values(self, **values: Any) -> Job:
         """The same job with other top-level scalars, its overrides following."""
         kept = [o for o in self.overrides if o.partition("=")[0] not in values]
@@ -291,6 +300,20 @@ def splitter(job: Job) -> Splitter:
     return _splitters[key]
 
 
+def check_numbers(job: Job) -> None:
+    """Raise ConfigError where a number at the top of the config cannot be one of a training.
+
+    A swept fold may be `all`, and is checked where it is expanded.
+    """
+    least = {"epochs": 1, "seed": 0, "batch_size": 1, "patience": 1}
+    for key, smallest in least.items():
+        value = job.config.get(key)
+        if value is None and key in ("batch_size", "patience"):
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+            raise ConfigError(f"{key}={value}: a whole number from {smallest} is needed")
+
+
 def check_families(job: Job) -> None:
     """Raise ConfigError where model, preprocessing and data set do not read the same kind of data."""
     dataset = load_dataset(job)
@@ -312,7 +335,7 @@ def build_preprocess(job: Job, family: str) -> ExpressionPreprocess | ImagePrepr
     """The preprocessing; `auto` is the default of the data's family."""
     node = job.config["preprocess"]
     if "_target_" not in node:
-        return families.family(family).default_preprocess()
+        return families.family(family).usual_preprocess(node)
     return build(node)
 
 

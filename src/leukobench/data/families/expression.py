@@ -17,7 +17,6 @@ FAMILY = Family(
     name="expression",
     default_preprocess=ExpressionPreprocess,
     files=False,
-    quick=True,
     limits=(
         "Values must be of the same platform and scale as the training data; others are refused.",
     ),
