@@ -149,6 +149,85 @@ def test_cfg_shows_the_config_without_running(command: Run, local: Settings) -> 
     assert not (local.output / "runs").exists()
 
 
+def test_train_has_the_switches_of_sweep(command: Run, local: Settings) -> None:
+    planned = command("train", "--dry-run", "data=tiny", "epochs=1")
+    assert planned.exit_code == 0, planned.output
+    assert "1 jobs asked" in planned.stderr
+    assert not (local.output / "runs").exists()
+
+
+def test_the_usual_preprocessing_takes_the_keys_of_the_data_s_family(
+    command: Run, local: Settings
+) -> None:
+    done = command("train", "data=tiny", "epochs=1", "preprocess.genes=7", "preprocess.size=64")
+    assert done.exit_code == 0, done.output
+    (job,) = status(local, "train")
+    from mlflow import MlflowClient
+
+    params = MlflowClient(local.store).get_run(job["run_id"]).data.params
+    assert params["preprocess"] == "auto"
+    assert params["preprocess.genes"] == "7"
+    assert "preprocess.size" not in params
+
+
+# --- one's own folder -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(command: Run, tmp_path: Path, tiny_conf: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `my_configs` (a sweep, a model whose module lies beside it), stood in."""
+    own = tmp_path / "project" / "my_configs"
+    for name in ("sweeps", "model", "data"):
+        (own / name).mkdir(parents=True)
+    (own / "sweeps" / "own.yaml").write_text(
+        "defaults: [train, {override data: tiny}, _self_]\nsweep: own\n"
+    )
+    (own / "data" / "tiny.yaml").write_text((tiny_conf / "data" / "tiny.yaml").read_text())
+    (own / "model" / "mine.yaml").write_text(
+        "_target_: my_network_of_tests.linear\nversion: 1\nfamily: expression\n"
+    )
+    (own.parent / "my_network_of_tests.py").write_text(
+        "import torch\n\ndef linear(input_shape, num_classes):\n"
+        "    return torch.nn.Linear(input_shape[0], num_classes)\n"
+    )
+    monkeypatch.chdir(own.parent)
+    monkeypatch.delenv("LEUKOBENCH_CONF")
+    return own.parent
+
+
+def test_a_relative_folder_of_configs_serves_sweeps(
+    command: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEUKOBENCH_CONF", "my_configs")
+    planned = command("sweep", "own", "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert "sweep own: 1 jobs asked" in planned.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sweep", "own", "--dry-run", "--config-dir", "my_configs"),
+        ("train", "--config-dir=my_configs", "--dry-run", "data=tiny"),
+        ("data", "list", "--config-dir", "my_configs"),
+    ],
+)
+def test_the_folder_of_configs_can_be_named_after_any_command(
+    command: Run, project: Path, arguments: tuple[str, ...]
+) -> None:
+    done = command(*arguments)
+    assert done.exit_code == 0, done.output
+    assert "LEUKOBENCH_CONF" not in os.environ
+
+
+def test_a_module_beside_the_folder_of_configs_is_found(command: Run, project: Path) -> None:
+    before = list(sys.path)
+    done = command("train", "--config-dir", "my_configs", "data=tiny", "model=mine", "epochs=1")
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 trainings finished" in done.stderr
+    assert sys.path == before
+
+
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +260,38 @@ def test_stacking_asked_for_in_a_file_is_said_to_be_gone(command: Run, tmp_path:
     file = tmp_path / "old.yaml"
     file.write_text("defaults: [train, _self_]\nplanner: {stack: false}\n")
     refused(command("sweep", str(file), "data=tiny"), "planner.stack is gone")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("lr=0.1", "Did you mean optimizer.lr?"),
+        ("epoch=3", "Did you mean epochs?"),
+        ("optimizer.weight_decy=0", "Did you mean optimizer.weight_decay"),
+        ("model=resnet81", "model=resnet18"),
+        ("modle=logistic", "Did you mean model?"),
+    ],
+)
+def test_a_misspelt_key_or_choice_names_what_was_meant(
+    command: Run, wrong: str, meant: str
+) -> None:
+    refused(command("train", wrong), meant)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["epochs=abc", "epochs=-5", "epochs=0", "seed=x", "batch_size=0", "epochs=2.5"]
+)
+@pytest.mark.parametrize("start", [["train"], ["train", "-m"]])
+def test_an_impossible_number_is_refused_before_anything_is_planned(
+    command: Run, start: list[str], wrong: str
+) -> None:
+    result = command(*start, "data=tiny", wrong)
+    refused(result, f"{wrong}: a whole number from ")
+    assert "jobs asked" not in result.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(command: Run) -> None:
+    refused(command("tables", "quickstart", "--format", "md", "--out", "/proc/x"), "/proc/x")
 
 
 def test_an_override_that_cannot_be_read_is_one_message(command: Run) -> None:
@@ -244,6 +355,21 @@ def test_debug_shows_the_traceback_wherever_it_stands(
 
 def test_status_of_an_unknown_sweep_says_how_to_launch_it(command: Run) -> None:
     refused(command("status", "quickstart"), "no sweep 'quickstart'", "leukobench sweep quickstart")
+
+
+def test_status_without_a_name_lists_every_sweep(command: Run) -> None:
+    assert "no sweep in" in command("status").stdout
+    assert command("train", "data=tiny", "epochs=1", "sweep=one").exit_code == 0
+    shown = command("status")
+    assert shown.exit_code == 0, shown.output
+    assert [line.split() for line in shown.stdout.splitlines()[2:]] == [["one", "1", "0", "0", "0"]]
+
+
+def test_status_of_trainings_names_commands_that_run(command: Run) -> None:
+    failing = ("data=tiny", "optimizer=lbfgs", "batch_size=8", "epochs=1")
+    assert command("train", *failing).exit_code == 1
+    shown = command("status", "train")
+    assert f"go on with: leukobench train {' '.join(failing)}" in shown.stdout
 
 
 # --- audit ------------------------------------------------------------------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from leukobench.cli import cli
 from leukobench.commands_models import draw_figures
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
@@ -38,6 +41,16 @@ def test_pictures_are_drawn_later_into_the_artifacts_of_each_run_of_a_sweep(
     assert list(done[0].folder.path.glob("results/*/figures/roc.png")), (
         "of a folder beside its result"
     )
+
+
+def test_a_prediction_that_fails_sets_an_older_file_aside(local: Settings, tmp_path: Path) -> None:
+    older = tmp_path / "predictions.csv"
+    older.write_text("old")
+    arguments = ["predict", "--run", "0" * 32, "x.csv", "-o", str(older), "--store", local.store]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 1
+    assert not older.exists()
+    assert (tmp_path / "predictions.csv.old").read_text() == "old"
 
 
 def test_what_cannot_be_drawn_is_said(local: Settings) -> None:

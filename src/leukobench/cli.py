@@ -31,6 +31,11 @@ class Group(click.Group):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except OSError as e:
+            if ctx.params.get("debug") or e.filename is None:
+                raise
+            click.echo(f"error: {e.filename}: {e.strerror}", err=True)
+            sys.exit(1)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,8 +51,42 @@ def cli(debug: bool) -> None:
     """
 
 
+def use_config_dir(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Callback of `--config-dir`: for this command and its workers what `LEUKOBENCH_CONF` is for all."""
+    from leukobench.settings import use_own_modules
+
+    if value is not None:
+        before = os.environ.get("LEUKOBENCH_CONF")
+        os.environ["LEUKOBENCH_CONF"] = value
+        ctx.call_on_close(lambda: _set_environment("LEUKOBENCH_CONF", before))
+    before_path, before_modules = os.environ.get("PYTHONPATH"), list(sys.path)
+    use_own_modules()
+    ctx.call_on_close(lambda: _set_environment("PYTHONPATH", before_path))
+    ctx.call_on_close(lambda: sys.path.__setitem__(slice(None), before_modules))
+
+
+def _set_environment(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def config_dir_option(function: F) -> F:
+    """`--config-dir`, wherever it stands among the arguments."""
+    return click.option(
+        "--config-dir",
+        metavar="DIR",
+        callback=use_config_dir,
+        expose_value=False,
+        is_eager=True,
+        help="Folder of your own configs [LEUKOBENCH_CONF].",
+    )(function)
+
+
 def settings_options(function: F) -> F:
-    """Options that name store, data and output folder."""
+    """Options that name store, data, output folder and the folder of the user's own configs."""
+    function = config_dir_option(function)
     for option in (
         click.option(
             "--store",
@@ -83,11 +122,36 @@ def run_hydra(folder: Path, name: str, arguments: list[str]) -> None:
     caught.raise_any()
 
 
+def launch_options(function: F) -> F:
+    """Options of the commands that launch trainings, and their help."""
+    function = config_dir_option(function)
+    for option in (
+        click.option("-h", "--help", "show_help", is_flag=True, help="Show this help."),
+        click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
+        click.option("--force", is_flag=True, help="Run again what is finished."),
+        click.option("--dry-run", is_flag=True, help="Print the plan and stop."),
+    ):
+        function = option(function)
+    return function
+
+
+def switches(**flags: bool) -> list[str]:
+    """Overrides of the planner for flags that are set."""
+    return [f"planner.{key}=true" for key, on in flags.items() if on]
+
+
 @cli.command(context_settings=HYDRA, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option("-h", "--help", "show_help", is_flag=True, help="Show this help.")
+@launch_options
 @click.pass_context
-def train(ctx: click.Context, arguments: tuple[str, ...], show_help: bool) -> None:
+def train(
+    ctx: click.Context,
+    arguments: tuple[str, ...],
+    dry_run: bool,
+    force: bool,
+    fail_fast: bool,
+    show_help: bool,
+) -> None:
     """One run, or several with -m: plain Hydra.
 
     Any key of the config can be overridden; --cfg job shows it, --info defaults shows where it comes from.
@@ -95,24 +159,22 @@ def train(ctx: click.Context, arguments: tuple[str, ...], show_help: bool) -> No
     \b
     leukobench train model=gene_mlp optimizer=rmsprop epochs=50
     leukobench train -m model=logistic,gene_mlp seed=0,1,2
-    leukobench train split=kfold fold=all evaluate_at=[10,20,50]
-    leukobench train --config-dir my_configs data=my_data
+    leukobench train split=kfold fold=all 'evaluate_at=[10,20,50]'
+    leukobench train --config-dir my_configs data=mine
     """
     if show_help:
         click.echo(ctx.get_help())
         return
     from leukobench.settings import conf_dir
 
-    run_hydra(conf_dir(), "train", list(arguments))
+    planner = switches(dry_run=dry_run, force=force, fail_fast=fail_fast)
+    run_hydra(conf_dir(), "train", [*arguments, *planner])
 
 
 @cli.command(context_settings=HYDRA, add_help_option=False)
 @click.argument("name", required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@click.option("--force", is_flag=True, help="Run again what is finished.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
-@click.option("-h", "--help", "show_help", is_flag=True, help="Show this help.")
+@launch_options
 @click.pass_context
 def sweep(
     ctx: click.Context,
@@ -138,25 +200,28 @@ def sweep(
     from leukobench.settings import find_sweep
 
     path = find_sweep(name)
-    flags = {"dry_run": dry_run, "force": force, "fail_fast": fail_fast}
-    switches = [f"planner.{key}=true" for key, on in flags.items() if on]
-    run_hydra(path.parent, path.stem, ["--multirun", *arguments, *switches])
+    planner = switches(dry_run=dry_run, force=force, fail_fast=fail_fast)
+    run_hydra(path.parent, path.stem, ["--multirun", *arguments, *planner])
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @settings_options
 @click.option("--jobs", is_flag=True, help="List every job.")
-def status(name: str, jobs: bool, **where: str | None) -> None:
-    """The sweep's jobs: done, failed, unfinished, not started; time spent and left.
+def status(name: str | None, jobs: bool, **where: str | None) -> None:
+    """A sweep's jobs: done, failed, unfinished, not started; time spent and left. Without NAME, every sweep's.
 
     \b
-    leukobench status quickstart
+    leukobench status
+    leukobench status quickstart --jobs
     leukobench status fata --store http://server:5000
     """
-    from leukobench.commands import show_status
+    from leukobench import commands
 
-    show_status(name, jobs, where)
+    if name is None:
+        commands.show_sweeps(where)
+    else:
+        commands.show_status(name, jobs, where)
 
 
 @cli.command()
@@ -183,7 +248,7 @@ def tables(
 
     \b
     leukobench tables quickstart
-    leukobench tables fata table_3 --format md
+    leukobench tables fata table3 --format md
     leukobench tables all --format html --out report
     """
     from leukobench.commands import show_tables

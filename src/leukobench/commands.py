@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from leukobench.errors import ConfigError, LeukoBenchError, PaperError
+from leukobench.errors import ConfigError, LeukoBenchError, PaperError, StoreError
 from leukobench.settings import config_folders, resolve
 
 if TYPE_CHECKING:
@@ -57,16 +57,39 @@ def progress(text: str) -> Iterator[Callable[[str, int, int], None] | None]:
 # --- sweeps ---------------------------------------------------------------------------------------------------------
 
 
+STATES = ("done", "failed", "unfinished", "not started")
+
+
+def show_sweeps(where: Where) -> None:
+    """Print how many jobs of each sweep of the store are in which state."""
+    from leukobench.sweeps.states import status
+    from leukobench.tracking.store import Store
+
+    settings = resolve(**where)
+    table = Table("sweep", *STATES, box=None, header_style="bold", pad_edge=False)
+    for name in Store(settings).sweep_names():
+        try:
+            rows = status(settings, name)
+        except StoreError:
+            continue  # an experiment of another program
+        counts = [sum(r["state"] == state for r in rows) for state in STATES]
+        table.add_row(escape(name), *map(str, counts))
+    if not table.row_count:
+        out.print(f"no sweep in {settings.store} yet; launch one: leukobench sweep quickstart")
+        return
+    out.print(f"sweeps in {settings.store}")
+    out.print(table)
+
+
 def show_status(name: str, jobs: bool, where: Where) -> None:
     """Print counts of a sweep's jobs by state, time spent and an estimate of the time left."""
-    from leukobench.sweeps.states import duration, status
+    from leukobench.sweeps.states import duration, go_on, status
 
     settings = resolve(**where)
     rows = status(settings, name)
-    states = ("done", "failed", "unfinished", "not started")
-    counts = {state: sum(r["state"] == state for r in rows) for state in states}
+    counts = {state: sum(r["state"] == state for r in rows) for state in STATES}
     out.print(f"[bold]sweep {escape(name)}[/bold] in {settings.store}: {len(rows)} jobs")
-    for state in states:
+    for state in STATES:
         out.print(f"  {state:<12}{counts[state]:>6}")
     spent = {
         r["training"]: r["training_seconds"] for r in rows if r["training_seconds"] is not None
@@ -81,8 +104,8 @@ def show_status(name: str, jobs: bool, where: Where) -> None:
         if jobs or row["state"] == "failed":
             error = f": {row['error']}" if row.get("error") else ""
             out.print(f"  {row['state']:<12} {escape(row['name'] + error)}")
-    if counts["done"] < len(rows):
-        out.print(f"go on with: leukobench sweep {escape(name)}")
+    for command in go_on(name, rows):
+        out.print(f"go on with: {escape(command)}")
 
 
 def sync_folders(name: str | None, where: Where) -> None:

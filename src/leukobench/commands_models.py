@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -15,6 +16,7 @@ from leukobench.settings import Settings, resolve
 
 if TYPE_CHECKING:
     from leukobench.tracking.locate import Located
+    from leukobench.training.predict import Predictions
     from leukobench.training.saved import SavedModel
 
 
@@ -48,44 +50,25 @@ def predict_files(
     where: Where,
 ) -> bool:
     """Predict and write or print; True where every input has a prediction."""
-    from leukobench.training.predict import predict
-
-    model = model_of(run, name, resolve(**where))
-    show_model(model)
-    temperature = 1.0
-    if calibrated or specificity is not None:
-        if threshold is not None:
-            raise ConfigError(
-                "--threshold is a choice of its own; leave --specificity and --calibrated out"
-            )
-        temperature, threshold = operating(model, specificity)
-        err.print(
-            f"chosen on validation: temperature {temperature:.4g}"
-            + (
-                f", {model.input.positive} from a probability of {threshold:.4g}"
-                if threshold is not None
-                else ""
-            )
-        )
-    with progress("predicting") as bar:
-        found = predict(
+    with _older_set_aside(to):
+        model = model_of(run, name, resolve(**where))
+        show_model(model)
+        temperature, threshold = _calling(model, threshold, specificity, calibrated)
+        found = _predict(
             model,
             inputs,
             id_column=id_column,
             temperature=temperature,
             threshold=threshold,
             any_scale=any_scale,
-            progress=bar,
         )
-    for note in found.notes:
-        err.print(f"note: {escape(note)}")
-    if to is None:
-        print(found.frame.to_csv(index=False), end="")
-    else:
-        from leukobench.tracking.folder import atomic
+        if to is None:
+            print(found.frame.to_csv(index=False), end="")
+        else:
+            from leukobench.tracking.folder import atomic
 
-        with atomic(to) as temporary:
-            found.frame.to_csv(temporary, index=False)
+            with atomic(to) as temporary:
+                found.frame.to_csv(temporary, index=False)
     counts = found.frame.loc[found.frame["error"] == "", "predicted"].value_counts()
     listed = ", ".join(f"{n} {c}" for c, n in counts.items())
     err.print(
@@ -96,6 +79,49 @@ def predict_files(
         err.print(f"[red]not predicted[/red] {escape(sample)}: {escape(reason)}")
     err.print("For research on benchmarks only, not for clinical use.")
     return found.faults.empty
+
+
+@contextmanager
+def _older_set_aside(to: Path | None) -> Iterator[None]:
+    """Where the block fails, a file that an earlier command wrote is renamed: it is not this one's answer."""
+    try:
+        yield
+    except BaseException:
+        if to is not None and to.is_file():
+            older = to.with_name(f"{to.name}.old")
+            to.replace(older)
+            err.print(
+                f"{escape(str(to))} was from an earlier command; it is {escape(older.name)} now"
+            )
+        raise
+
+
+def _calling(
+    model: SavedModel, threshold: float | None, specificity: float | None, calibrated: bool
+) -> tuple[float, float | None]:
+    """Temperature, and threshold of the positive class, that the options ask for."""
+    if not calibrated and specificity is None:
+        return 1.0, threshold
+    if threshold is not None:
+        raise ConfigError(
+            "--threshold is a choice of its own; leave --specificity and --calibrated out"
+        )
+    temperature, found = operating(model, specificity)
+    said = f"chosen on validation: temperature {temperature:.4g}"
+    if found is not None:
+        said += f", {model.input.positive} from a probability of {found:.4g}"
+    err.print(said)
+    return temperature, found
+
+
+def _predict(model: SavedModel, inputs: Sequence[str], **options: Any) -> Predictions:
+    from leukobench.training.predict import predict
+
+    with progress("predicting") as bar:
+        found = predict(model, inputs, progress=bar, **options)
+    for note in found.notes:
+        err.print(f"note: {escape(note)}")
+    return found
 
 
 def operating(model: SavedModel, specificity: float | None) -> tuple[float, float | None]:

@@ -7,6 +7,7 @@ One small YAML file (`conf/settings/default.yaml`) with environment variables: `
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +54,29 @@ def _first(*candidates: Path) -> Path:
 
 
 def user_conf_dir() -> Path | None:
-    """The user's own folder of configs (`LEUKOBENCH_CONF`), if set."""
+    """The user's own folder of configs (`LEUKOBENCH_CONF` or `--config-dir`), if set; absolute."""
     value = os.environ.get("LEUKOBENCH_CONF")
     if not value:
         return None
-    folder = Path(value).expanduser()
+    folder = Path(value).expanduser().absolute()
     if not folder.is_dir():
-        raise ConfigError(f"LEUKOBENCH_CONF={value}: no such folder")
+        raise ConfigError(f"folder of your configs (LEUKOBENCH_CONF): there is no folder {value}")
     return folder
+
+
+def use_own_modules() -> None:
+    """Let `_target_` of the user's configs name modules that lie beside their folder, in worker processes too.
+
+    What is installed comes first: a module of the user's replaces nothing.
+    """
+    own = user_conf_dir()
+    if own is None or str(own.parent) in sys.path:
+        return
+    beside = str(own.parent)
+    sys.path.append(beside)
+    before = os.environ.get("PYTHONPATH", "")
+    if beside not in before.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (before, beside) if p)
 
 
 def config_folders(group: str) -> list[Path]:

@@ -226,6 +226,13 @@ def test_a_summary_is_the_mean_over_seeds_and_folds_with_its_deviation() -> None
     assert list(table["epochs"]) == ["5", "20", "5", "20"]  # by value, not by text
 
 
+def test_a_summary_marks_simulated_data() -> None:
+    results = frame()
+    results["simulated"] = ["true" if model == "wide" else "false" for model in results["model"]]
+    table = summary(results)
+    assert dict(zip(table["model"], table["simulated"])) == {"wide": True, "narrow": False}
+
+
 def test_the_best_row_is_chosen_on_validation_and_none_without_it() -> None:
     note = sweep_note("s", frame(), summary(frame()), {}, "", 16)
     assert "| **wide** | **20** |" in note

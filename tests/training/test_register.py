@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
 from leukobench.tracking.store import Store, local_path
 from leukobench.training.job import Job, load_dataset
-from leukobench.training.register import best_of, register, write_model
+from leukobench.training.register import best_of, default_name, register, write_model
 from leukobench.training.saved import load_registered, load_result
 from trained import Trained
 
@@ -166,3 +167,12 @@ def test_registering_again_makes_another_version(sweep: list[Trained], local: Se
         (load_registered("again/1", local).files.training / "calibration.json").read_text()
     )
     assert np.isfinite(kept["temperature"])
+
+
+def test_data_with_a_name_of_their_own_are_registered_under_it(train: Train) -> None:
+    model = load_result(str(train().folder.path), Settings(Path(), Path(), ""))
+    assert default_name(model) == "tiny-logistic"
+    params = {**model.record["params"], "data.name": "ours"}
+    assert (
+        default_name(replace(model, record={**model.record, "params": params})) == "ours-logistic"
+    )

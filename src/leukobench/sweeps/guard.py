@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from leukobench.errors import ConfigError, LeukoBenchError
+from leukobench.sweeps.suggest import suggestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,7 +54,8 @@ def translating() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as e:
-        raise ConfigError(one_message(e)) from e
+        said = one_message(e)
+        raise ConfigError(said + suggestion(said)) from e
     finally:
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leukobench.errors import StoreError
-from leukobench.settings import Settings
+from leukobench.errors import ConfigError, StoreError
+from leukobench.settings import Settings, find_sweep
 from leukobench.tracking.entries import entries
 from leukobench.tracking.store import Store
 
@@ -23,11 +26,56 @@ def duration(seconds: float) -> str:
     return f"{s // 3600} h {s % 3600 // 60} min"
 
 
+def go_on(name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Commands that go on with a sweep's jobs that are not done, as few as there can be; none where all are.
+
+    Args:
+        rows: As `status` gives them.
+    """
+    waiting = [row for row in rows if row["state"] != "done"]
+    commands: dict[str, None] = {}
+    alone: list[Sequence[str]] = []
+    for row in waiting:
+        origin = row.get("origin") or _origin(name)
+        if origin == "train":
+            alone.append(row["overrides"])
+        else:
+            renamed = "" if origin == name else f" sweep={shlex.quote(name)}"
+            commands[f"leukobench sweep {shlex.quote(origin)}{renamed}"] = None
+    return [*commands, *_train_commands(alone)]
+
+
+def _origin(name: str) -> str:
+    """What launched a sweep whose plan does not say it."""
+    try:
+        find_sweep(name)
+    except ConfigError:
+        return "train"
+    return name
+
+
+def _train_commands(jobs: Sequence[Sequence[str]], most: int = 5) -> list[str]:
+    """One command where the jobs are a whole grid, else one a job, the first few."""
+    values: dict[str, list[str]] = {}
+    for overrides in jobs:
+        for key, _, value in (o.partition("=") for o in overrides):
+            known = values.setdefault(key, [])
+            if value not in known:
+                known.append(value)
+    alike = len({tuple(o.partition("=")[0] for o in overrides) for overrides in jobs}) == 1
+    if len(jobs) > 1 and alike and math.prod(map(len, values.values())) == len(jobs):
+        jobs = [[f"{key}={','.join(each)}" for key, each in values.items()]]
+        return [shlex.join(["leukobench", "train", "-m", *jobs[0]])]
+    commands = [shlex.join(["leukobench", "train", *overrides]) for overrides in jobs]
+    more = len(commands) - most
+    return [*commands[:most], f"... and {more} more"] if more > 0 else commands
+
+
 def status(settings: Settings, name: str) -> list[dict[str, Any]]:
     """Jobs of a sweep as planned so far.
 
     Returns:
-        Records with `identity`, `training`, `overrides`, `name`, `state` (`done`, `failed`, `unfinished`,
+        Records with `identity`, `training`, `overrides`, `origin`, `name`, `state` (`done`, `failed`, `unfinished`,
         `not started`), `run_id`, `error`, and `training_seconds` (None where unknown).
 
     Raises:

@@ -213,7 +213,8 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a configuration in the order of its keys: the keys, then `METRIC` and `METRIC_sd` (NaN for one run) for
-        each metric of validation and test, then `n`, the number of runs.
+        each metric of validation and test, then `n`, the number of runs, and `simulated`, whether any of them is on
+        simulated data.
     """
     import pandas as pd
 
@@ -232,6 +233,8 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     for metric in metrics:
         columns[metric], columns[f"{metric}_sd"] = grouped[metric].mean(), grouped[metric].std()
     columns["n"] = grouped.size()
+    if "simulated" in results:
+        columns["simulated"] = grouped["simulated"].agg(lambda marks: (marks == "true").any())
     table = pd.DataFrame(columns).reset_index()
     return table.sort_values(keys, key=_sortable, kind="stable", ignore_index=True)
 

@@ -219,6 +219,12 @@ class Store:
             run = self.client.create_run(experiment_id, tags=tags, run_name=f"sweep {name}")
         return SweepRun(name, experiment_id, run.info.run_id)
 
+    def sweep_names(self) -> list[str]:
+        """Names of the store's experiments, the latest used first; a sweep's is one of them."""
+        with self.errors("read"):
+            found = self.client.search_experiments(order_by=["last_update_time DESC"])
+        return [e.name for e in found if e.experiment_id != "0"]
+
     def find_sweep(self, name: str) -> SweepRun | None:
         """The sweep's parent run, if the store has one."""
         experiment_id = self.experiment(name, create=False)

@@ -113,9 +113,10 @@ class Registered:
 
 
 def default_name(model: SavedModel) -> str:
-    """`<data>-<model>`, by the choices of the run."""
+    """`<data>-<model>`, by the choices of the run; `data.name` where the run's data were given a name of their own."""
     p = model.record.get("params", {})
-    return f"{p.get('data', model.input.data.get('name'))}-{p.get('model', 'model')}"
+    data = p.get("data.name") or p.get("data") or model.input.data.get("name")
+    return f"{data}-{p.get('model', 'model')}"
 
 
 def register(

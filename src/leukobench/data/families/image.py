@@ -13,7 +13,7 @@ from leukobench.data.base import Dataset, digest, frame_digest, sample_frame
 from leukobench.data.families.base import Family
 from leukobench.data.preprocess import ImagePreprocess
 
-FAMILY = Family(name="image", default_preprocess=ImagePreprocess, files=True, quick=False)
+FAMILY = Family(name="image", default_preprocess=ImagePreprocess, files=True)
 
 
 @dataclass(frozen=True, eq=False)
