@@ -10,17 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from damages import DAMAGES, zero_a_third
 from leukobench.data import image_store
 from leukobench.data.base import digest
 from leukobench.data.families.image import ImageDataset, image_dataset
-from leukobench.data.image_store import build_store, decode_image, open_store
+from leukobench.data.image_store import HEADER, build_store, decode_image, open_store
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
+from leukobench.integrity import verify
 
 
 def make_dataset(
@@ -50,7 +53,7 @@ def test_rows_hold_the_decoded_images_in_the_order_of_the_data_set(tmp_path: Pat
     assert store.array.dtype == np.uint8
     for image, path in zip(store.array, dataset.paths):
         np.testing.assert_array_equal(image, np.asarray(Image.open(path)))
-    store.verify()
+    assert verify(store.folder / HEADER) == []
 
 
 def test_resizing_is_pillows_antialiased_bilinear(tmp_path: Path) -> None:
@@ -120,30 +123,59 @@ def test_opening_a_store_that_was_not_built_says_so(tmp_path: Path) -> None:
         open_store(make_dataset(tmp_path / "images"), 16, tmp_path / "stores")
 
 
-@pytest.mark.parametrize("name", ["images.npy", "rows.npy", "store.json"])
-@pytest.mark.parametrize("fault", ["truncated", "missing"])
-def test_a_broken_store_is_refused_and_then_built_again(
-    tmp_path: Path, name: str, fault: str
+@pytest.mark.parametrize("name", ["images.npy", HEADER])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_store_is_refused_told_and_built_again(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    damage: Callable[[Path], None],
 ) -> None:
     dataset = make_dataset(tmp_path / "images")
-    file = build_store(dataset, 16, tmp_path / "stores").folder / name
-    if fault == "missing":
-        file.unlink()
-    else:
-        os.truncate(file, file.stat().st_size - 5)
-    with pytest.raises(FaultyDataError, match="broken"):
+    sound = build_store(dataset, 16, tmp_path / "stores")
+    pixels = np.array(sound.array)
+    damage(sound.folder / name)
+    assert verify(sound.folder / HEADER) != []
+    with pytest.raises(FaultyDataError, match=str(sound.folder / name)):
         open_store(dataset, 16, tmp_path / "stores")
-    build_store(dataset, 16, tmp_path / "stores").verify()
+    again = build_store(dataset, 16, tmp_path / "stores")
+    np.testing.assert_array_equal(again.array, pixels)
+    assert again.digest == sound.digest
+    [message] = caplog.messages
+    assert str(sound.folder / name) in message
+    assert message.endswith("its images are decoded again")
 
 
-def test_a_changed_pixel_is_found_by_the_full_verification(tmp_path: Path) -> None:
+def test_a_reader_keeps_the_damaged_store_that_it_has_mapped(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "images")
     store = build_store(dataset, 16, tmp_path / "stores")
-    writable = np.load(store.folder / "images.npy", mmap_mode="r+")
-    writable[5, 3, 3, 0] ^= 1
-    writable.flush()
-    with pytest.raises(FaultyDataError, match="image 5 differs"):
-        open_store(dataset, 16, tmp_path / "stores").verify()
+    zero_a_third(store.folder / "images.npy")
+    build_store(dataset, 16, tmp_path / "stores")
+    assert store.array[11].any()
+    assert len(list((tmp_path / "stores").glob(f"{store.key}.damaged-*/images.npy"))) == 1
+
+
+def test_two_exchanged_stores_are_both_built_again(tmp_path: Path) -> None:
+    datasets = [make_dataset(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
+    first, second = (build_store(d, 16, tmp_path / "stores") for d in datasets)
+    pixels = [np.array(store.array) for store in (first, second)]
+    first.folder.rename(tmp_path / "aside")
+    second.folder.rename(first.folder)
+    (tmp_path / "aside").rename(second.folder)
+    for dataset, expected in zip(datasets, pixels):
+        found = build_store(dataset, 16, tmp_path / "stores")
+        np.testing.assert_array_equal(found.array, expected)
+
+
+def test_a_store_of_an_earlier_version_without_digests_is_built_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = make_dataset(tmp_path / "images")
+    header = build_store(dataset, 16, tmp_path / "stores").folder / HEADER
+    header.write_text('{"format": 1, "dataset": "toy", "shape": [12, 16, 16, 3]}')
+    build_store(dataset, 16, tmp_path / "stores")
+    assert verify(header) == []
+    assert "an earlier version wrote it" in caplog.text
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_kept(
@@ -162,7 +194,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_kept(
     monkeypatch.setattr(
         image_store, "decode_image", lambda *a: (decoded.append(a[0].name), real(*a))[1]
     )
-    build_store(dataset, 16, tmp_path / "stores").verify()
+    build_store(dataset, 16, tmp_path / "stores")
     assert decoded == ["7.bmp"]
 
 
@@ -195,7 +227,7 @@ def test_a_killed_build_is_continued(tmp_path: Path) -> None:
     first: list[int] = []
     store = build_store(dataset, 16, tmp_path / "stores", lambda what, done, n: first.append(done))
     assert 10 <= first[0] < 60
-    store.verify()
+    assert verify(store.folder / HEADER) == []
     np.testing.assert_array_equal(store.array[0], decode_image(dataset.paths[0], 16))
     np.testing.assert_array_equal(store.array[59], decode_image(dataset.paths[59], 16))
 
@@ -230,7 +262,7 @@ def build_and_count(images: Path, stores: Path, queue: multiprocessing.Queue[int
     dataset = image_dataset(
         "toy", paths, contents, [p.stem for p in paths], ["a"] * len(paths), ["a", "b"]
     )
-    build_store(dataset, 16, stores, workers=1).verify()
+    build_store(dataset, 16, stores, workers=1)
     queue.put(count)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from kept import GOLDEN, frame, golden_paper, golden_results, results
 
+from damages import DAMAGES
 from leukobench.evaluation.intervals import Estimate
 from leukobench.evaluation.metrics import compute
 from leukobench.papers.results import Index, Kept, KeptResult, normal, one_configuration
@@ -289,8 +290,11 @@ def test_kept_statistics_give_the_same_tables_without_reading_predictions(tmp_pa
 
 
 def test_a_damaged_file_of_kept_statistics_is_begun_anew(tmp_path, golden):
-    (tmp_path / "statistics-golden.json").write_text("{", encoding="utf-8")
-    assert rebuild(golden_paper(), replace(golden_results(), cache=tmp_path)) == golden
+    kept = replace(golden_results(), cache=tmp_path)
+    rebuild(golden_paper(), kept)
+    for damage in DAMAGES:
+        damage(tmp_path / "statistics-golden.json")
+        assert rebuild(golden_paper(), kept) == golden
 
 
 def published(printed: str, **more):

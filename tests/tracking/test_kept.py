@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from damages import DAMAGES, flip_a_bit
 from leukobench.tracking.kept import KeptPredictions
 
 
@@ -44,17 +46,28 @@ def test_runs_of_different_classes_are_kept_apart(tmp_path: Path) -> None:
     assert "p_one" not in KeptPredictions(tmp_path).read("a", refuse)
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_copy_is_fetched_anew(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("kind", ["arrow", "json"])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_copy_is_fetched_anew(
+    tmp_path: Path, kind: str, damage: Callable[[Path], None]
+) -> None:
+    kept = KeptPredictions(tmp_path)
+    whole = kept.read("a", table)
+    kept.flush()
+    [path] = tmp_path.glob(f"*.{kind}")
+    damage(path)
+    pd.testing.assert_frame_equal(KeptPredictions(tmp_path).read("a", table), whole)
+
+
+def test_a_damaged_copy_is_told_and_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = KeptPredictions(tmp_path)
     kept.read("a", table)
     kept.flush()
     [path] = tmp_path.glob("*.arrow")
-    if damage == "cut":
-        path.write_bytes(path.read_bytes()[:100])
-    else:
-        path.unlink()
-    assert list(KeptPredictions(tmp_path).read("a", table)["sample"]) == ["a-0", "a-1", "a-2"]
+    flip_a_bit(path)
+    KeptPredictions(tmp_path).read("a", table)
+    assert "its predictions are read from the store again" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 def test_many_runs_are_read_in_one_frame_a_file_whatever_order_they_were_kept_in(

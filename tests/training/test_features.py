@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from damages import DAMAGES
+from leukobench.integrity import verify
 from leukobench.sweeps.launch import run_here
 from leukobench.training.ahead import features_ahead
+from leukobench.training.features import HEADER
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job
 from tiny import coloured
@@ -114,6 +117,54 @@ def test_backbones_of_one_pass_over_the_images_give_what_each_gives_alone(
         np.testing.assert_array_equal(one, two)
     together = [head(*more, output=tmp_path / "together") for more in ((), other)]
     assert [t.curves for t in together] == [a.curves for a in alone]
+
+
+@pytest.mark.parametrize("name", ["features.npy", HEADER])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_damaged_features_are_told_and_give_the_numbers_of_sound_ones(
+    head: Train,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    damage: Callable[[Path], None],
+) -> None:
+    sound = head("epochs=1", output=tmp_path)
+    [stored] = (tmp_path / "features").glob(f"*/{name}")
+    damage(stored)
+    assert [str(d).startswith(str(stored)) for d in verify(stored.with_name(HEADER))] == [True]
+    again = head("epochs=1", "model.dropout=0.1", output=tmp_path / "other")
+    damaged = head("epochs=1", "model.dropout=0.1", output=tmp_path)
+    assert damaged.curves == again.curves
+    pd.testing.assert_frame_equal(damaged.predictions(), again.predictions())
+    assert damaged.folder.run()["stores"] == sound.folder.run()["stores"]
+    [message] = caplog.messages
+    assert str(stored) in message
+    assert message.endswith("the features are computed again")
+
+
+def test_two_exchanged_feature_stores_are_both_computed_again(head: Train, tmp_path: Path) -> None:
+    other = ("model=timm", "model.name=resnet10t", "model.pretrained=false", "model.hidden=8")
+    networks: tuple[tuple[str, ...], ...] = ((), other)
+    sound = [head(*network, "epochs=1", output=tmp_path) for network in networks]
+    first, second = (header.parent for header in (tmp_path / "features").glob(f"*/{HEADER}"))
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    again = [
+        head(*network, "epochs=1", "model.dropout=0.1", output=tmp_path) for network in networks
+    ]
+    for before, after in zip(sound, again):
+        assert after.folder.run()["stores"] == before.folder.run()["stores"]
+
+
+def test_the_run_names_the_stores_that_it_read_with_their_digests(
+    head: Train, tmp_path: Path
+) -> None:
+    stores = head("epochs=1", output=tmp_path).folder.run()["stores"]
+    assert {name.partition("/")[0] for name in stores} == {"images", "features"}
+    assert all((tmp_path / name).is_dir() for name in stores)
+    direct = head("epochs=1", "planner.features=false", output=tmp_path / "direct")
+    assert direct.folder.run()["stores"].items() < stores.items(), "only the images"
 
 
 def test_one_backbone_is_left_to_the_training_that_asks_for_it(

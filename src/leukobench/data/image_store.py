@@ -6,8 +6,8 @@ augmentation happen in batches on the device, see `leukobench.models.augment`.
 A store is a folder `<folder>/<key>/` with
 
 - `images.npy`: uint8, shape (n, H, W, 3), one image a data set row, readable with `numpy.load(..., mmap_mode="r")`;
-- `rows.npy`: uint32, shape (n,), CRC-32 of each image, against which a store is verified;
-- `store.json`: format version, shape, resize method, and the checksum of `rows.npy`.
+- `store.json`: format version, shape, resize method, and the digests of `leukobench.integrity`, against which a store is
+  checked the first time that a process opens it.
 
 The key is a digest of the format version, the size, the resize method and the content digests of the rows in their
 order: other labels, names or folders find the same store, other bytes never do. A store is built under another name
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import shutil
 import warnings
@@ -36,9 +35,12 @@ from PIL import Image, UnidentifiedImageError
 from leukobench.data.base import digest
 from leukobench.data.families.image import ImageDataset
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
+from leukobench.integrity import checked, seal, set_aside, warn
 
 FORMAT = 1
 """Raised when the same files would give other pixels or another layout."""
+
+HEADER = "store.json"
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded; the largest official ones (ALL-IDB1) have 5 million pixels."""
@@ -62,12 +64,12 @@ class ImageStore:
     Attributes:
         folder: `<folder>/<key>`.
         array: uint8, shape (n, H, W, 3), RGB, read-only memory map in the row order of the data set.
-        checksums: uint32, shape (n,), CRC-32 of each image.
+        digest: Of what is stored, as it was written and as it was found.
     """
 
     folder: Path
     array: np.ndarray
-    checksums: np.ndarray
+    digest: str
 
     def __len__(self) -> int:
         return len(self.array)
@@ -91,21 +93,6 @@ class ImageStore:
         return np.take(
             self.array, rows, axis=0, out=out, mode="clip"
         )  # "raise" would copy once more
-
-    def verify(self, progress: Progress | None = None) -> None:
-        """Read every image and compare its checksum; opening alone checks sizes, header and index.
-
-        Raises:
-            FaultyDataError: An image on disk is not the one that was written.
-        """
-        for row, image in enumerate(self.array):
-            if zlib.crc32(image) != self.checksums[row]:
-                raise FaultyDataError(
-                    f"image store {self.folder}: image {row} differs from what was written. Delete that folder; "
-                    "the store is built again at the next use"
-                )
-            if progress is not None:
-                progress("verify", row + 1, len(self))
 
 
 def decode_image(
@@ -181,7 +168,7 @@ def store_key(
 def open_store(
     dataset: ImageDataset, size: int | tuple[int, int], folder: Path, resize: Resize = "bilinear"
 ) -> ImageStore:
-    """Open a store that was built, after checking its header, its sizes and its index.
+    """Open a store that was built, after checking it.
 
     Raises:
         MissingDataError: It was not built.
@@ -235,7 +222,8 @@ def build_store(
             except MissingDataError:
                 pass
             except FaultyDataError:
-                shutil.rmtree(path)
+                warn(checked(path / HEADER).damages, "its images are decoded again")
+                set_aside(path)
             _build(dataset, shape, path, progress, resize, workers)
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -290,25 +278,20 @@ def _build(
                     finished += future.result()
                     if progress is not None:
                         progress("decode", finished, n)
-        records = np.frombuffer(os.pread(crcs, n * 8, crc_offset), np.uint32).reshape(n, 2)
         os.fsync(pixels)
     finally:
         os.close(pixels)
         os.close(crcs)
-    checksums = records[:, 1].copy()
-    np.save(partial / "rows.npy", checksums)
     (partial / "rows.partial").unlink()
-    header = {
+    facts = {
         "format": FORMAT,
         "dataset": dataset.name,
         "shape": list(shape),
         "resize": resize,
-        "rows_crc32": zlib.crc32(checksums.tobytes()),
     }
-    (partial / "store.json").write_text(json.dumps(header, indent=1) + "\n")
-    for name in ("rows.npy", "store.json"):
-        with open(partial / name, "rb") as f:
-            os.fsync(f.fileno())
+    seal(partial / HEADER, facts, partial / "images.npy", place=path / HEADER)
+    with open(partial / HEADER, "rb") as f:
+        os.fsync(f.fileno())
     os.rename(partial, path)
 
 
@@ -365,24 +348,19 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> tu
 def _open(path: Path, shape: tuple[int, int, int, int]) -> ImageStore:
     if not path.is_dir():
         raise MissingDataError(f"no image store {path}")
-    broken = f"image store {path} is broken ({{}}). Delete that folder; the store is built again at the next use"
-    try:
-        header = json.loads((path / "store.json").read_text())
-        array = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
-        checksums = np.load(path / "rows.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-        raise FaultyDataError(broken.format(e)) from e
-    if header.get("format") != FORMAT:
-        raise FaultyDataError(broken.format(f"format {header.get('format')}, expected {FORMAT}"))
-    if array.dtype != np.uint8 or array.shape != shape or tuple(header.get("shape", ())) != shape:
+    condition = checked(path / HEADER)
+    if condition.digest is None:
         raise FaultyDataError(
-            broken.format(f"array {array.dtype} {array.shape}, expected uint8 {shape}")
+            f"{', '.join(map(str, condition.damages))}; a training or `build_store` builds this "
+            "image store again"
         )
-    if (path / "images.npy").stat().st_size != array.offset + array.nbytes:  # type: ignore[attr-defined]
-        raise FaultyDataError(broken.format("images.npy has surplus bytes"))
-    if checksums.shape != shape[:1] or zlib.crc32(checksums.tobytes()) != header.get("rows_crc32"):
-        raise FaultyDataError(broken.format("the checksum of its index does not fit"))
-    return ImageStore(path, array, checksums)
+    array = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
+    if array.dtype != np.uint8 or array.shape != shape:
+        raise LeukoBenchError(
+            f"image store {path} holds {array.dtype} {array.shape}, expected uint8 {shape}; "
+            "remove that folder, the store is built again at the next use"
+        )
+    return ImageStore(path, array, condition.digest)
 
 
 def _partial(path: Path) -> Path:

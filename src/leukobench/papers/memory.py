@@ -7,8 +7,6 @@ and by what was computed. Nothing that can change (tags, which runs exist) is ke
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -16,8 +14,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.intervals import METHOD_VERSION, Estimate
 from leukobench.evaluation.significance import Comparison
+from leukobench.integrity import read_lines, write_lines
 
 
 @dataclass
@@ -34,10 +34,7 @@ class Memory:
         """Read what is kept in a folder; write it back at the end. A file that cannot be read is begun anew."""
         memory = cls(None if folder is None else Path(folder) / f"statistics-{name}.json")
         if memory.file is not None:
-            with suppress(OSError, ValueError):
-                kept = json.loads(memory.file.read_text(encoding="utf-8"))
-                if isinstance(kept, dict):
-                    memory.content = kept
+            memory.content = read_lines(memory.file, "its statistics are computed again") or {}
         try:
             yield memory
         finally:
@@ -95,12 +92,8 @@ class Memory:
         """Replace the file in one step. A folder that cannot be written costs time on the next call, no result."""
         if self.file is None or not self.changed:
             return
-        with suppress(OSError):
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.file.parent, prefix=self.file.name)
-            with os.fdopen(handle, "w", encoding="utf-8") as out:
-                json.dump(self.content, out)
-            os.replace(name, self.file)
+        with suppress(LeukoBenchError):
+            write_lines(self.file, self.content)
 
 
 def _short(text: str) -> str:

@@ -17,16 +17,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from leukobench.errors import LeukoBenchError
+from leukobench.files import atomic, read_json, write_json
 from leukobench.schema.predictions import FILE as PREDICTIONS
 from leukobench.schema.predictions import write as write_predictions
 
@@ -35,48 +31,6 @@ if TYPE_CHECKING:
 
 SYSTEM_METRICS = "system_metrics.json"
 """One entry a sample: `time` in Unix milliseconds, and the values."""
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Write to a temporary file beside `path`, then rename: a reader sees the old content or the new, never half.
-
-    Raises:
-        LeukoBenchError: The disk is full or the folder cannot be written.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-        temporary.touch(
-            exist_ok=False
-        )  # with the permissions of any new file, which tempfile's do not have
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as e:
-        raise LeukoBenchError(
-            f"cannot write {path}: {e.strerror or e}; free some space or choose another folder with "
-            "LEUKOBENCH_OUTPUT (or settings.output=...), then launch again: what is finished is kept"
-        ) from e
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, body: Any) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(body, indent=1, default=str), encoding="utf-8")
-
-
-def read_json(path: Path, default: Any = None) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return default
-    except json.JSONDecodeError:
-        raise LeukoBenchError(
-            f"{path} is damaged (not JSON); remove its folder and launch again"
-        ) from None
 
 
 class RunFolder:

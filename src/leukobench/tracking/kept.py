@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leukobench.tracking.folder import atomic
+from leukobench.files import atomic
+from leukobench.integrity import checked, seal, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +42,8 @@ class KeptPredictions:
         self._new: dict[str, pa.Table] = {}
         self._new_rows = 0
         for path in folder.glob("*.json"):
-            with suppress(OSError, ValueError):
-                for run_id, start, stop in json.loads(path.read_text(encoding="utf-8")):
+            with suppress(OSError, ValueError, TypeError, KeyError):
+                for run_id, start, stop in json.loads(path.read_bytes())["runs"]:
                     self._where[run_id] = (path.stem, start, stop)
 
     def read(self, run_id: str, fetch: Callable[[str], pa.Table]) -> pd.DataFrame:
@@ -94,6 +95,8 @@ class KeptPredictions:
         if name in self._frames:
             self._frames.move_to_end(name)
             return self._frames[name]
+        if not self._sound(name):
+            return None
         try:
             with pa.memory_map(str(self.folder / f"{name}.arrow")) as source:
                 frame = pa.ipc.open_file(source).read_all().to_pandas()
@@ -103,6 +106,16 @@ class KeptPredictions:
         while len(self._frames) > 1 and sum(map(len, self._frames.values())) > ROWS_IN_MEMORY:
             self._frames.popitem(last=False)
         return frame
+
+    def _sound(self, name: str) -> bool:
+        """Whether a file is what was written; one that is not is removed, after saying so."""
+        header = self.folder / f"{name}.json"
+        damages = checked(header).damages
+        if damages:
+            warn(damages, "its predictions are read from the store again")
+            for path in (header, self.folder / f"{name}.arrow"):
+                path.unlink(missing_ok=True)
+        return not damages
 
     def flush(self) -> None:
         """Write what was fetched since the last time; a folder that cannot be written is done without."""
@@ -123,8 +136,8 @@ class KeptPredictions:
                     pa.ipc.new_file(sink, whole.schema) as writer,
                 ):
                     writer.write_table(whole.combine_chunks())
-                with atomic(self.folder / f"{name}.json") as temporary:
-                    temporary.write_text(json.dumps(places), encoding="utf-8")
+                header, data = self.folder / f"{name}.json", self.folder / f"{name}.arrow"
+                seal(header, {"runs": places}, data)
                 self._where |= {run_id: (name, start, stop) for run_id, start, stop in places}
         self._new, self._new_rows = {}, 0
 

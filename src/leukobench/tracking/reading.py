@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from leukobench.errors import StoreError
+from leukobench.files import atomic
+from leukobench.integrity import read_lines, write_lines
 from leukobench.schema.predictions import FILE as PREDICTIONS
 from leukobench.schema.predictions import read_table
 from leukobench.settings import Settings
-from leukobench.tracking.folder import atomic
 from leukobench.tracking.kept import KeptPredictions
 from leukobench.tracking.store import PREFIX, Progress, Store, local_path
 
@@ -115,10 +116,10 @@ class Results:
         watermark = 0
         if not refresh and path.is_file():
             try:
-                kept = json.loads(path.read_text(encoding="utf-8"))
+                kept = read_lines(path, "the store is read again") or {}
                 if kept["format"] == FORMAT and kept["experiment"] == self._state[experiment_id]:
                     known, watermark = kept["results"], kept["watermark"]
-            except (json.JSONDecodeError, KeyError):
+            except KeyError:
                 pass
         before = set(known)
         condition = f"tags.`{PREFIX}kind` = 'result' and attributes.status = 'FINISHED'"
@@ -146,9 +147,7 @@ class Results:
                 "watermark": watermark,
                 "experiment": self._state[experiment_id],
             }
-            body = json.dumps({**kept, "results": known})
-            with atomic(path) as temporary:
-                temporary.write_text(body, encoding="utf-8")
+            write_lines(path, {**kept, "results": known})
         if known:
             with atomic(last) as temporary:
                 temporary.write_text(str(began), encoding="utf-8")

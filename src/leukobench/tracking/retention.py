@@ -33,8 +33,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.files import read_json
+from leukobench.integrity import DAMAGED
 from leukobench.settings import Settings
-from leukobench.tracking.folder import RunFolder, read_json
+from leukobench.tracking.folder import RunFolder
 from leukobench.tracking.locate import RESULT_FILES, TRAINING_FILES
 from leukobench.tracking.reading import Results, StoredResult
 from leukobench.tracking.store import PREFIX, Progress, Store, local_path
@@ -198,7 +200,8 @@ class _Search:
                 )
         # what runs and what is unfinished is known before stores and plans are judged
         runs = list(self._runs())
-        removable = [*self._leftovers(), *runs, *self._features(), *self._images(), *self._plans()]
+        stores = [*self._damaged(), *self._features(), *self._images()]
+        removable = [*self._leftovers(), *runs, *stores, *self._plans()]
         if self.busy:
             self.notes.append(
                 "a training runs in this output folder: feature and image stores and plans stay"
@@ -363,8 +366,16 @@ class _Search:
 
     # --- stores and plans ---------------------------------------------------------------------------------------------
 
+    def _stores(self, kind: str) -> list[Path]:
+        return [path for path in _folders(self.output / kind) if DAMAGED not in path.name]
+
+    def _damaged(self) -> Iterator[Removable]:
+        for path in [*_folders(self.output / "features"), *_folders(self.output / "images")]:
+            if DAMAGED in path.name and not self.busy:
+                yield self._item(path, "damaged stores", "it was damaged, and built anew")
+
     def _features(self) -> Iterator[Removable]:
-        for path in _folders(self.output / "features"):
+        for path in self._stores("features"):
             lock = path.with_name(path.name + ".lock")
             if path.name.startswith(GONE) or not self._free(lock):
                 continue
@@ -383,7 +394,7 @@ class _Search:
                 yield self._item(path, "feature stores", reason, lock)
 
     def _images(self) -> Iterator[Removable]:
-        for path in _folders(self.output / "images"):
+        for path in self._stores("images"):
             lock = path.with_name(path.name.removesuffix(".partial") + ".lock")
             if path.name.startswith(GONE) or not self._free(lock):
                 continue

@@ -6,6 +6,7 @@ then train from it. Backbones that read the same images are computed in one pass
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,13 +20,16 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from leukobench.data.base import Dataset, digest
+from leukobench.errors import FaultyDataError
+from leukobench.files import atomic
+from leukobench.integrity import BlockDigests, checked, seal, set_aside, warn
 from leukobench.models.weights import weights_digest
-from leukobench.tracking.folder import atomic, read_json, write_json
 from leukobench.training.feed import ImageFeed
 from leukobench.training.job import Job
 from leukobench.training.module import quiet_trainer
 
 FORMAT = 2
+HEADER = "features.json"
 ARITHMETIC = ("precision", "tf32", "channels_last")
 """Keys of the trainer that features depend on."""
 
@@ -61,7 +65,16 @@ class Backbone:
 
     @property
     def there(self) -> bool:
-        return read_json(self.folder / "features.json") is not None
+        """Whether its features are stored, and are what was written."""
+        return checked(self.folder / HEADER).sound
+
+    def make_room(self) -> None:
+        """Move what is stored and is damaged out of the way, and say so; called with the lock held."""
+        damages = checked(self.folder / HEADER).damages
+        if damages and any(self.folder.glob("[!.]*")):
+            warn(damages, "the features are computed again")
+            set_aside(self.folder)
+            self.folder.mkdir()
 
     def lock(self) -> FileLock:
         """Held while the features are computed."""
@@ -75,14 +88,18 @@ class Backbone:
         Written, not mapped: on a full disk a write fails, a mapped page kills the process.
         """
         shape: list[int] = []
+        digests = BlockDigests()
         with atomic(self.folder / "features.npy") as temporary, open(temporary, "wb") as f:
+
+            def keep(data: bytes) -> None:
+                digests.update(data)
+                f.write(data)
 
             def write(features: np.ndarray) -> None:
                 if not shape:
                     shape.extend((n, features.shape[1]))
-                    header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
-                    np.lib.format.write_array_header_1_0(f, header)
-                f.write(features.astype("<f4", copy=False).tobytes())
+                    keep(_array_header(tuple(shape)))
+                keep(features.astype("<f4", copy=False).tobytes())
 
             yield write
         facts = {
@@ -90,7 +107,30 @@ class Backbone:
             "data": self.job.choices.get("data"),
             "shape": shape,
         }
-        write_json(self.folder / "features.json", facts)
+        seal(self.folder / HEADER, facts, self.folder / "features.npy", written=digests)
+
+
+def _array_header(shape: tuple[int, ...]) -> bytes:
+    """What an npy file of float32 begins with."""
+    out = io.BytesIO()
+    facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, facts)
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of all rows of a data set.
+
+    Attributes:
+        values: float32, shape (n, d), read-only.
+        folder: Where they are stored.
+        digest: Of what is stored.
+    """
+
+    values: np.ndarray
+    folder: Path
+    digest: str
 
 
 def takes_features(job: Job, network: nn.Module, feed: ImageFeed) -> bool:
@@ -105,13 +145,20 @@ def shared_features(
     network: nn.Module,
     feed: ImageFeed,
     progress: Progress | None = None,
-) -> np.ndarray:
-    """Features of all rows, float32, shape (n, d), read-only; computed by the first that asks, also across processes."""
+) -> Features:
+    """Features of all rows; computed by the first that asks, also across processes."""
     backbone = Backbone.of(job, dataset, network, feed)
     with backbone.lock():
         if not backbone.there:
             compute([backbone], progress)
-        return np.load(backbone.folder / "features.npy", mmap_mode="c")
+        digest = checked(backbone.folder / HEADER).digest
+        values = np.load(backbone.folder / "features.npy", mmap_mode="c")
+    if digest is None:
+        raise FaultyDataError(
+            f"features were just written to {backbone.folder} and read back otherwise; that disk "
+            "is failing: choose another folder with LEUKOBENCH_OUTPUT (or settings.output=...)"
+        )
+    return Features(values, backbone.folder, digest)
 
 
 def compute_together(backbones: Sequence[Backbone], progress: Progress | None = None) -> None:
@@ -146,7 +193,12 @@ class OnItsWay:
 
 
 def compute(backbones: Sequence[Backbone], progress: Progress | None = None) -> None:
-    """Push each image through each backbone once, in inference mode, and write what comes out."""
+    """Push each image through each backbone once, in inference mode, and write what comes out.
+
+    The locks of the backbones are held.
+    """
+    for backbone in backbones:
+        backbone.make_room()
     node, feed = backbones[0].job.config["trainer"], backbones[0].feed
     torch.set_float32_matmul_precision("high" if node.get("tf32") else "highest")
     trainer = quiet_trainer(

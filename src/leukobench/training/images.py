@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -16,16 +17,17 @@ from leukobench.training.feed import ImageFeed
 from leukobench.training.job import Job, build
 
 Progress = Callable[[str, int, int], None]
-_stores: dict[tuple[str, int], ImageStore] = {}
+_stores: dict[tuple[Path, str, int], ImageStore] = {}
 
 
 def image_store(
     job: Job, dataset: ImageDataset, size: int, progress: Progress | None = None
 ) -> ImageStore:
     """The decoded images of a data set, built at the first use."""
-    key = (dataset.fingerprint, size)
+    folder = job.settings.output / "images"
+    key = (folder, dataset.fingerprint, size)
     if key not in _stores:
-        _stores[key] = build_store(dataset, size, job.settings.output / "images", progress)
+        _stores[key] = build_store(dataset, size, folder, progress)
     return _stores[key]
 
 

@@ -134,6 +134,7 @@ class Work:
         if job.config.get("save_model"):
             reads = model_input(job, prepared, fitted.input.preprocess, fitted.input.network, data)
             reads.save(folder.path / "preprocess.safetensors")
+        folder.update(stores=dict(fitted.input.stores))
         for name, body in fitted.input.artifacts.items():
             write_json(folder.path / f"{name}.json", body)
         if folder.checkpoint.is_file():

@@ -49,6 +49,7 @@ class NetworkInput:
         y: Class index of each row of the feed, shape (n,), int64.
         rows: Row numbers by part.
         artifacts: What preprocessing left to be kept, by file name.
+        stores: Digest of each store that it reads, by its folder in the output folder.
     """
 
     feed: Feed
@@ -58,6 +59,7 @@ class NetworkInput:
     y: np.ndarray
     rows: Mapping[str, np.ndarray]
     artifacts: Mapping[str, Any] = field(default_factory=dict)
+    stores: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

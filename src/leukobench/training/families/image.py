@@ -34,7 +34,7 @@ from leukobench.training.image_inputs import (
     image_files,
     read_images,
 )
-from leukobench.training.images import image_feed
+from leukobench.training.images import image_feed, image_store
 from leukobench.training.job import Job, Prepared, build_preprocess, rows_of
 
 if TYPE_CHECKING:
@@ -52,10 +52,15 @@ class Images(Family):
         self, job: Job, prepared: Prepared, network_of: NetworkOf, progress: Progress | None
     ) -> NetworkInput:
         network, images, fitted = _feed(job, prepared, network_of, progress)
+        assert isinstance(prepared.dataset, ImageDataset)
+        store = image_store(job, prepared.dataset, fitted.size)
+        stores = {f"images/{store.key}": store.digest}
         feed: Feed = images
         trained = network
         if takes_features(job, network, images):
-            feed = ArrayFeed(shared_features(job, prepared.dataset, network, images, progress))
+            features = shared_features(job, prepared.dataset, network, images, progress)
+            stores[f"features/{features.folder.name}"] = features.digest
+            feed = ArrayFeed(features.values)
             assert isinstance(network.head, nn.Module)
             trained = network.head
         return NetworkInput(
@@ -65,6 +70,7 @@ class Images(Family):
             preprocess=fitted,
             y=prepared.dataset.y,
             rows=rows_of(prepared),
+            stores=stores,
         )
 
     def complete(
