@@ -40,6 +40,7 @@ PUBLIC: Mapping[str, str] = {
     "leukobench.data.splits.FromFile": "leukobench.data.splits:FromFile",
     "leukobench.data.splits.Holdout": "leukobench.data.splits:Holdout",
     "leukobench.data.splits.KFold": "leukobench.data.splits:KFold",
+    "leukobench.data.splits.NestedKFold": "leukobench.data.splits:NestedKFold",
     "leukobench.data.splits.LeaveOneGroupOut": "leukobench.data.splits:LeaveOneGroupOut",
     "leukobench.data.splits.LeaveOneOut": "leukobench.data.splits:LeaveOneOut",
     "leukobench.data.splits.Official": "leukobench.data.splits:Official",

@@ -20,7 +20,7 @@ from leukobench.data.all_idb import AllIdb1
 from leukobench.data.aml import AML
 from leukobench.data.cnmc import CNMC, official_dataset
 from leukobench.data.simulate_expression import simulate_cumida, simulate_golub
-from leukobench.data.splits import Split
+from leukobench.data.split import Split
 from leukobench.errors import MissingDataError
 from leukobench.papers.results import normal
 from leukobench.papers.spec import load_paper

@@ -1,155 +1,28 @@
-"""Splits: which sample is trained on, which one chooses, which one is tested, as explicit lists with a hash.
+"""Splitters: how a data set is divided (one file in `conf/split` each), each fold a `Split`.
 
-A splitter (one file in `conf/split` each) turns a data set into `Split`s, one a fold. What may not be separated is
-named by `keep_together`; sizes and rounding are scikit-learn's. Nothing here fits or scales anything.
+What may not be separated is named by `keep_together`. Without groups, sizes and rounding are scikit-learn's; whole groups
+are shared out by `leukobench.data.balance`. Nothing here fits or scales anything.
 """
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from leukobench.data.base import Dataset, digest
+from leukobench.data.balance import assign
+from leukobench.data.base import Dataset
+from leukobench.data.split import (
+    KeepTogether,
+    Split,
+    groups_of,
+    resolve_keep_together,
+    shared_between,
+)
 from leukobench.errors import SplitError
-from leukobench.schema.predictions import PARTS
-
-GROUPINGS = ("subject", "content", "series")
-KeepTogether = Literal["auto"] | Sequence[str]
-
-
-@dataclass(frozen=True)
-class Split:
-    """One fold of one splitter on one data set.
-
-    Attributes:
-        name: Name of the splitter (`holdout`, `kfold`, ...).
-        fold, folds: Which fold this is, of how many.
-        parts: Sample ids by part, each in the data set's row order. `validation` may be empty.
-        keep_together: What was not separated, as resolved for this data set.
-        shared: For each of `subject`, `content` and `series` that the data know: how many of its values stand in
-            more than one part. A leak-free split shares no subject and no content.
-        dropped: Samples in no part, with the reason (a class that training does not hold; an exact twin).
-    """
-
-    name: str
-    fold: int
-    folds: int
-    parts: Mapping[str, tuple[str, ...]]
-    keep_together: tuple[str, ...] = ()
-    shared: Mapping[str, int] = field(default_factory=dict)
-    dropped: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def hash(self) -> str:
-        """Digest of the parts alone: two splitters that hand out the same samples have the same hash."""
-        return digest(
-            *(f"{part}:{sample}" for part in PARTS for sample in self.parts.get(part, ()))
-        )
-
-    def to_json(self) -> str:
-        body = {
-            "name": self.name,
-            "fold": self.fold,
-            "folds": self.folds,
-            "hash": self.hash,
-            "keep_together": list(self.keep_together),
-            "shared": dict(self.shared),
-            "dropped": dict(self.dropped),
-            "parts": {part: list(ids) for part, ids in self.parts.items()},
-        }
-        return json.dumps(body, indent=1)
-
-    def write(self, path: str | Path) -> Path:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.to_json(), encoding="utf-8")
-        return path
-
-    @classmethod
-    def read(cls, path: str | Path) -> Split:
-        """Read a split file back. Raises SplitError where it is not one, or was changed after it was written."""
-        try:
-            body = json.loads(Path(path).read_text(encoding="utf-8"))
-            split = cls(
-                name=body["name"],
-                fold=int(body["fold"]),
-                folds=int(body["folds"]),
-                parts={part: tuple(ids) for part, ids in body["parts"].items()},
-                keep_together=tuple(body.get("keep_together", ())),
-                shared=body.get("shared", {}),
-                dropped=body.get("dropped", {}),
-            )
-        except FileNotFoundError:
-            raise SplitError(f"no split file {path}") from None
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as e:
-            raise SplitError(
-                f"{path} is not a split file ({e!r}); expected the JSON that LeukoBench writes"
-            ) from None
-        twice = len(ids := [i for part in split.parts.values() for i in part]) - len(set(ids))
-        if (
-            twice
-            or set(split.parts) - set(PARTS)
-            or not split.parts.get("train")
-            or not split.parts.get("test")
-        ):
-            raise SplitError(
-                f"{path}: a split has the parts {list(PARTS)}, train and test not empty, each sample in one of them; "
-                f"found { ({part: len(ids) for part, ids in split.parts.items()}) }, {twice} samples twice"
-            )
-        if body.get("hash") not in (None, split.hash):
-            raise SplitError(
-                f"{path}: its parts do not match its hash {body['hash']}; it was changed after writing"
-            )
-        return split
-
-
-def resolve_keep_together(dataset: Dataset, keep_together: KeepTogether) -> tuple[str, ...]:
-    """`auto` becomes `(subject, content)` where subjects are known, `(content,)` where they are not.
-
-    Raises:
-        SplitError: An explicit `subject` (or `series`) where the source has none, or an unknown name.
-    """
-    if keep_together == "auto":
-        return ("subject", "content") if dataset.has_subjects else ("content",)
-    for name in keep_together:
-        if name not in GROUPINGS:
-            raise SplitError(f"keep_together knows {list(GROUPINGS)}, not {name!r}")
-        if dataset.samples[name].isna().any():
-            raise SplitError(
-                f"{dataset.name} has no {name} ids, so samples of one {name} cannot be kept together; "
-                "use split.keep_together=[content] (or protocol.keep_together=auto)"
-            )
-    return tuple(keep_together)
-
-
-def groups_of(dataset: Dataset, keep_together: Sequence[str]) -> np.ndarray:
-    """Connected groups: samples that share any value of a kept column are in one group.
-
-    Returns:
-        Shape (n,), int64: group numbers, in order of first appearance.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(dataset)
-    rows, cols = [np.arange(n)], [np.arange(n)]
-    for name in keep_together:
-        codes = pd.factorize(dataset.samples[name])[0]
-        first = pd.Series(np.arange(n)).groupby(codes).transform("first").to_numpy()
-        rows.append(np.arange(n))
-        cols.append(first)
-    r, c = np.concatenate(rows), np.concatenate(cols)
-    labels = connected_components(
-        coo_array((np.ones(len(r), np.int8), (r, c)), shape=(n, n)), directed=False
-    )[1]
-    return pd.factorize(labels)[0].astype(np.int64)
 
 
 class Splitter(ABC):
@@ -158,7 +31,8 @@ class Splitter(ABC):
     Args:
         validation: Share (float) or number (int) of the TRAINING part that is cut from it for choosing epoch, model
             and threshold; 0 for none. Cut by the same rule as the test part.
-        stratify: Keep class shares alike in all parts, as far as groups allow.
+        stratify: Keep class shares alike in all parts where samples are drawn one by one. Parts of whole groups are
+            always balanced, as far as groups allow: what a draw of single samples does by its numbers alone.
         keep_together: `auto`, or a list of `subject`, `content`, `series`.
         seed: Of the shuffles.
     """
@@ -204,17 +78,8 @@ class Splitter(ABC):
             )
         keep = resolve_keep_together(dataset, self.keep_together)
         train, test, dropped = self.test_rows(dataset, fold)
-        validation = np.empty(0, np.int64)
-        if self.validation:
-            inner = train
-            train_i, validation_i = cut(
-                dataset.y[inner],
-                groups_of(dataset.take(inner), keep),
-                self.validation,
-                self.stratify,
-                self.seed,
-            )
-            train, validation = inner[train_i], inner[validation_i]
+        validation = self.validation_rows(dataset, fold, train)
+        train = np.setdiff1d(train, validation)
         rows = {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
         for part in ("train", "test"):
             if not len(rows[part]):
@@ -232,71 +97,99 @@ class Splitter(ABC):
             dropped=dropped,
         )
 
-
-def shared_between(dataset: Dataset, rows: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How many subjects, contents and series stand in more than one part."""
-    part = np.full(len(dataset), -1)
-    for i, r in enumerate(rows.values()):
-        part[r] = i
-    inside = part >= 0
-    result = {}
-    for name in GROUPINGS:
-        column = dataset.samples[name]
-        if column.isna().any():
-            continue
-        frame = pd.DataFrame({"value": column.to_numpy()[inside], "part": part[inside]})
-        result[name] = int((frame.groupby("value")["part"].nunique() > 1).sum())
-    return result
+    def validation_rows(self, dataset: Dataset, fold: int, train: np.ndarray) -> np.ndarray:
+        """Rows that are cut from the training part for choosing."""
+        if not self.validation:
+            return np.empty(0, np.int64)
+        keep = resolve_keep_together(dataset, self.keep_together)
+        inner = dataset.take(train)
+        _, cut_off = cut(
+            inner.y,
+            groups_of(inner, keep),
+            size=self.validation,
+            stratify=self.stratify,
+            seed=self.seed,
+        )
+        return train[cut_off]
 
 
 def cut(
     y: np.ndarray, groups: np.ndarray, size: float, stratify: bool, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a part of `size` (share or number) off, groups whole; returns rows that stay and rows cut off.
+    """Cut a part of `size` (share or number) off, groups whole.
 
-    Without binding groups this is scikit-learn's `train_test_split`, rounding included. With groups it is one fold of
-    `StratifiedGroupKFold` (`GroupKFold` unstratified): on C-NMC that keeps sizes and class shares where
-    `GroupShuffleSplit` scatters widely. Its shuffle hardly moves large groups, so the seed also says which fold:
-    consecutive seeds cut off different groups.
+    Args:
+        y: Shape (n,), class numbers.
+        groups: Shape (n,), group numbers from 0.
+
+    Returns:
+        Rows that stay and rows cut off.
+
+    Raises:
+        SplitError: A class of one sample cannot be stratified; too few samples or groups.
     """
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, train_test_split
+    n = len(y)
+    number = int(groups.max(initial=-1)) + 1
+    if number == n:
+        return _cut_samples(y, size, stratify, seed)
+    share = size / n if size >= 1 else size
+    if number < max(2, round(1 / share)):
+        raise SplitError(f"cannot cut {size} off {n} samples in {number} groups: too few groups")
+    part = assign(y, groups, np.array([1 - share, share]), seed)
+    return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+
+
+def _cut_samples(
+    y: np.ndarray, size: float, stratify: bool, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import train_test_split
 
     n = len(y)
-    if groups.max(initial=-1) + 1 == n:
-        smallest = np.bincount(y)[np.unique(y)].min()
-        if stratify and smallest < 2:
-            raise SplitError(
-                f"a class has a single sample among {n}, so it cannot be stratified; set split.stratify=false"
-            )
-        try:
-            stay, off = train_test_split(
-                np.arange(n), test_size=size, stratify=y if stratify else None, random_state=seed
-            )
-        except ValueError as e:
-            raise SplitError(f"cannot cut {size} off {n} samples: {e}") from None
-        return stay, off
-    share = size / n if size >= 1 else size
-    k = max(2, round(1 / share))
-    if groups.max() + 1 < k:
+    smallest = np.bincount(y)[np.unique(y)].min()
+    if stratify and smallest < 2:
         raise SplitError(
-            f"cannot cut {size} off {n} samples in {groups.max() + 1} groups: too few groups"
+            f"a class has a single sample among {n}, so it cannot be stratified; "
+            "set split.stratify=false"
         )
-    splitter = (StratifiedGroupKFold if stratify else GroupKFold)(
-        n_splits=k, shuffle=True, random_state=seed
-    )
+    strata = y if stratify else None
+    try:
+        stay, off = train_test_split(
+            np.arange(n), test_size=size, stratify=strata, random_state=seed
+        )
+    except ValueError as e:
+        raise SplitError(f"cannot cut {size} off {n} samples: {e}") from None
+    return stay, off
+
+
+def fold_numbers(
+    y: np.ndarray, groups: np.ndarray, k: int, stratify: bool, seed: int
+) -> np.ndarray:
+    """The fold of `k` in which each sample is tested, groups whole; shape (n,).
+
+    Raises:
+        SplitError: Fewer groups, or samples of every class, than folds.
+    """
+    number = int(groups.max()) + 1
+    if number < k:
+        raise SplitError(f"{len(y)} samples in {number} groups, too few for {k} folds")
+    if number < len(y):
+        return assign(y, groups, np.full(k, 1 / k), seed)
     import warnings
 
+    from sklearn.model_selection import KFold as PlainKFold
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = (StratifiedKFold if stratify else PlainKFold)(k, shuffle=True, random_state=seed)
+    numbers = np.empty(len(y), np.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # a class with fewer groups than folds: as far as groups allow
+        # a class with fewer samples than folds: as far as it goes
+        warnings.simplefilter("ignore", UserWarning)
         try:
-            stay, off = list(splitter.split(np.zeros(n), y, groups))[seed % k]
+            for fold, (_, test) in enumerate(splitter.split(np.zeros(len(y)), y)):
+                numbers[test] = fold
         except ValueError as e:
-            raise SplitError(
-                f"cannot cut {size} off {n} samples in {groups.max() + 1} groups: {e}"
-            ) from None
-    return stay, off
+            raise SplitError(f"cannot make {k} folds of {len(y)} samples: {e}") from None
+    return numbers
 
 
 class Holdout(Splitter):
@@ -315,7 +208,8 @@ class Holdout(Splitter):
         self, dataset: Dataset, fold: int
     ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         groups = groups_of(dataset, resolve_keep_together(dataset, self.keep_together))
-        return *cut(dataset.y, groups, self.test, self.stratify, self.seed), {}
+        stay, off = cut(dataset.y, groups, size=self.test, stratify=self.stratify, seed=self.seed)
+        return stay, off, {}
 
 
 class KFold(Splitter):
@@ -335,35 +229,49 @@ class KFold(Splitter):
     def test_rows(
         self, dataset: Dataset, fold: int
     ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
-        from sklearn.model_selection import KFold as PlainKFold
-
         repeat, fold = divmod(fold, self.k)
-        y = dataset.y
-        groups = groups_of(dataset, resolve_keep_together(dataset, self.keep_together))
-        grouped = groups.max() + 1 < len(y)
-        if groups.max() + 1 < self.k:
-            raise SplitError(
-                f"{dataset.name} has {groups.max() + 1} groups, too few for {self.k} folds"
-            )
-        kinds = {
-            (True, True): StratifiedGroupKFold,
-            (True, False): GroupKFold,
-            (False, True): StratifiedKFold,
-            (False, False): PlainKFold,
-        }
-        splitter = kinds[grouped, self.stratify](
-            n_splits=self.k, shuffle=True, random_state=self.seed + repeat
-        )
-        import warnings
+        numbers = self._numbers(dataset, self.seed + repeat)
+        return np.flatnonzero(numbers != fold), np.flatnonzero(numbers == fold), {}
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            try:
-                train, test = list(splitter.split(np.zeros(len(y)), y, groups))[fold]
-            except ValueError as e:
-                raise SplitError(f"cannot make {self.k} folds of {dataset.name}: {e}") from None
-        return train, test, {}
+    def _numbers(self, dataset: Dataset, seed: int) -> np.ndarray:
+        groups = groups_of(dataset, resolve_keep_together(dataset, self.keep_together))
+        try:
+            return fold_numbers(dataset.y, groups, self.k, self.stratify, seed)
+        except SplitError as e:
+            raise SplitError(f"{self.name} on {dataset.name}: {e}") from None
+
+
+class NestedKFold(KFold):
+    """`k` outer folds for testing; of the rest of each, `inner` folds take turns as its validation part.
+
+    Numbered fold = inner fold * k + outer fold, so that the first `k` folds test each sample once, and each further `k`
+    test the same parts with models that were chosen on other rows.
+    """
+
+    name = "nested_kfold"
+
+    def __init__(self, k: int = 5, inner: int = 4, **options: Any) -> None:
+        super().__init__(k=k, repeats=inner, **options)
+        self.inner = int(inner)
+        self.name = "nested_kfold"
+        if self.validation:
+            raise SplitError(
+                "nested_kfold takes its validation part from its inner folds: "
+                "leave split.validation at 0 and set split.inner"
+            )
+
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        numbers = self._numbers(dataset, self.seed)
+        outer = fold % self.k
+        return np.flatnonzero(numbers != outer), np.flatnonzero(numbers == outer), {}
+
+    def validation_rows(self, dataset: Dataset, fold: int, train: np.ndarray) -> np.ndarray:
+        keep = resolve_keep_together(dataset, self.keep_together)
+        groups = groups_of(dataset.take(train), keep)
+        numbers = fold_numbers(dataset.y[train], groups, self.inner, self.stratify, self.seed)
+        return train[numbers == fold // self.k]
 
 
 class LeaveOneOut(Splitter):

@@ -18,7 +18,8 @@ import pandas as pd
 from leukobench.data import families
 from leukobench.data.base import Dataset, DataSource
 from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
-from leukobench.data.splits import Split, Splitter
+from leukobench.data.split import Split
+from leukobench.data.splits import Splitter
 from leukobench.errors import ConfigError, LeukoBenchError
 from leukobench.schema.predictions import predictions
 from leukobench.settings import Settings
