@@ -44,6 +44,9 @@ PUBLIC: Mapping[str, str] = {
     "leukobench.data.splits.LeaveOneGroupOut": "leukobench.data.splits:LeaveOneGroupOut",
     "leukobench.data.splits.LeaveOneOut": "leukobench.data.splits:LeaveOneOut",
     "leukobench.data.splits.Official": "leukobench.data.splits:Official",
+    "leukobench.evaluation.formulas.sensitivity_at_specificity": (
+        "leukobench.evaluation.formulas:sensitivity_at_specificity"
+    ),
     "leukobench.models.augment.Augment": "leukobench.models.augment:Augment",
     "leukobench.models.autoencoder.Autoencoder": "leukobench.models.autoencoder:Autoencoder",
     "leukobench.models.gene.logistic": "leukobench.models.gene:logistic",

@@ -11,13 +11,16 @@ from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.metrics import (
     Metric,
     Predicted,
-    all_metrics,
     classes_of,
     compute,
     confusion_matrix,
     count_metric,
+    kept_metrics,
+    metric_of,
+    metrics_of,
     per_class,
 )
+from leukobench.evaluation.registry import definition, definitions
 
 CLASSES = ("ALL", "AML", "CLL")
 
@@ -43,8 +46,12 @@ def test_counts_agree_with_scikit_learn(case):
         ("balanced_accuracy", "macro"): np.mean(
             sk.recall_score(y, called, labels=np.unique(y), average=None, zero_division=0)
         ),
+        ("error_rate", "macro"): 1 - sk.accuracy_score(y, called),
         ("mcc", "macro"): sk.matthews_corrcoef(y, called),
+        ("macro_f1", "macro"): sk.f1_score(y, called, average="macro", zero_division=0),
     }
+    if len(np.union1d(y, called)) > 1:  # scikit-learn's kappa of one class alone is 0/0
+        expected["kappa", "macro"] = sk.cohen_kappa_score(y, called)
     present = np.union1d(y, called)
     for averaging in ("macro", "weighted", "micro"):
         p, r, f, _ = sk.precision_recall_fscore_support(
@@ -163,27 +170,61 @@ def test_confusion_matrix_has_truth_in_rows():
     assert matrix.index.name == "truth"
 
 
-def test_all_metrics_are_finite_and_hold_subjects_where_known():
-    found = all_metrics(random_predictions(subjects=9))
-    assert np.isfinite(list(found.values())).all()
-    assert found["subject_accuracy"] >= 0
-    assert {
-        "accuracy",
-        "f1",
-        "f1_macro",
-        "auroc",
-        "auprc",
-        "mcc",
-        "brier",
-        "ece",
-        "log_loss",
-    } <= set(found)
+def test_sensitivity_at_a_fixed_specificity_is_that_of_the_best_threshold_which_keeps_it():
+    frame = random_predictions(n=60)
+    predicted = Predicted.of(frame)
+    positive, p = predicted.y == 0, predicted.p[:, 0]
+    called = p >= np.unique(p)[:, None]
+    kept = (~called[:, ~positive]).mean(axis=1) >= 0.90
+    best = called[kept][:, positive].mean(axis=1).max()
+    value = compute(frame, "sensitivity_at_specificity_90", "binary")
+    assert value == pytest.approx(best)
+    assert compute(frame, "sensitivity_at_specificity_95", "binary") <= value
 
 
-def test_all_metrics_leave_out_what_one_class_alone_does_not_define():
-    found = all_metrics(predictions(["ALL", "ALL"], [[0.9, 0.1], [0.2, 0.8]]))
+def test_a_ranking_that_separates_the_classes_has_full_sensitivity_at_any_specificity():
+    frame = predictions(["ALL", "ALL", "AML"], [[0.9, 0.1], [0.6, 0.4], [0.5, 0.5]])
+    assert compute(frame, "sensitivity_at_specificity_95") == 1.0
+
+
+def test_every_computed_metric_is_logged_within_its_bounds():
+    found = metrics_of(Predicted.of(random_predictions(subjects=9)), "ALL")
+    assert set(found) == {row.name for row in definitions() if row.computed}
+    for name, value in found.items():
+        low, high = definition(name).bounds
+        assert low <= value <= high, name
+
+
+def test_counts_of_more_than_two_classes_are_not_logged():
+    found = metrics_of(Predicted.of(random_predictions(classes=CLASSES)), "ALL")
+    assert "tp" not in found
+    assert found["f1"] == pytest.approx(found["macro_f1"])
+
+
+def test_metrics_that_one_class_alone_does_not_define_are_not_logged():
+    found = metrics_of(Predicted.of(predictions(["ALL", "ALL"], [[0.9, 0.1], [0.2, 0.8]])))
     assert "auroc" not in found
     assert found["accuracy"] == 0.5
+
+
+def test_what_a_run_kept_is_logged_by_part_where_each_part_has_its_own():
+    artifacts = {
+        "autoencoder_losses": {"train": [0.5, 0.25], "test": [0.75]},
+        "reconstruction_errors": {"a": 1.0, "b": 3.0},
+    }
+    assert kept_metrics(artifacts, ("train", "validation", "test")) == {
+        "train_autoencoder_loss": 0.25,
+        "test_autoencoder_loss": 0.75,
+        "reconstruction_error_min": 1.0,
+        "reconstruction_error_mean": 2.0,
+        "reconstruction_error_max": 3.0,
+    }
+
+
+def test_a_cell_without_an_averaging_is_of_the_positive_class_of_two_and_macro_of_more():
+    assert metric_of("f1", None, None, ("ALL", "AML")) == Metric("f1", "binary", "ALL")
+    assert metric_of("f1", None, None, CLASSES).averaging == "macro"
+    assert metric_of("f1", None, "AML", CLASSES) == Metric("f1", "binary", "AML")
 
 
 def test_each_class_against_the_rest():
@@ -199,6 +240,8 @@ def test_classes_come_in_column_order():
     ("call", "words"),
     [
         (lambda f: compute(f, "acuracy"), "unknown metric 'acuracy'"),
+        (lambda f: compute(f, "samples"), "'samples' is not computed"),
+        (lambda f: compute(f, "auroc", "micro"), "auroc has no micro average"),
         (lambda f: compute(f, "f1", "binary", positive="leukemia"), "positive class 'leukemia'"),
         (lambda f: compute(f, by="subject"), "subjects are not known"),
         (lambda f: compute(f.assign(label="CML")), "none of"),

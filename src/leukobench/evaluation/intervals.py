@@ -34,6 +34,7 @@ from leukobench.evaluation.metrics import (
     class_index,
     classes_of,
     count_metric,
+    proportion_counts,
     score,
 )
 
@@ -183,7 +184,7 @@ class Repeats:
         )
 
     def _interval(self, metric: Metric) -> tuple[float | None, float | None, str]:
-        proportion = is_proportion(metric)
+        proportion = metric.is_proportion
         if (
             proportion
             and len(self.seeds) == 1
@@ -199,14 +200,14 @@ class Repeats:
         if high - low < 1e-12:
             return (
                 (*self._clopper_pearson(metric), "clopper-pearson")
-                if is_share(metric)
+                if metric.definition.is_share
                 else (None, None, "none")
             )
         return float(low), float(high), "bootstrap"
 
     def _clopper_pearson(self, metric: Metric) -> tuple[float, float]:
         """Interval of a proportion whose trials are the test set's samples, or its subjects where those are the units."""
-        if is_proportion(metric):
+        if metric.is_proportion:
             hits, trials = np.sum([proportion_counts(p, metric) for p in self.predicted], axis=0)
             rate, units = (hits / trials if trials else 0.0), trials / len(self.seeds)
         else:
@@ -269,7 +270,7 @@ class Repeats:
     def _count_values(self, metric: Metric) -> np.ndarray:
         confusions = self._resampled_confusions(metric)
         values = np.array(count_metric(confusions, metric, self.classes))
-        if metric.name not in ("accuracy", "error_rate"):
+        if metric.definition.every_class:
             needed = np.sum([p.confusion().sum(axis=1) for p in self.predicted], axis=0) > 0
             support = np.einsum("bsij->bi", confusions)
             values[(support[:, needed] == 0).any(axis=1)] = np.nan
@@ -296,38 +297,6 @@ def weighted(values: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Means over the seeds as drawn: `values` (resamples, seeds) by how often each was drawn, NaN of undrawn ones aside."""
     share = share[: len(values)]
     return np.where(share > 0, values * share, 0.0).sum(axis=1)
-
-
-def is_proportion(metric: Metric) -> bool:
-    """Whether the metric of one set of predictions is hits over trials."""
-    return metric.name in ("accuracy", "error_rate") or (
-        metric.averaging == "binary"
-        and metric.name in ("recall", "specificity", "precision", "ovr_accuracy")
-    )
-
-
-def is_share(metric: Metric) -> bool:
-    """Whether the metric lies between 0 and 1 and is 0 or 1 only if everything is wrong or right."""
-    return metric.name not in ("mcc", "kappa", "log_loss", "brier", "ece", "tp", "fn", "fp", "tn")
-
-
-def proportion_counts(predicted: Predicted, metric: Metric) -> tuple[int, int]:
-    """Hits and trials of a proportion."""
-    c = predicted.confusion(metric.positive, metric.threshold)
-    total, hits = int(c.sum()), int(np.trace(c))
-    if metric.name == "accuracy":
-        return hits, total
-    if metric.name == "error_rate":
-        return total - hits, total
-    k = class_index(predicted.classes, metric.positive)
-    tp, support, called = int(c[k, k]), int(c[k].sum()), int(c[:, k].sum())
-    if metric.name == "recall":
-        return tp, support
-    if metric.name == "precision":
-        return tp, called
-    if metric.name == "specificity":
-        return total - support - called + tp, total - support
-    return total - support - called + 2 * tp, total
 
 
 def clopper_pearson(hits: int, trials: int, level: float = LEVEL) -> tuple[float, float]:

@@ -1,60 +1,34 @@
 """Metrics of a result, computed from its per-sample predictions.
 
-Holds the predictions as arrays (`Predicted`), what is measured (`Metric`) and the measuring (`score`, `compute`,
-`all_metrics`). Intervals and tests live beside it; nothing here knows runs, papers or torch.
-
-Definitions: confusion matrices have rows = truth; sensitivity is recall; balanced accuracy is the mean of the class
-recalls; a macro average is the plain mean of per-class values (macro F1 is the mean of class F1s, not the harmonic mean
-of macro precision and recall), a weighted one is weighted by true support, a binary one is the value of the positive
-class against the rest. 0/0 is 0. Classes with neither true nor predicted samples do not enter a macro average, as in
-scikit-learn.
-
-Metrics of counts work on whole stacks of confusion matrices, because an interval evaluates thousands of resampled ones
-at once, which scikit-learn does not offer; the tests hold every one of them equal to scikit-learn's. Metrics of
-probabilities are scikit-learn's.
+Holds the predictions as arrays (`Predicted`), what is measured (`Metric`) and the measuring (`score`, `compute`). Which
+metrics there are is in `leukobench.evaluation.registry`. Intervals and tests live beside it; nothing here knows runs,
+papers or torch.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from leukobench.errors import LeukoBenchError
+from leukobench.evaluation.definition import Averaging, MetricDefinition
+from leukobench.evaluation.formulas import Confusion, ratio
+from leukobench.evaluation.kept import Place
+from leukobench.evaluation.registry import definition, definitions, known_names
 from leukobench.schema.predictions import classes_among, probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Averaging = Literal["macro", "weighted", "micro", "binary", "one_vs_rest"]
 By = Literal["sample", "subject"]
 
-COUNT_METRICS = (
-    "accuracy",
-    "error_rate",
-    "balanced_accuracy",
-    "precision",
-    "recall",
-    "specificity",
-    "f1",
-    "ovr_accuracy",
-    "mcc",
-    "kappa",
-    "tp",
-    "fn",
-    "fp",
-    "tn",
-)
-PROBABILITY_METRICS = ("auroc", "auprc", "log_loss", "brier", "ece")
-METRICS = COUNT_METRICS + PROBABILITY_METRICS
-ALIASES = {"sensitivity": "recall", "auc": "auroc"}
-"""Other names under which papers print the same metric."""
-LOWER_IS_BETTER = ("error_rate", "log_loss", "brier", "ece", "fn", "fp")
 DEFAULT_POSITIVE = "ALL"
-CALIBRATION_BINS = 15
-"""Number of equally wide confidence bins of the expected calibration error (Guo et al. 2017, section 5)."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +36,10 @@ class Metric:
     """What is measured.
 
     Attributes:
-        name: One of `METRICS`, or an alias (`sensitivity`, `auc`).
-        averaging: `macro`; `one_vs_rest`, another word for it; `weighted`; `micro`; or `binary`: the positive class
-            against all others, in any number of classes. The counts `tp`, `fn`, `fp`, `tn` are always binary.
+        name: Of a metric of the registry that is computed from predictions, or an alias (`sensitivity`, `auc`).
+        averaging: `macro`; `weighted`; `micro`, for counts alone; or `binary`: the positive class against all others, in
+            any number of classes. The counts `tp`, `fn`, `fp`, `tn` are always binary; metrics that have no value a
+            class have no averaging.
         positive: The positive class of `binary` averaging.
         threshold: Probability from which the positive class is predicted (`binary` only); None takes the most
             probable class.
@@ -78,24 +53,37 @@ class Metric:
     by: By = "sample"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", ALIASES.get(self.name, self.name))
-        if self.name not in METRICS:
+        row = definition(self.name)
+        if not row.computed:
             raise LeukoBenchError(
-                f"unknown metric {self.name!r}; known are {', '.join((*METRICS, *ALIASES))}"
+                f"{self.name!r} is not computed from predictions; what is: "
+                f"{', '.join(known_names(computed=True))}"
             )
+        object.__setattr__(self, "name", row.name)
         if self.averaging not in get_args(Averaging):
             raise LeukoBenchError(
                 f"unknown averaging {self.averaging!r}; known are {', '.join(get_args(Averaging))}"
             )
+        if self.averaging == "micro" and row.needs == "class_probabilities":
+            raise LeukoBenchError(
+                f"{row.name} has no micro average; choose macro, weighted or binary"
+            )
+
+    @cached_property
+    def definition(self) -> MetricDefinition:
+        return definition(self.name)
 
     @property
     def of_counts(self) -> bool:
         """Whether a confusion matrix is enough to compute it."""
-        return self.name in COUNT_METRICS
+        return self.definition.of_counts
 
     @property
-    def lower_is_better(self) -> bool:
-        return self.name in LOWER_IS_BETTER
+    def is_proportion(self) -> bool:
+        """Whether its value on one set of predictions is hits over trials."""
+        row = self.definition
+        whole = not row.averaged or self.averaging == "binary"
+        return row.kind == "proportion" and row.of_counts and whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,119 +207,90 @@ def count_metric(confusion: np.ndarray, metric: Metric, classes: tuple[str, ...]
     Returns:
         Shape (...), float64.
     """
-    c = np.asarray(confusion, dtype=np.float64)
-    # einsum: sum over an axis as short as the classes takes several times as long for thousands of resamples.
-    support = np.einsum("...ij->...i", c)
-    total = np.einsum("...i->...", support)
-    if metric.name in ("accuracy", "error_rate"):
-        right = _ratio(np.einsum("...ii->...", c), total)
-        return right if metric.name == "accuracy" else 1.0 - right
-    hits = np.diagonal(c, axis1=-2, axis2=-1)
-    called = np.einsum("...ij->...j", c)
-    if metric.name == "balanced_accuracy":
-        return _ratio(_ratio(hits, support).sum(-1), (support > 0).sum(-1))
-    if metric.name == "mcc":
-        # Gorodkin 2004, equation 8; the two-class case is Matthews' coefficient.
-        covariance = hits.sum(-1) * total - (support * called).sum(-1)
-        spread = (total**2 - (called**2).sum(-1)) * (total**2 - (support**2).sum(-1))
-        return _ratio(covariance, np.sqrt(spread))
-    if metric.name == "kappa":
-        chance = _ratio((support * called).sum(-1), total**2)
-        return _ratio(_ratio(hits.sum(-1), total) - chance, 1.0 - chance)
-    if metric.name in ("tp", "fn", "fp", "tn"):
-        k = class_index(classes, metric.positive)
-        tp, positives, said = hits[..., k], support[..., k], called[..., k]
-        if metric.name in ("tp", "fn"):
-            return tp if metric.name == "tp" else positives - tp
-        return said - tp if metric.name == "fp" else total - positives - said + tp
-    rest = total[..., None]
-    if metric.name == "precision":
-        values = _ratio(hits, called)
-    elif metric.name == "recall":
-        values = _ratio(hits, support)
-    elif metric.name == "f1":
-        values = _ratio(2 * hits, support + called)
-    elif metric.name == "specificity":
-        values = _ratio(rest - support - called + hits, rest - support)
-    else:  # ovr_accuracy
-        values = _ratio(rest - support - called + 2 * hits, rest)
+    row = metric.definition
+    counts = Confusion(np.asarray(confusion, dtype=np.float64))
+    if not row.averaged or metric.averaging == "binary":
+        return ratio(*_fraction(counts, metric, classes))
     if metric.averaging == "micro":
-        # Every class's counts added up: the sum over classes of tp, fp, fn, tn.
-        tp, wrong, k = hits.sum(-1), total - hits.sum(-1), c.shape[-1]
-        tn = k * total - tp - 2 * wrong
-        if metric.name == "specificity":
-            return _ratio(tn, tn + wrong)
-        return _ratio(tp + tn, k * total) if metric.name == "ovr_accuracy" else _ratio(tp, total)
-    return average(values, support, support + called > 0, metric, classes)
+        return ratio(*row.function(counts.by_class.added()))
+    values = ratio(*row.function(counts.by_class))
+    return average(values, counts.support, counts.present, metric.averaging)
+
+
+def proportion_counts(predicted: Predicted, metric: Metric) -> tuple[int, int]:
+    """Hits and trials of a proportion."""
+    confusion = predicted.confusion(metric.positive, metric.threshold)
+    counts = Confusion(np.asarray(confusion, dtype=np.float64))
+    hits, trials = _fraction(counts, metric, predicted.classes)
+    return int(hits), int(trials)
+
+
+def _fraction(
+    counts: Confusion, metric: Metric, classes: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numerator and denominator of a metric that is not averaged over classes, each of shape (...)."""
+    row = metric.definition
+    if row.needs == "confusion":
+        return row.function(counts)
+    return row.function(counts.by_class.only(class_index(classes, metric.positive)))
 
 
 def average(
-    values: np.ndarray,
-    support: np.ndarray,
-    present: np.ndarray,
-    metric: Metric,
-    classes: tuple[str, ...],
+    values: np.ndarray, support: np.ndarray, present: np.ndarray, averaging: Averaging
 ) -> np.ndarray:
-    """Average per-class values, shape (..., classes), as the metric's averaging says."""
-    if metric.averaging == "binary":
-        return values[..., class_index(classes, metric.positive)]
-    if metric.averaging == "weighted":
-        return _ratio((values * support).sum(-1), support.sum(-1))
-    return _ratio(np.where(present, values, 0.0).sum(-1), present.sum(-1))
+    """Average per-class values, shape (..., classes), weighted by support or plainly over the present classes."""
+    if averaging == "weighted":
+        return ratio((values * support).sum(-1), support.sum(-1))
+    return ratio(np.where(present, values, 0.0).sum(-1), present.sum(-1))
 
 
 def score(predicted: Predicted, metric: Metric) -> float:
-    """The metric's value on these predictions; NaN where it is not defined (no rows, AUROC of one class)."""
+    """The metric's value on these predictions; NaN where it is not defined (no rows, AUROC of one class).
+
+    Raises:
+        LeukoBenchError: Subjects or the positive class are not known; the function of a project's own metric fails.
+    """
     if len(predicted) == 0:
         return float("nan")
     if metric.by == "subject":
         return score(predicted.by_subject, replace(metric, by="sample"))
-    if metric.of_counts:
+    row = metric.definition
+    if row.of_counts:
         matrix = predicted.confusion(metric.positive, metric.threshold)
         return float(count_metric(matrix, metric, predicted.classes))
-    return _probability_metric(predicted, metric)
+    if not row.version:
+        return _of_probabilities(predicted, metric)
+    try:
+        return _of_probabilities(predicted, metric)
+    except LeukoBenchError:
+        raise
+    except Exception as error:  # of a project's own function, which may raise anything
+        raise LeukoBenchError(f"the function of the metric {row.name} fails: {error}") from error
 
 
-def _probability_metric(predicted: Predicted, metric: Metric) -> float:
-    from sklearn import metrics as sk
+def _of_probabilities(predicted: Predicted, metric: Metric) -> float:
+    function = metric.definition.function
+    if metric.definition.needs == "class_probabilities":
+        return _of_class_probabilities(predicted, metric, function)
+    return float(function(predicted.y, predicted.p, predicted.classes, metric.positive))
 
+
+def _of_class_probabilities(
+    predicted: Predicted, metric: Metric, function: Callable[..., np.ndarray]
+) -> float:
     y, p, k = predicted.y, predicted.p, len(predicted.classes)
-    if metric.name == "log_loss":
-        return float(sk.log_loss(y, _rows_sum_to_one(p), labels=np.arange(k)))
-    if metric.name == "brier":
-        # Two classes: Brier's score of the positive class; more: the sum over classes, both as scikit-learn has it.
-        if k == 2:
-            return float(np.mean((p[:, 1] - (y == 1)) ** 2))
-        return float(np.mean(((p - np.eye(k)[y]) ** 2).sum(axis=1)))
-    if metric.name == "ece":
-        return expected_calibration_error(y, p)
-    per_class = sk.roc_auc_score if metric.name == "auroc" else sk.average_precision_score
     support = np.bincount(y, minlength=k)
     defined = (support > 0) & (support < len(y))
     if metric.averaging == "binary":
         i = class_index(predicted.classes, metric.positive)
-        return float(per_class(y == i, p[:, i])) if defined[i] else float("nan")
+        if not defined[i]:
+            return float("nan")
+        return float(function((y == i)[:, None], p[:, [i]])[0])
     if not defined.any():
         return float("nan")
     values = np.zeros(k)
-    # All classes in one call: scikit-learn's checks of its arguments cost more than the curves.
-    values[defined] = per_class(np.eye(k, dtype=int)[y][:, defined], p[:, defined], average=None)
-    return float(average(values, support * defined, defined, metric, predicted.classes))
-
-
-def expected_calibration_error(y: np.ndarray, p: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Mean gap between confidence and accuracy of the predicted class (Guo et al. 2017, equation 5).
-
-    Args:
-        y: Class indices, shape (n,).
-        p: Probabilities, shape (n, classes).
-    """
-    confidence = p.max(axis=1)
-    hit = p.argmax(axis=1) == y
-    # Bins are open on the left and closed on the right: (0, 1/bins], ..., (1 - 1/bins, 1].
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(bin_of, weights=confidence - hit, minlength=bins)
-    return float(np.abs(gap).sum() / len(y))
+    values[defined] = function(np.eye(k, dtype=bool)[y][:, defined], p[:, defined])
+    return float(average(values, support * defined, defined, metric.averaging))
 
 
 def compute(
@@ -369,46 +328,67 @@ def confusion_matrix(frame: pd.DataFrame, part: str | None = "test") -> pd.DataF
     )
 
 
-def all_metrics(
-    frame: pd.DataFrame, positive: str | None = DEFAULT_POSITIVE, part: str | None = "test"
-) -> dict[str, float]:
-    """Every metric of a predictions frame, ready for logging.
+def metric_of(
+    name: str, averaging: Averaging | None, of: str | None, classes: tuple[str, ...]
+) -> Metric:
+    """A metric as cells and runs name it: of class `of` against the rest, else of the positive class of two, else macro.
 
-    Names: `accuracy`, `balanced_accuracy`, `mcc`, ...; `f1_macro`, `f1_weighted`; `f1` and so on for the positive class
-    where it is among the classes; `auroc_class_<class>`; the same with prefix `subject_` from probabilities averaged
-    by subject, where all subjects are known. Values that are not defined are left out.
+    Raises:
+        LeukoBenchError: It is of a positive class, and the classes have none.
     """
-    predicted = Predicted.of(frame, part)
-    found = _all_of(predicted, positive)
-    if predicted.subjects is not None and len(predicted):
-        found |= {
-            f"subject_{name}": value
-            for name, value in _all_of(predicted.by_subject, positive).items()
-        }
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+    positive = of or (DEFAULT_POSITIVE if DEFAULT_POSITIVE in classes else None)
+    if averaging is None:
+        of_one = of is not None or (len(classes) == 2 and positive is not None)
+        averaging = "binary" if of_one else "macro"
+    if averaging == "binary" and positive is None:
+        raise LeukoBenchError(
+            f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class by `of`"
+        )
+    return Metric(name, averaging, positive)
 
 
-def _all_of(predicted: Predicted, positive: str | None) -> dict[str, float]:
-    whole = (
-        "accuracy",
-        "error_rate",
-        "balanced_accuracy",
-        "mcc",
-        "kappa",
-        "log_loss",
-        "brier",
-        "ece",
-    )
-    found = {name: score(predicted, Metric(name)) for name in whole}
-    for name in ("precision", "recall", "specificity", "f1", "ovr_accuracy", "auroc", "auprc"):
-        for averaging in ("macro", "weighted"):
-            found[f"{name}_{averaging}"] = score(
-                predicted, Metric(name, cast(Averaging, averaging))
-            )
-        if positive in predicted.classes:
-            found[name] = score(predicted, Metric(name, "binary", positive))
-    for name in predicted.classes:
-        found[f"auroc_class_{name}"] = score(predicted, Metric("auroc", "binary", name))
+def metrics_of(predicted: Predicted, positive: str | None = None) -> dict[str, float]:
+    """Every metric that is defined on these predictions, by name, ready for logging.
+
+    Args:
+        positive: The positive class of two; the default one where it is among the classes.
+    """
+    of = positive if positive in predicted.classes and len(predicted.classes) == 2 else None
+    found: dict[str, float] = {}
+    for row in definitions():
+        if not row.computed:
+            continue
+        metric = metric_of(row.name, None, of, predicted.classes)
+        if row.kind == "count" and metric.averaging != "binary":
+            continue  # of more than two classes none is the positive one
+        try:
+            value = score(predicted, metric)
+        except LeukoBenchError as error:
+            if not row.version:
+                raise
+            warnings.warn(str(error), stacklevel=2)  # a training is not lost by it
+            continue
+        if math.isfinite(value):
+            found[row.name] = value
+    return found
+
+
+def kept_metrics(artifacts: Mapping[str, Any], parts: Sequence[str]) -> dict[str, float]:
+    """Every metric that a run's artifacts hold, by name, and by part where each part has one, ready for logging.
+
+    Args:
+        artifacts: Content of the JSON artifacts by name.
+        parts: Of the split.
+    """
+    found: dict[str, float] = {}
+    for row in definitions():
+        if row.needs != "artifact" or row.artifact not in artifacts:
+            continue
+        content = artifacts[row.artifact]
+        for part in parts if row.by_part else ("",):
+            value = row.function(content, row.key.format(part=part), Place(part))
+            if value is not None:
+                found[f"{part}_{row.name}".lstrip("_")] = value
     return found
 
 
@@ -418,13 +398,3 @@ def _keys(ids: pd.Series) -> np.ndarray:
 
     codes, names = ids.factorize()
     return hash_array(np.asarray(names, dtype=str).astype(object), categorize=False)[codes]
-
-
-def _rows_sum_to_one(p: np.ndarray) -> np.ndarray:
-    # Probabilities are kept as float32: their rows sum to one only to about 1e-7, which scikit-learn warns about.
-    return p / p.sum(axis=1, keepdims=True)
-
-
-def _ratio(a: Any, b: Any) -> np.ndarray:
-    a, b = np.broadcast_arrays(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
-    return np.divide(a, b, out=np.zeros(a.shape), where=b != 0)

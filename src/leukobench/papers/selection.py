@@ -15,16 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.metrics import (
-    DEFAULT_POSITIVE,
-    LOWER_IS_BETTER,
-    Metric,
-    Predicted,
-    score,
-)
+from leukobench.evaluation.metrics import Predicted, metric_of, score
+from leukobench.evaluation.registry import definition
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import REPEATED, Index, Result, ResultSet, one_configuration
-from leukobench.papers.spec import Arm, Averaging, Cell, Choice, Paper, merge_overrides
+from leukobench.papers.spec import Arm, Cell, Choice, Paper, merge_overrides
 
 MOST_NAMED = 4
 """Chosen configurations that a footnote names."""
@@ -128,7 +123,8 @@ class Selector:
                 f"some of the runs to choose among choose on {' and others on '.join(sorted(parts))}"
             )
         part = parts.pop()
-        sign = -1.0 if choice.metric in LOWER_IS_BETTER else 1.0
+        decides = definition(choice.metric)
+        sign = -1.0 if decides.lower_is_better else 1.0
         chosen: list[Result] = []
         times: Counter[tuple[str, ...]] = Counter()
         for repeat in sorted(repeats):
@@ -145,7 +141,7 @@ class Selector:
             tuple(chosen),
             sum(s.passed_over for s in found.values()),
             f"chosen for each seed{' and fold' if len({f for _, f in repeats}) > 1 else ''} by "
-            f"{choice.metric.replace('_', ' ')} on its {part} part, among {len(there)} configurations: {_named(times)}",
+            f"{decides.title_of(choice.metric)} on its {part} part, among {len(there)} configurations: {_named(times)}",
             f"{len(there)} of {len(found)} configurations to choose among"
             if len(there) < len(found)
             else "",
@@ -164,7 +160,9 @@ class Selector:
                 predicted, metric_of(choice.metric, choice.averaging, None, predicted.classes)
             )
 
-        return self.memory.value(result.run_id, [choice.metric, choice.averaging, part], compute)
+        return self.memory.value(
+            result.run_id, [definition(choice.metric).identity, choice.averaging, part], compute
+        )
 
 
 RUNNING = (
@@ -200,22 +198,6 @@ def own_settings(results: Sequence[Result], wanted: Sequence[str]) -> list[str]:
             if key not in known and key.split(".")[0].split("/")[0] not in RUNNING:
                 found.add(override)
     return sorted(found)
-
-
-def metric_of(
-    name: str, averaging: Averaging | None, of: str | None, classes: tuple[str, ...]
-) -> Metric:
-    """A metric as cells name it: of class `of` against the rest, else of the positive class of two, else macro."""
-    positive = of or (DEFAULT_POSITIVE if DEFAULT_POSITIVE in classes else None)
-    if averaging is None:
-        averaging = (
-            "binary" if of is not None or (len(classes) == 2 and positive is not None) else "macro"
-        )
-    if averaging == "binary" and positive is None:
-        raise LeukoBenchError(
-            f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class by `of`"
-        )
-    return Metric(name, averaging, positive)
 
 
 def _repeat(result: Result) -> tuple[str, str]:

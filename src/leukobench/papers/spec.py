@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -30,10 +30,11 @@ from pydantic import (
 )
 
 from leukobench.errors import PaperError
+from leukobench.evaluation.definition import Averaging
+from leukobench.evaluation.registry import find, known_names
 from leukobench.schema.predictions import Part as SplitPart
 
 Kind = Literal["reproducible", "cited", "descriptive"]
-Averaging = Literal["binary", "macro", "weighted"]
 Part = Literal[SplitPart, "all"]
 Unit = Literal["fraction", "percent", "count", "number"]
 Rounding = Literal["rounded", "truncated"]
@@ -50,45 +51,6 @@ FigureType = Literal[
     "gene_correlations",
 ]
 Baseline = Literal["majority", "series_oracle"]
-
-METRICS: dict[str, str] = {
-    "accuracy": "share of samples classified correctly",
-    "error_rate": "1 - accuracy",
-    "balanced_accuracy": "mean of the class recalls",
-    "precision": "TP / (TP + FP), averaged as the cell says",
-    "recall": "TP / (TP + FN), averaged as the cell says",
-    "sensitivity": "recall of the positive class; one-vs-rest mean for more classes",
-    "specificity": "TN / (TN + FP); one-vs-rest mean for more classes",
-    "f1": "harmonic mean of precision and recall of a class, averaged as the cell says",
-    "auroc": "area under the ROC curve; with `of`, of that class against the rest",
-    "ovr_accuracy": "mean over classes of the accuracy of each against the rest",
-    "tp": "positive samples called positive",
-    "fn": "positive samples called negative",
-    "fp": "negative samples called positive",
-    "tn": "negative samples called negative",
-    "samples": "number of samples",
-    "class_count": "number of samples of class `of`",
-    "class_share": "share of samples of class `of`",
-    "resampled_count": "number of samples of class `of`, or of all, in the parts together after resampling, as logged "
-    "by the run",
-    "loss": "mean loss of the part at the checkpoint epoch, as logged by the run",
-    "autoencoder_loss": "mean squared reconstruction error of the part, as logged by the run",
-    "reconstruction_error_min": "smallest mean squared reconstruction error of a sample",
-    "reconstruction_error_max": "largest mean squared reconstruction error of a sample",
-    "reconstruction_error_mean": "mean over samples of the mean squared reconstruction error",
-}
-"""Metrics that a reproducible cell may have; cited and descriptive cells may name any quantity."""
-CHOOSABLE = (
-    "accuracy",
-    "error_rate",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "f1",
-    "auroc",
-    "log_loss",
-)
-"""Metrics by which a configuration may be chosen."""
 
 GROUPS = (
     "data",
@@ -192,9 +154,11 @@ class Choice(_Strict):
 
     @model_validator(mode="after")
     def _can_choose(self) -> Choice:
-        if self.metric not in CHOOSABLE:
+        metric = find(self.metric)
+        if metric is None or not metric.computed or metric.direction == "none":
             raise ValueError(
-                f"nothing can be chosen by {self.metric!r}, only by {', '.join(CHOOSABLE)}"
+                f"nothing can be chosen by {self.metric!r}, only by "
+                f"{', '.join(known_names(computed=True))}"
             )
         for key, values in self.among.items():
             for value in values:
@@ -221,7 +185,7 @@ class Facets(_Strict):
     """What may be said of cells at any level: table, row, column or single cell. None = what the level above says.
 
     Attributes:
-        metric: A name of `METRICS`, or any quantity for cited and descriptive cells.
+        metric: One of the registry of metrics, or any quantity for cited and descriptive cells.
         averaging: How a metric over classes is averaged. None = of the positive class where there are two classes,
             macro where there are more.
         part: The part of the split that is scored; `all` for facts about the whole data set.
@@ -585,7 +549,6 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 return given[-1] if given else default
 
             printed = entry.printed if entry else None
-            percent = printed is not None and printed.rstrip().endswith("%")
             decimals = said("decimals")
             arms = said("arms", tuple(paper.arms))
             choose: Choice | None = said("choose")
@@ -608,7 +571,7 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 part=said("part", "test"),
                 epoch=said("epoch", "last"),
                 of=said("of"),
-                unit=said("unit", "percent" if percent else "fraction"),
+                unit=said("unit", _unit(said("metric"), printed)),
                 decimals=printed_decimals(printed)
                 if decimals is None and printed is not None
                 else decimals,
@@ -628,6 +591,14 @@ def _resolve(paper: Paper, table: Table) -> Iterator[Cell]:
                 runs=() if row.mean_of or difference else merge_overrides(*overrides),
                 arms={a: paper.arms[a] for a in arms},
             )
+
+
+def _unit(metric: str | None, printed: str | None) -> Unit:
+    """The unit of a cell that names none: as printed; where nothing is, as its metric is shown."""
+    if printed is not None:
+        return "percent" if printed.rstrip().endswith("%") else "fraction"
+    known = find(metric)
+    return "fraction" if known is None or not known.computed else known.unit
 
 
 def _difference(table: Table, row: Row, column: Column) -> tuple[str, str] | None:
@@ -779,8 +750,9 @@ def _check(paper: Paper) -> None:
         arms_exist(table.arms, at)
         arms_exist(table.difference, at, "difference")
         for metric in table.beside:
-            if metric not in METRICS:
-                fail((*at, "beside"), f"{metric!r} is none of the metrics {', '.join(METRICS)}")
+            if find(metric) is None:
+                known = ", ".join(known_names())
+                fail((*at, "beside"), f"{metric!r} is none of the metrics {known}")
         columns = [c.id for c in table.columns]
         for c, column in enumerate(table.columns):
             arms_exist(column.arms, (*at, "columns", c))
@@ -834,16 +806,13 @@ def _check(paper: Paper) -> None:
                             ("tables", t, "rows", r),
                             f"cell {cell.ref} chooses among values of {key!r}, which the arm {name!r} fixes",
                         )
-            if cell.kind == "reproducible" and cell.metric not in METRICS:
+            if cell.kind == "reproducible" and find(cell.metric) is None:
                 fail(
                     ("tables", t, "rows", r),
                     f"cell {cell.ref} is to be reproduced by runs, but its metric {cell.metric!r} is none of "
-                    f"{', '.join(METRICS)}; name one, or give it kind cited or descriptive",
+                    f"{', '.join(known_names())}; name one, or give it kind cited or descriptive",
                 )
 
 
 def _measure(cell: Cell) -> tuple[str | None, ...]:
     return (cell.metric, cell.averaging, cell.of, cell.part, str(cell.epoch))
-
-
-FIGURE_TYPES: tuple[str, ...] = get_args(FigureType)

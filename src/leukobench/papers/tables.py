@@ -21,13 +21,14 @@ from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.baselines import majority, series_majority
 from leukobench.evaluation.difference import difference
 from leukobench.evaluation.intervals import METHOD_VERSION, Estimate, Repeats, natural
-from leukobench.evaluation.metrics import ALIASES as METRIC_ALIASES
-from leukobench.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from leukobench.evaluation.kept import Place
+from leukobench.evaluation.metrics import metric_of
+from leukobench.evaluation.registry import definition, find, title
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import Result, ResultSet, configuration, pooled
-from leukobench.papers.selection import Selection, Selector, metric_of, own_settings
-from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, printed_decimals
+from leukobench.papers.selection import Selection, Selector, own_settings
+from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, Unit, printed_decimals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,27 +36,8 @@ if TYPE_CHECKING:
 ReadArtifact = Callable[[Result, str], Any]
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
 """The one arm of a paper file that names none."""
-COUNTS = ("tp", "fn", "fp", "tn")
 SAME_SIZE = 0.05
 """Share by which two tests may differ in size for their counts to be compared."""
-SIZE_METRICS = ("samples", "class_count", "class_share")
-TITLES = {
-    "accuracy": "Accuracy",
-    "error_rate": "Error rate",
-    "balanced_accuracy": "Balanced accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "f1": "F1",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "mcc": "MCC",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "ece": "Calibration error",
-    "ovr_accuracy": "One-vs-rest accuracy",
-}
 BASELINES = {
     "majority": "Majority class",
     "series_oracle": "Series majority (reads the series only)",
@@ -404,11 +386,11 @@ class _Engine:
         return replace(filled, difference=answer)
 
     def _difference(self, a: Cell, first: Selection, b: Cell, second: Selection) -> Estimate:
-        facts = ["difference", a.metric, a.averaging, a.of, a.part, a.epoch]
+        facts = ["difference", *_facts(a)]
 
         def compute() -> Estimate:
             repeats = self._pooled(first.runs, a)
-            metric = metric_of(a.metric or "accuracy", a.averaging, a.of, repeats.classes)
+            metric = metric_of(_metric(a), a.averaging, a.of, repeats.classes)
             return difference(repeats, self._pooled(second.runs, b), metric)
 
         return self.memory.estimate(f"{_ids(first.runs)} - {_ids(second.runs)}", facts, compute)
@@ -460,7 +442,7 @@ class _Engine:
         if other:
             reasons.append(f"other data ({', '.join(other)})")
             marks.append(notes.mark(f"other data than the paper's: {', '.join(other)}"))
-        if cell.size is not None and cell.metric in COUNTS:
+        if cell.size is not None and definition(_metric(cell)).kind == "count":
             ours = self._test_size(cell, chosen)
             if abs(ours / cell.size - 1) > SAME_SIZE:
                 reasons.append(
@@ -503,20 +485,19 @@ class _Engine:
         return (*(o for c in cells for o in self.select.wanted(c.runs, arm)), *chosen)
 
     def _estimate(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
-        name = METRIC_ALIASES.get(cell.metric or "", cell.metric or "")
-        facts = [name, cell.averaging, cell.of, cell.part, cell.epoch]
+        metric = definition(_metric(cell))
 
         def compute() -> Estimate:
-            if name in SIZE_METRICS:
+            if metric.needs == "labels":
                 return self._sizes(chosen, cell)
-            if name not in METRICS:
+            if metric.needs == "artifact":
                 return self._logged(chosen, cell)
             repeats = self._pooled(chosen, cell)
             return repeats.estimate(
-                metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes)
+                metric_of(metric.name, cell.averaging, cell.of, repeats.classes)
             )
 
-        return self.memory.estimate(_ids(chosen), facts, compute)
+        return self.memory.estimate(_ids(chosen), _facts(cell), compute)
 
     def _pooled(self, chosen: Sequence[Result], cell: Cell, baseline: str = "") -> Repeats:
         key = (*(r.run_id for r in chosen), cell.part, cell.epoch, baseline)
@@ -545,6 +526,7 @@ class _Engine:
 
     def _sizes(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         """Numbers of samples, a run each: folds are not pooled, since a size is that of one split."""
+        size = definition(_metric(cell))
         values = []
         samples: set[str] = set()
         for result in chosen:
@@ -553,12 +535,7 @@ class _Engine:
                 frame = frame[frame["part"] == cell.part]
             frame = frame.drop_duplicates("sample")
             samples |= set(frame["sample"])
-            count = (
-                len(frame) if cell.metric == "samples" else int((frame["label"] == cell.of).sum())
-            )
-            values.append(
-                count / max(len(frame), 1) if cell.metric == "class_share" else float(count)
-            )
+            values.append(size.function(np.asarray(frame["label"]), cell.of))
         seeds = len({r.params.get("seed", "0") for r in chosen})
         return Estimate(
             float(np.mean(values)),
@@ -637,11 +614,7 @@ class _Engine:
         cells = {name: rows[r].cells[c] for name, (r, c) in candidates.items()}
         first = next(iter(cells.values()))
         assert first is not None
-        sign = (
-            -1.0
-            if METRIC_ALIASES.get(first.cell.metric or "", first.cell.metric) in LOWER_IS_BETTER
-            else 1.0
-        )
+        sign = -1.0 if definition(_metric(first.cell)).lower_is_better else 1.0
         means = {}
         for name, place in candidates.items():
             estimate = answers[place][arm].estimate
@@ -726,13 +699,13 @@ class _Engine:
         self, cell: Cell, arm: str, baseline: str, answer: Answer, notes: _Notes
     ) -> Answer:
         chosen = self.select.cell(cell, arm).runs
-        facts = [baseline, cell.metric, cell.averaging, cell.of, cell.part, cell.epoch]
+        facts = [baseline, *_facts(cell)]
 
         def compute() -> Estimate:
             repeats = self._pooled(chosen, cell, baseline)
             # Without an interval: a baseline does not depend on seeds, and its test set is the one of the rows above.
             return repeats.estimate(
-                metric_of(cell.metric or "accuracy", cell.averaging, cell.of, repeats.classes),
+                metric_of(_metric(cell), cell.averaging, cell.of, repeats.classes),
                 with_interval=False,
             )
 
@@ -750,7 +723,7 @@ class _Engine:
 
 
 def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
-    """A quantity of a run that its predictions cannot tell: losses, reconstruction errors, samples after resampling.
+    """A metric of kind `kept`: a quantity of a run that its predictions cannot tell.
 
     Args:
         cell: Whose metric, part, class and epoch (`last`, or one of the training that the quantity belongs to) are wanted.
@@ -759,57 +732,18 @@ def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
     Raises:
         LeukoBenchError: The run did not keep it.
     """
-    metric, part, epoch = cell.metric or "", cell.part, cell.epoch
-    kept: list[float] = []
-    if metric == "loss":
-        last = str(result.params.get("epochs", "")) if epoch == "last" else str(epoch)
-        curves = (read(result, "curves") if read else None) or []
-        kept = [
-            float(row[f"{part}_loss"])
-            for row in curves
-            if f"{part}_loss" in row and str(row["epoch"]) == last
-        ]
-    elif metric == "autoencoder_loss":
-        losses = autoencoder_losses(read(result, "autoencoder_losses") if read else None, part)
-        kept = losses[-1:] if epoch == "last" else losses[int(epoch) - 1 : int(epoch)]
-    elif metric.startswith("reconstruction_error_"):
-        errors = reconstruction_errors(read(result, "reconstruction_errors") if read else None)
-        measures: dict[str, Callable[[list[float]], Any]] = {
-            "min": min,
-            "max": max,
-            "mean": np.mean,
-        }
-        kept = [float(measures[metric.rsplit("_", 1)[1]](errors))] if errors else []
-    elif metric == "resampled_count":
-        counts = (read(result, "resampled") if read else None) or {}
-        counted = [int(n) for name, n in counts.items() if cell.of in (None, name)]
-        kept = [float(sum(counted))] if counted else []
-    if kept:
-        return kept[-1]
+    metric = definition(cell.metric or "")
+    epochs = str(result.params.get("epochs", ""))
+    place = Place(part=cell.part, epoch=cell.epoch, epochs=epochs, of=cell.of)
+    content = read(result, metric.artifact) if read else None
+    value = metric.function(content, metric.key.format(part=cell.part), place)
+    if value is not None:
+        return float(value)
     metrics: Mapping[str, float] = getattr(result, "metrics", {})
-    for name in (f"{part}_{metric}", metric):
-        if name in metrics and epoch == "last":
+    for name in (f"{cell.part}_{metric.name}", metric.name):
+        if name in metrics and cell.epoch == "last":
             return float(metrics[name])
-    raise LeukoBenchError(f"the runs kept no {metric.replace('_', ' ')} of part {part}")
-
-
-def autoencoder_losses(kept: Any, part: str) -> list[float]:
-    """Losses by epoch from the artifact `autoencoder_losses`: {part: [loss, ...]}."""
-    found = (
-        (kept or {}).get(part, (kept or {}).get(f"{part}_losses", ()))
-        if isinstance(kept, Mapping)
-        else ()
-    )
-    return [float(x) for x in found]
-
-
-def reconstruction_errors(kept: Any) -> list[float]:
-    """Errors of all samples from the artifact `reconstruction_errors`: a list, or lists or numbers by name."""
-    if isinstance(kept, Mapping):
-        return [e for value in kept.values() for e in reconstruction_errors(value)]
-    if isinstance(kept, list | tuple):
-        return [float(x) for x in kept]
-    return [] if kept is None else [float(kept)]
+    raise LeukoBenchError(f"the runs kept no {metric.title} of part {cell.part}")
 
 
 def _beside(
@@ -830,20 +764,20 @@ def _beside(
     for members in groups.values():
         for metric in table.beside:
             first = table.columns[members[0]]
-            title = TITLES.get(metric, metric)
-            titles.append(title if len(groups) == 1 else f"{first.title or first.id}: {title}")
+            heading = title(metric)
+            titles.append(heading if len(groups) == 1 else f"{first.title or first.id}: {heading}")
             for row, out in zip(grid, rows):
                 cell = row[members[0]]
                 out.append(
                     replace(
                         _unpublished(cell),
                         column=f"{cell.column}.{metric}",
-                        keys={**cell.keys, "column": title},
+                        keys={**cell.keys, "column": heading},
                         metric=metric,
                         averaging=None,
                         part="test",
                         of=None,
-                        unit="fraction" if cell.unit in ("count", "number") else cell.unit,
+                        unit=_unit(metric, cell.unit),
                     )
                     if cell.has_runs
                     else None
@@ -851,14 +785,31 @@ def _beside(
     return rows, tuple(titles)
 
 
+def _unit(metric: str, unit: Unit) -> Unit:
+    """The unit of a metric beside a cell: a share is shown as a percentage where the cell is."""
+    own = definition(metric).unit
+    return "percent" if own == "fraction" and unit == "percent" else own
+
+
 def _measured(filled: FilledCell | None) -> tuple[Any, ...] | None:
     """What a cell measures from predictions; None where it does not."""
     if filled is None or not filled.cell.has_runs:
         return None
     cell = filled.cell
-    if cell.metric not in (*METRICS, *METRIC_ALIASES):
+    metric = find(cell.metric)
+    if metric is None or not metric.computed:
         return None
     return (cell.metric, cell.averaging, cell.of, cell.part, cell.epoch)
+
+
+def _metric(cell: Cell) -> str:
+    return cell.metric or "accuracy"
+
+
+def _facts(cell: Cell) -> list[Any]:
+    """What a statistic of a cell depends on beside its runs."""
+    metric = definition(_metric(cell))
+    return [metric.identity, cell.averaging, cell.of, cell.part, cell.epoch]
 
 
 def _row_title(row: Row) -> str:

@@ -8,7 +8,6 @@ import io
 from leukobench.evaluation.intervals import Estimate
 from leukobench.evaluation.significance import ALPHA
 from leukobench.papers.difference import Compared, Difference
-from leukobench.papers.tables import TITLES
 from leukobench.report.layout import NOTHING, Layout, Line, Text, sizes_text
 
 
@@ -25,7 +24,7 @@ def lay_out(found: Difference) -> Layout:
         for cell in found.cells
     ]
     sizes = {line.n for line in lines}
-    metric = TITLES.get(found.metric.name, found.metric.name)
+    metric = found.metric.definition.heading
     note = "; ".join(f"{key}: {a or 'none'} | {b or 'none'}" for key, a, b in found.params)
     return Layout(
         id="difference",

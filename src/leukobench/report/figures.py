@@ -16,6 +16,7 @@ import numpy as np
 
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.intervals import Repeats
+from leukobench.evaluation.kept import numbers, series
 from leukobench.evaluation.metrics import Metric, Predicted
 from leukobench.papers.results import Result, ResultSet, one_configuration, pooled
 from leukobench.papers.selection import Selector
@@ -24,8 +25,6 @@ from leukobench.papers.tables import (
     Answer,
     FilledTable,
     Verdict,
-    autoencoder_losses,
-    reconstruction_errors,
 )
 
 if TYPE_CHECKING:
@@ -454,7 +453,7 @@ def _autoencoder_loss(d: _Drawing) -> str:
         for s, panel in enumerate(d.of_arm(arm)):
             kept = d.artifacts(panel, "autoencoder_losses")
             for part, line in (("train", "-"), ("validation", "--")):
-                lines = [x for x in (autoencoder_losses(k, part) for k in kept) if x]
+                lines = [x for x in (series(k, part) for k in kept) if x]
                 if lines:
                     drawn = True
                     length = min(len(x) for x in lines)
@@ -477,7 +476,7 @@ def _autoencoder_error_histogram(d: _Drawing) -> str:
     drawn = False
     for column, arm in enumerate(arms):
         errors = [
-            np.asarray(reconstruction_errors(k), dtype=float)
+            np.asarray(numbers(k), dtype=float)
             for panel in d.of_arm(arm)
             for k in d.artifacts(panel, "reconstruction_errors")
         ]

@@ -12,9 +12,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
 from leukobench.evaluation.intervals import Estimate
+from leukobench.evaluation.registry import find
 from leukobench.papers.spec import Cell
 from leukobench.papers.tables import (
-    SIZE_METRICS,
     Answer,
     FilledCell,
     FilledRow,
@@ -304,11 +304,14 @@ def _sizes(row: FilledRow, arm: str) -> str:
             and answer.estimate is not None
             and cell.cell.has_runs
         ):
-            found.setdefault(
-                sizes_text(answer.estimate, answer.folds), cell.cell.metric in SIZE_METRICS
-            )
+            found.setdefault(sizes_text(answer.estimate, answer.folds), _is_size(cell.cell))
     # A column that itself counts samples says nothing of the others' test sets.
     return "; ".join(text for text, is_size in found.items() if not is_size or len(found) == 1)
+
+
+def _is_size(cell: Cell) -> bool:
+    metric = find(cell.metric)
+    return metric is not None and metric.kind == "size"
 
 
 def _many(n: int, word: str) -> str:

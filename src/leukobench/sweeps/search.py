@@ -33,7 +33,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from leukobench.errors import ConfigError, StoreError
-from leukobench.evaluation.metrics import LOWER_IS_BETTER
+from leukobench.evaluation.registry import definition
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
@@ -79,12 +79,14 @@ class Search:
                 f"hydra.sweeper.metric={self.metric}: a search chooses on validation, never on test; name a metric "
                 f"that begins with {VALIDATION}, for instance {VALIDATION}balanced_accuracy or {VALIDATION}log_loss"
             )
+        metric = definition(self.metric.removeprefix(VALIDATION))
+        object.__setattr__(self, "metric", VALIDATION + metric.name)
         if self.trials < 1 or self.at_once < 1:
             raise ConfigError("hydra.sweeper.trials and hydra.sweeper.at_once are at least 1")
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
-        low = self.metric.removeprefix(VALIDATION) in (*LOWER_IS_BETTER, "loss")
+        low = definition(self.metric.removeprefix(VALIDATION)).lower_is_better
         return "minimize" if low else "maximize"
 
 

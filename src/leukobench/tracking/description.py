@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leukobench.evaluation.registry import definitions, find, own_definitions
 from leukobench.schema.predictions import PARTS
 from leukobench.tracking.identity import NODES
 from leukobench.tracking.views import TAG, TITLES, address, saved_views
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 NOTE = "mlflow.note.content"
 REPEATS = ("seed", "fold")
 """Params in which the runs of one configuration differ."""
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss")
 LONGEST_NOTE = 8000
 """Characters that MLflow keeps of a tag."""
 LONGEST_TABLE = 40
@@ -137,8 +137,14 @@ def _data_lines(data: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _summarised() -> list[str]:
+    """Metrics that notes and summaries show."""
+    return [row.name for row in definitions() if row.summarised]
+
+
 def _metric_table(metrics: Mapping[str, float]) -> list[str]:
-    names = [m for m in METRICS if any(f"{part}_{m}" in metrics for part in PARTS)]
+    shown = _summarised()
+    names = [m for m in shown if any(f"{part}_{m}" in metrics for part in PARTS)]
     if not names:
         return []
     rows = [
@@ -150,8 +156,12 @@ def _metric_table(metrics: Mapping[str, float]) -> list[str]:
 
 
 def words(name: str) -> str:
-    """A metric's or column's name as people write it."""
-    return name.replace("_", " ").replace("auroc", "AUROC").replace("f1", "F1")
+    """A metric's, of a part or not, or a column's name as people write it."""
+    part, _, rest = name.partition("_")
+    if part in PARTS and (metric := find(rest)) is not None:
+        return f"{part} {metric.title}"
+    metric = find(name)
+    return name.replace("_", " ") if metric is None else metric.title
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -222,7 +232,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     metrics = [
         f"{part}_{m}"
         for part in ("validation", "test")
-        for m in METRICS
+        for m in _summarised()
         if f"{part}_{m}" in results
     ]
     if not keys:
@@ -294,6 +304,7 @@ def sweep_note(
         "test_balanced_accuracy",
         "test_accuracy",
         "test_auroc",
+        *(f"test_{row.name}" for row in own_definitions()),
     ]
     measured = [m for m in measured if m in table]
     best = _best_on_validation(table)

@@ -18,6 +18,7 @@ import pandas as pd
 
 from leukobench import __version__
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
+from leukobench.evaluation.registry import find
 from leukobench.schema import predictions
 from leukobench.schema.predictions import probability_columns
 from leukobench.settings import Settings
@@ -26,7 +27,6 @@ from leukobench.tracking.reading import Results
 from leukobench.tracking.store import PREFIX, Store
 from leukobench.training.saved import SavedModel, write_bundle
 
-LOWER_IS_BETTER = ("log_loss", "loss", "brier", "ece")
 CODE = Path(__file__).with_name("registered_model.py")
 """What MLflow copies beside the model and runs on loading."""
 SPECIFICITIES = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
@@ -65,7 +65,7 @@ def best_of(
         where: Params that a result must have.
 
     Raises:
-        ConfigError: The rule is no validation metric.
+        ConfigError: The rule is of no validation part.
         StoreError: The sweep has no result with this metric.
     """
     if not rule.startswith("validation_"):
@@ -73,6 +73,9 @@ def best_of(
             f"rule {rule!r}: a model is chosen on validation, never on test; name a metric of the validation part, for "
             "instance validation_balanced_accuracy"
         )
+    metric = find(rule.removeprefix("validation_"))
+    if metric is not None:
+        rule = f"validation_{metric.name}"
     results = Results(settings, [sweep]).results
     if not results:
         raise StoreError(f"the store {settings.store} has no finished result of a sweep {sweep!r}")
@@ -89,7 +92,7 @@ def best_of(
                 else "they have no validation part: set split.validation=0.2"
             )
         )
-    sign = 1 if rule.endswith(LOWER_IS_BETTER) else -1
+    sign = 1 if metric is not None and metric.lower_is_better else -1
     having.sort(
         key=lambda r: (
             sign * r.metrics[rule],

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
 from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
+from leukobench.evaluation.metrics import Predicted, kept_metrics, metrics_of
 from leukobench.schema.predictions import PARTS
 from leukobench.tracking.environment import environment
 from leukobench.tracking.folder import RunFolder, atomic, write_json
@@ -166,7 +167,8 @@ class Work:
             "classes": list(dataset.classes),
             "positive": dataset.positive,
             "finished": _now(),
-            "metrics": {**final_metrics(frame), **encoder_metrics(self.fitted.input.artifacts)},
+            "metrics": final_metrics(frame, dataset.positive)
+            | kept_metrics(self.fitted.input.artifacts, PARTS),
         }
         weights = (
             trained_weights(self.fitted.input.network)
@@ -404,52 +406,20 @@ def data_facts(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def final_metrics(frame: Any) -> dict[str, float]:
-    """A few metrics of each part for browsing; tables compute theirs from the predictions."""
+def final_metrics(frame: pd.DataFrame, positive: str | None) -> dict[str, float]:
+    """Metrics of each part, for browsing and choosing; tables compute theirs from the predictions.
+
+    Args:
+        frame: Predictions of all parts.
+        positive: The positive class of the data set, where it has one.
+    """
     import sklearn
 
+    found: dict[str, float] = {}
     # of arrays made here nothing needs checking again, and on few samples that takes longer than the metrics
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        return _final_metrics(frame)
-
-
-def _final_metrics(frame: Any) -> dict[str, float]:
-    from leukobench.evaluation.metrics import Metric, Predicted, score
-
-    out: dict[str, float] = {}
-    for part in PARTS:
-        if not (frame["part"] == part).any():
-            continue
-        predicted = Predicted.of(frame, part)
-        # of two classes both have the same AUROC
-        auroc = Metric("auroc", "macro")
-        if len(predicted.classes) == 2:
-            auroc = Metric("auroc", "binary", positive=predicted.classes[1])
-        for name, metric in (
-            ("accuracy", Metric("accuracy")),
-            ("balanced_accuracy", Metric("balanced_accuracy")),
-            ("macro_f1", Metric("f1", "macro")),
-            ("log_loss", Metric("log_loss")),
-            ("auroc", auroc),
-        ):
-            try:
-                value = float(score(predicted, metric))
-            except (ValueError, LeukoBenchError):
-                continue  # undefined, for instance the AUROC of a part with one class
-            if np.isfinite(value):
-                out[f"{part}_{name}"] = value
-    return out
-
-
-def encoder_metrics(artifacts: Mapping[str, Any]) -> dict[str, float]:
-    """Last losses and range of the reconstruction errors of a learned preprocessing step; empty without one."""
-    out = {
-        f"{part}_autoencoder_loss": float(losses[-1])
-        for part, losses in artifacts.get("autoencoder_losses", {}).items()
-        if losses
-    }
-    errors = list(artifacts.get("reconstruction_errors", {}).values())
-    if errors:
-        found = {"min": min(errors), "mean": float(np.mean(errors)), "max": max(errors)}
-        out |= {f"reconstruction_error_{name}": value for name, value in found.items()}
-    return out
+        for part in PARTS:
+            if (frame["part"] == part).any():
+                values = metrics_of(Predicted.of(frame, part), positive)
+                found |= {f"{part}_{name}": value for name, value in values.items()}
+    return found

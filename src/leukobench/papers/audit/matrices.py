@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from leukobench.evaluation.registry import find
 from leukobench.papers.audit.arithmetic import (
     AllMatrices,
     Matrix,
@@ -623,29 +624,19 @@ def accuracy_between(paper: Paper) -> Iterator[AuditFinding]:
 
 @rule(automatic=True)
 def values_in_range(paper: Paper) -> Iterator[AuditFinding]:
-    """Shares lie between 0 and 1 (0 % and 100 %)."""
-    shares = {
-        "accuracy",
-        "error_rate",
-        "balanced_accuracy",
-        "precision",
-        "recall",
-        "sensitivity",
-        "specificity",
-        "f1",
-    }
+    """Metrics lie within their bounds: shares between 0 and 1 (0 % and 100 %)."""
     for cell in paper.published():
-        if (
-            cell.metric in shares | {"auroc", "class_share"}
-            and cell.value is not None
-            and not 0 <= cell.value <= 1
-        ):
+        metric = find(cell.metric)
+        if metric is None or cell.value is None:
+            continue
+        low, high = metric.bounds
+        if not low <= cell.value <= high:
             yield AuditFinding(
                 "values_in_range",
                 paper.key,
                 cell.place,
                 f"{cell.ref}: {printed(cell)} is no {cell.metric}",
-                "outside 0 to 1",
+                f"outside {low:g} to {high:g}",
                 "contradiction",
             )
 
