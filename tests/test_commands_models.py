@@ -33,11 +33,11 @@ def test_pictures_are_drawn_later_into_the_artifacts_of_each_run_of_a_sweep(
         for r in store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
     ]
     assert not any(a.path == "figures" for r in runs for a in store.client.list_artifacts(r))
-    draw_figures([], "few", where)
+    draw_figures([], "few", False, where)
     for run in runs:
         names = {a.path for a in store.client.list_artifacts(run, "figures")}
         assert {"figures/confusion_matrix.png", "figures/learning_curves.png"} <= names
-    draw_figures([str(done[0].folder.path)], None, where)
+    draw_figures([str(done[0].folder.path)], None, False, where)
     assert list(done[0].folder.path.glob("results/*/figures/roc.png")), (
         "of a folder beside its result"
     )
@@ -56,8 +56,8 @@ def test_a_prediction_that_fails_sets_an_older_file_aside(local: Settings, tmp_p
 def test_what_cannot_be_drawn_is_said(local: Settings) -> None:
     where = {"store": local.store, "output": str(local.output), "data": str(local.data)}
     with pytest.raises(ConfigError, match="name runs, or --sweep"):
-        draw_figures([], None, where)
+        draw_figures([], None, False, where)
     with pytest.raises(StoreError, match="no finished result of a sweep 'none'"):
-        draw_figures([], "none", where)
+        draw_figures([], "none", False, where)
     with pytest.raises(StoreError, match="has no run"):
-        draw_figures(["0" * 32], None, where)
+        draw_figures(["0" * 32], None, False, where)

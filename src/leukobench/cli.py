@@ -101,6 +101,15 @@ def settings_options(function: F) -> F:
     return function
 
 
+def trust_option(function: F) -> F:
+    """The option that lets a stored config name any code."""
+    return click.option(
+        "--trust",
+        is_flag=True,
+        help="Run the code that the stored config names, whatever it is: for models of your own.",
+    )(function)
+
+
 def run_hydra(folder: Path, name: str, arguments: list[str]) -> None:
     """Hand over to Hydra with a primary config; its errors and LeukoBench's come back as LeukoBench's."""
     import hydra
@@ -507,6 +516,7 @@ def gc(keep_days: float, yes: bool, dry_run: bool, **where: str | None) -> None:
     help="Scale probabilities by the temperature fitted on validation.",
 )
 @click.option("--any-scale", is_flag=True, help="Predict expression values whatever their range.")
+@trust_option
 @settings_options
 def predict(
     inputs: tuple[str, ...],
@@ -518,6 +528,7 @@ def predict(
     specificity: float | None,
     calibrated: bool,
     any_scale: bool,
+    trust: bool,
     **where: str | None,
 ) -> None:
     """Predict new images, folders, zips or tables with a trained model.
@@ -531,7 +542,17 @@ def predict(
     from leukobench.commands_models import predict_files
 
     complete = predict_files(
-        inputs, run, name, to, id_column, threshold, specificity, calibrated, any_scale, where
+        inputs,
+        run,
+        name,
+        to,
+        id_column,
+        threshold,
+        specificity,
+        calibrated,
+        any_scale,
+        trust,
+        where,
     )
     sys.exit(0 if complete else 3)
 
@@ -563,6 +584,7 @@ def predict(
 @click.option(
     "--activation", is_flag=True, help="Also an image that each class's logit is large for."
 )
+@trust_option
 @settings_options
 def explain(
     inputs: tuple[str, ...],
@@ -572,6 +594,7 @@ def explain(
     methods: tuple[str, ...],
     samples: int,
     activation: bool,
+    trust: bool,
     **where: str | None,
 ) -> None:
     """Why a model decided: saliency over images and how much of it lies outside the cell, or genes ranked.
@@ -582,7 +605,8 @@ def explain(
     """
     from leukobench.commands_models import explain_model
 
-    sys.exit(0 if explain_model(inputs, run, name, to, methods, samples, activation, where) else 3)
+    complete = explain_model(inputs, run, name, to, methods, samples, activation, trust, where)
+    sys.exit(0 if complete else 3)
 
 
 @cli.command()
@@ -593,6 +617,7 @@ def explain(
     "--rule", default="validation_balanced_accuracy", show_default=True, help="Metric that decides."
 )
 @click.option("--name", help="Name in the registry; default: DATA-MODEL.")
+@trust_option
 @settings_options
 def register(
     run: str | None,
@@ -600,6 +625,7 @@ def register(
     sweep: str | None,
     rule: str,
     name: str | None,
+    trust: bool,
     **where: str | None,
 ) -> None:
     """Register a trained model, with preprocessing, classes and card, in MLflow's model registry.
@@ -612,7 +638,7 @@ def register(
 
     if sweep is not None and run is not None:
         only, run = (run, *only), None
-    register_model(run, sweep, only, rule, name, where)
+    register_model(run, sweep, only, rule, name, trust, where)
 
 
 @cli.command()
@@ -621,8 +647,11 @@ def register(
 @click.option(
     "-o", "--to", type=click.Path(dir_okay=False, path_type=Path), help="card.md or card.html."
 )
+@trust_option
 @settings_options
-def card(run: str | None, name: str | None, to: Path | None, **where: str | None) -> None:
+def card(
+    run: str | None, name: str | None, to: Path | None, trust: bool, **where: str | None
+) -> None:
     """A model's card: data, protocol, leaks, metrics with intervals, subjects, limits.
 
     \b
@@ -630,14 +659,15 @@ def card(run: str | None, name: str | None, to: Path | None, **where: str | None
     """
     from leukobench.commands_models import write_card
 
-    write_card(run, name, to, where)
+    write_card(run, name, to, trust, where)
 
 
 @cli.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--sweep", help="All results of this sweep.")
+@trust_option
 @settings_options
-def figures(runs: tuple[str, ...], sweep: str | None, **where: str | None) -> None:
+def figures(runs: tuple[str, ...], sweep: str | None, trust: bool, **where: str | None) -> None:
     """Draw the pictures of finished runs into their artifacts: confusion matrix, ROC, calibration, worst mistakes.
 
     Long trainings draw theirs by themselves, as the key `figures` of their config says.
@@ -648,7 +678,7 @@ def figures(runs: tuple[str, ...], sweep: str | None, **where: str | None) -> No
     """
     from leukobench.commands_models import draw_figures
 
-    draw_figures(runs, sweep, where)
+    draw_figures(runs, sweep, trust, where)
 
 
 @cli.command("export-model")
@@ -661,8 +691,11 @@ def figures(runs: tuple[str, ...], sweep: str | None, **where: str | None) -> No
     type=click.Path(dir_okay=False, path_type=Path),
     help="x.onnx or x.pt2.",
 )
+@trust_option
 @settings_options
-def export_model(run: str | None, name: str | None, to: Path, **where: str | None) -> None:
+def export_model(
+    run: str | None, name: str | None, to: Path, trust: bool, **where: str | None
+) -> None:
     """Write a model for other programs, as ONNX or torch.export, and check that it answers the same.
 
     \b
@@ -671,7 +704,7 @@ def export_model(run: str | None, name: str | None, to: Path, **where: str | Non
     """
     from leukobench import commands_models
 
-    commands_models.export_model(run, name, to, where)
+    commands_models.export_model(run, name, to, trust, where)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from leukobench.commands import Where, err, out, progress
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.settings import Settings, resolve
+from leukobench.targets import Provenance
 
 if TYPE_CHECKING:
     from leukobench.tracking.locate import Located
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
     from leukobench.training.saved import SavedModel
 
 
-def model_of(run: str | None, name: str | None, settings: Settings) -> SavedModel:
-    """The model of `--run` or `--model`, whichever is given."""
+def model_of(run: str | None, name: str | None, settings: Settings, trust: bool) -> SavedModel:
+    """The model of `--run` or `--model`, whichever is given; `trust` lets its config name any code."""
     if (run is None) == (name is None):
         raise ConfigError(
             "name one model: --run with a run id or folder, or --model with a registered model's name"
         )
     from leukobench.training.saved import load_registered, load_result
 
-    return load_result(run, settings) if run is not None else load_registered(str(name), settings)
+    if run is not None:
+        return load_result(run, settings, trust=trust)
+    return load_registered(str(name), settings, trust=trust)
 
 
 def show_model(model: SavedModel) -> None:
@@ -47,11 +50,12 @@ def predict_files(
     specificity: float | None,
     calibrated: bool,
     any_scale: bool,
+    trust: bool,
     where: Where,
 ) -> bool:
     """Predict and write or print; True where every input has a prediction."""
     with _older_set_aside(to):
-        model = model_of(run, name, resolve(**where))
+        model = model_of(run, name, resolve(**where), trust)
         show_model(model)
         temperature, threshold = _calling(model, threshold, specificity, calibrated)
         found = _predict(
@@ -164,10 +168,11 @@ def explain_model(
     methods: Sequence[str],
     samples: int,
     activation: bool,
+    trust: bool,
     where: Where,
 ) -> bool:
     """Write overlays and tables; True where every input could be read."""
-    model = model_of(run, name, resolve(**where))
+    model = model_of(run, name, resolve(**where), trust)
     show_model(model)
     to.mkdir(parents=True, exist_ok=True)
     wanted = Explaining([Path(i) for i in inputs], to, methods, samples, activation)
@@ -248,6 +253,7 @@ def register_model(
     only: Sequence[str],
     rule: str,
     name: str | None,
+    trust: bool,
     where: Where,
 ) -> None:
     """Register a run, or the best result of a sweep, and print how to use it."""
@@ -266,7 +272,7 @@ def register_model(
         err.print(f"chosen: run {run}, {chosen}")
     elif only:
         raise ConfigError(f"KEY=VALUE ({only[0]}) narrows --best; a single run needs none")
-    model = load_result(str(run), settings)
+    model = load_result(str(run), settings, trust=trust)
     show_model(model)
     done = register(model, settings, name, chosen)
     out.print(f"registered {done.uri} in {settings.store}")
@@ -274,9 +280,11 @@ def register_model(
     out.print(f"    or:  mlflow.pyfunc.load_model({done.uri!r}).predict(frame)")
 
 
-def write_card(run: str | None, name: str | None, to: Path | None, where: Where) -> None:
+def write_card(
+    run: str | None, name: str | None, to: Path | None, trust: bool, where: Where
+) -> None:
     """Write or print a model card; the suffix decides between Markdown and HTML."""
-    model = model_of(run, name, resolve(**where))
+    model = model_of(run, name, resolve(**where), trust)
     kept = model.files.training / "card.md"
     if kept.is_file():
         card = kept.read_text(encoding="utf-8")
@@ -298,7 +306,7 @@ def write_card(run: str | None, name: str | None, to: Path | None, where: Where)
     err.print(f"written to {to}")
 
 
-def draw_figures(runs: Sequence[str], sweep: str | None, where: Where) -> None:
+def draw_figures(runs: Sequence[str], sweep: str | None, trust: bool, where: Where) -> None:
     """Draw results' pictures: of a run in the store into its artifacts, of a folder beside its result."""
     import tempfile
 
@@ -320,13 +328,18 @@ def draw_figures(runs: Sequence[str], sweep: str | None, where: Where) -> None:
         for i, run in enumerate(runs):
             located = locate_run(run, settings)
             if located.run_id is None:
-                write_run_figures(located.result, located.training, sample_files(located))
+                write_run_figures(
+                    located.result, located.training, sample_files(located, trust, settings.data)
+                )
                 out.print(f"{located.name}: {located.result / FOLDER}")
             else:
                 store = Store(settings)
                 with tempfile.TemporaryDirectory() as scratch:
                     write_run_figures(
-                        located.result, located.training, sample_files(located), out=Path(scratch)
+                        located.result,
+                        located.training,
+                        sample_files(located, trust, settings.data),
+                        out=Path(scratch),
                     )
                     with store.errors("write"):
                         store.client.log_artifacts(located.run_id, scratch, FOLDER)
@@ -335,23 +348,24 @@ def draw_figures(runs: Sequence[str], sweep: str | None, where: Where) -> None:
                 bar("results", i + 1, len(runs))
 
 
-def sample_files(located: Located) -> dict[str, Path]:
+def sample_files(located: Located, trust: bool, data: Path) -> dict[str, Path]:
     """Image files of a run's own data by sample; none for other data, and where the data are no longer there."""
     from leukobench.data.families import family
     from leukobench.training.job import Job, load_dataset
 
     config = (located.json("job.json") or {}).get("config")
-    data = (located.json("run.json") or {}).get("data")
-    if config is None or data is None or not family(data["family"]).files:
+    facts = (located.json("run.json") or {}).get("data")
+    if config is None or facts is None or not family(facts["family"]).files:
         return {}
+    provenance = Provenance(str(located.file("job.json")), trusted=trust, data=data)
     try:
-        return load_dataset(Job(config, {})).files()
+        return load_dataset(Job(config, {}, provenance=provenance)).files()
     except LeukoBenchError as e:
         err.print(f"no contact sheet for {located.name}: {escape(str(e))}")
         return {}
 
 
-def export_model(run: str | None, name: str | None, to: Path, where: Where) -> None:
+def export_model(run: str | None, name: str | None, to: Path, trust: bool, where: Where) -> None:
     """Write a model as ONNX or as a program of torch.export, by the suffix, and compare its answers."""
     import numpy as np
 
@@ -360,7 +374,7 @@ def export_model(run: str | None, name: str | None, to: Path, where: Where) -> N
     forms = {suffix: form for form, suffix in SUFFIXES.items()}
     if to.suffix not in forms:
         raise ConfigError(f"{to}: the suffix says the form: .onnx for ONNX, .pt2 for torch.export")
-    model = model_of(run, name, resolve(**where))
+    model = model_of(run, name, resolve(**where), trust)
     show_model(model)
     rng = np.random.default_rng(0)
     example = model.family.random_raw(model.input, rng, 3)

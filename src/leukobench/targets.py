@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from leukobench.errors import ConfigError, LeukoBenchError
@@ -91,6 +92,8 @@ FOREIGN_KEYS = (
     "url",
 )
 """Options by which timm takes weights from anywhere, and scikit-learn pickles from a folder."""
+PLACES = ("root", "paths")
+"""Options that say where data lie."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,13 @@ class Provenance:
 
     Attributes:
         place: File or command, for messages.
-        trusted: Whether it may name any importable code.
+        trusted: Whether it may name any importable code and any folder.
+        data: Folder that data must lie in where it is not trusted: loading writes beside images what it found there.
     """
 
     place: str
     trusted: bool = False
+    data: Path | None = None
 
 
 COMPOSED = Provenance("the composed config", trusted=True)
@@ -143,6 +148,7 @@ def check(node: Any, provenance: Provenance, key: str = "") -> None:
             )
         if not provenance.trusted:
             _check_listed(target, inner, provenance, at)
+            _check_places(inner, provenance, at)
 
 
 def locate(target: str, provenance: Provenance, key: str = "") -> Any:
@@ -240,6 +246,24 @@ def _check_listed(target: str, node: Mapping[str, Any], provenance: Provenance, 
             f"{provenance.place}: {key}.{foreign[0]} would load files for {target} from elsewhere, which a stored config "
             "may not say. Nothing was run; --trust (in Python trust=True) allows it"
         )
+
+
+def _check_places(node: Mapping[str, Any], provenance: Provenance, key: str) -> None:
+    for name in PLACES:
+        value = node.get(name) or ()
+        for text in [value] if isinstance(value, str) else value:
+            if not _inside(str(text), provenance.data):
+                raise ConfigError(
+                    f"{provenance.place}: {key}.{name} is {text}, outside the folder of data sets "
+                    f"({provenance.data or 'none is known'}), which a stored config may not name. Name the folder that "
+                    "holds it with --data-root, or allow it with --trust (in Python trust=True)"
+                )
+
+
+def _inside(text: str, folder: Path | None) -> bool:
+    if folder is None or text.startswith("~"):
+        return False
+    return Path(text).resolve().is_relative_to(folder.resolve())
 
 
 def _refusal(target: str, provenance: Provenance, key: str) -> ConfigError:

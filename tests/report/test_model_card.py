@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from leukobench.errors import LeukoBenchError
 from leukobench.report.model_card import card_html, model_card, worst_subjects
 from leukobench.report.run_figures import write_run_figures
+from leukobench.targets import Provenance
 
 PARAMS = {
     "model": "gene_mlp",
@@ -76,12 +78,20 @@ def run(**data: Any) -> dict[str, Any]:
     }
 
 
+STORED = Provenance("job.json of a test")
 CONFIG = {"data": {"_target_": "leukobench.data.golub.Golub"}, "protocol": {"fit_on": "train"}}
 
 
 def test_a_card_holds_data_protocol_metrics_subjects_and_limits() -> None:
     card = model_card(
-        "A model", record(), run(), CONFIG, predictions(), reads="12 genes", chosen="hand"
+        "A model",
+        record(),
+        run(),
+        CONFIG,
+        predictions(),
+        provenance=STORED,
+        reads="12 genes",
+        chosen="hand",
     )
     for heading in (
         "Model",
@@ -120,14 +130,35 @@ def test_a_card_holds_data_protocol_metrics_subjects_and_limits() -> None:
 def test_what_weakens_a_result_stands_on_its_card(
     facts: dict[str, Any], leaks: list[str], expected: str
 ) -> None:
-    card = model_card("A model", record(), {**run(**facts), "leaks": leaks}, CONFIG, predictions())
+    card = model_card(
+        "A model",
+        record(),
+        {**run(**facts), "leaks": leaks},
+        CONFIG,
+        predictions(),
+        provenance=STORED,
+    )
     assert expected in card
+
+
+def test_a_card_names_a_data_source_that_it_may_not_run() -> None:
+    own = {**CONFIG, "data": {"_target_": "tiny.Tiny"}}
+    card = model_card("A model", record(), run(), own, predictions(), provenance=STORED)
+    assert "| source | tiny.Tiny, which was not run to read its title" in card
+    trusted = replace(STORED, trusted=True)
+    card = model_card("A model", record(), run(), own, predictions(), provenance=trusted)
+    assert "| data set | Simulated data for tests |" in card
 
 
 def test_a_card_without_validation_or_subjects_says_so() -> None:
     frame = predictions(with_subjects=False)
     card = model_card(
-        "A model", record(), run(subjects=None), CONFIG, frame[frame["part"] != "validation"]
+        "A model",
+        record(),
+        run(subjects=None),
+        CONFIG,
+        frame[frame["part"] != "validation"],
+        provenance=STORED,
     )
     assert "Not chosen" in card
     assert "No validation part" in card
@@ -135,7 +166,9 @@ def test_a_card_without_validation_or_subjects_says_so() -> None:
 
 
 def test_html_is_one_page_in_which_text_stays_text() -> None:
-    page = card_html(model_card("A <b>model</b> | x", record(), run(), CONFIG, predictions()))
+    page = card_html(
+        model_card("A <b>model</b> | x", record(), run(), CONFIG, predictions(), provenance=STORED)
+    )
     assert page.startswith("<!doctype html>")
     assert "<table>" in page
     assert "<b>model" not in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from leukobench.settings import conf_dir, sweeps_dir
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.plan import expand, make_plan
 from leukobench.tracking.folder import read_json
-from leukobench.training.job import Job, build, forget_data
+from leukobench.training.job import Job, forget_data
 from trained import Trained, train_job
 
 PAPERS = ("fata", "rai", "kandi", "neuraldesigner", "kadhim", "grain")
@@ -55,6 +56,12 @@ def jobs_of(name: str, *arguments: str) -> list[Job]:
     """The jobs of a sweep, folds not expanded."""
     with asked(name, *arguments) as (values, composer):
         return list(composer.jobs(values))
+
+
+def narrow(job: Job) -> Any:
+    """The job's data source, of sixty columns."""
+    data = job.config["data"] | {"n_columns": 60}
+    return replace(job, config={**job.config, "data": data}).built("data")
 
 
 def first(name: str, *arguments: str) -> Job:
@@ -136,7 +143,7 @@ def official_split(key: str, *arguments: str) -> tuple[Split, Any]:
     """The split of a sweep on the names of all 10,661 training images."""
     dataset = official()
     job = first(key, *arguments)
-    return build(job.config["split"]).split(dataset, 0), dataset
+    return job.built("split").split(dataset, 0), dataset
 
 
 def counts(split: Split, dataset: Any, part: str) -> dict[str, int]:
@@ -180,13 +187,13 @@ def test_leak_free_the_same_images_are_split_by_subject_and_content_with_a_valid
 def test_neuraldesigner_draws_fourteen_arrays_to_choose_and_fourteen_to_test() -> None:
     for arguments in ((), ("data=golub", "protocol=leak_free")):
         job = first("neuraldesigner", *arguments)
-        split = build(job.config["split"]).split(build(job.config["data"]).load(), 0)
+        split = job.built("split").split(job.built("data").load(), 0)
         sizes = {part: len(ids) for part, ids in split.parts.items()}
         assert sizes == {"train": 44, "validation": 14, "test": 14}
     job = first(
         "neuraldesigner", "data=golub", "protocol=leak_free", "split=official", "split.validation=0"
     )
-    split = build(job.config["split"]).split(build(job.config["data"]).load(), 0)
+    split = job.built("split").split(job.built("data").load(), 0)
     assert {part: len(ids) for part, ids in split.parts.items()} == {
         "train": 38,
         "validation": 0,
@@ -266,7 +273,7 @@ def test_kandi_keeps_losses_and_reconstruction_errors_of_its_autoencoder() -> No
     losses = read_json(trained.folder.path / "autoencoder_losses.json")
     assert {part: len(values) for part, values in losses.items()} == {"train": 2, "validation": 2}
     errors = read_json(trained.folder.path / "reconstruction_errors.json")
-    assert set(errors) == set(build(first("kandi").config["data"] | {"n_columns": 60}).load().ids)
+    assert set(errors) == set(narrow(first("kandi")).load().ids)
     metrics = trained.result()["metrics"]
     assert metrics["reconstruction_error_mean"] == pytest.approx(np.mean(list(errors.values())))
     assert metrics["validation_autoencoder_loss"] == losses["validation"][-1]
@@ -288,9 +295,7 @@ def test_kandis_control_predicts_the_series_from_the_same_arrays() -> None:
     job = first("kandi_control", "model=kandi_mlp", *KANDI)
     predictions = finished(job).predictions()
     assert (predictions["label"] == predictions["series"]).all()
-    assert set(predictions["sample"]) == set(
-        build(first("kandi").config["data"] | {"n_columns": 60}).load().ids
-    )
+    assert set(predictions["sample"]) == set(narrow(first("kandi")).load().ids)
 
 
 @pytest.mark.parametrize("arms", [(), ("data=golub", "protocol=leak_free")])

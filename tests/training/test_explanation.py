@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
+from leukobench.settings import Settings
 from leukobench.training.explain_genes import explain_genes
 from leukobench.training.explain_images import activation_maxima, explain_images, own_images
 from leukobench.training.saved import SavedModel, load_result
@@ -21,7 +22,7 @@ Train = Callable[..., Trained]
 
 
 @pytest.fixture
-def cells(train: Train, tmp_path: Path) -> SavedModel:
+def cells(train: Train, tmp_path: Path, local: Settings) -> SavedModel:
     """A network on discs of 32 x 32 on black, red ones and green ones."""
     coloured(tmp_path / "data", noise=60, tint=150, discs=True)
     done = train(
@@ -32,7 +33,7 @@ def cells(train: Train, tmp_path: Path) -> SavedModel:
         "model=lenet5",
         "epochs=3",
     )
-    return load_result(done.folder.path)
+    return load_result(done.folder.path, local)
 
 
 def test_each_image_gets_a_strip_and_shares_are_kept_by_method_and_class(
@@ -105,7 +106,8 @@ def test_the_gene_that_follows_the_class_leads_beside_its_univariate_rank(
     train: Train, preprocess: tuple[str, ...]
 ) -> None:
     model = load_result(
-        train(*preprocess, "epochs=60", "optimizer.lr=0.02", "data.samples=80").folder.path
+        train(*preprocess, "epochs=60", "optimizer.lr=0.02", "data.samples=80").folder.path,
+        trust=True,
     )
     found = explain_genes(model)
     first = found.table.iloc[0]
@@ -119,7 +121,7 @@ def test_the_gene_that_follows_the_class_leads_beside_its_univariate_rank(
 def test_genes_are_ranked_from_a_table_too_and_without_the_data(
     train: Train, tmp_path: Path
 ) -> None:
-    model = load_result(train("epochs=5").folder.path)
+    model = load_result(train("epochs=5").folder.path, trust=True)
     table = pd.DataFrame(
         [model.input.arrays["centre"] * s for s in (0.9, 1.1)], columns=list(model.genes)
     )

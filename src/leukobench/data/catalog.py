@@ -6,7 +6,6 @@ nothing else of Hydra's language is needed to read, check or simulate data.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 from leukobench.data.base import DataSource
 from leukobench.errors import ConfigError
 from leukobench.settings import Settings, config_folders
+from leukobench.targets import Provenance, build
 
 
 def data_files() -> dict[str, Path]:
@@ -50,12 +50,8 @@ def source(
         node[key.removeprefix("data.")] = yaml.safe_load(value)
     if root is not None:
         node["root"] = str(root)
-    arguments = {
-        k: _filled(v, settings)
-        for k, v in node.items()
-        if k not in ("_target_", "version", "family")
-    }
-    built = _locate(node.get("_target_"), files[name])(**arguments)
+    composed = Provenance(str(files[name]), trusted=True)
+    built = build(_filled(node, settings), provenance=composed)
     if not isinstance(built, DataSource):
         raise ConfigError(f"{files[name]}: {node['_target_']} is not a data source")
     return built
@@ -75,35 +71,12 @@ def _node(name: str, files: Mapping[str, Path]) -> dict[str, Any]:
     return node | own
 
 
-def _locate(target: str | None, path: Path) -> Any:
-    module, _, name = str(target or "").rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as e:
-        raise ConfigError(f"{path}: _target_ {target!r} cannot be imported ({e})") from None
-
-    def build(**arguments: Any) -> Any:
-        try:
-            return cls(**arguments)
-        except TypeError as e:
-            raise ConfigError(f"{path}: {e}") from None
-
-    return build
-
-
 def _filled(value: Any, settings: Settings) -> Any:
     if isinstance(value, str):
         return value.replace("${settings.data}", str(settings.data)).replace(
             "${settings.output}", str(settings.output)
         )
     if isinstance(value, Mapping):
-        if "_target_" in value:
-            inner = {
-                k: _filled(v, settings)
-                for k, v in value.items()
-                if k not in ("_target_", "version")
-            }
-            return _locate(value["_target_"], Path("conf/data"))(**inner)
         return {k: _filled(v, settings) for k, v in value.items()}
     if isinstance(value, list):
         return [_filled(v, settings) for v in value]

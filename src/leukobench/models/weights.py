@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import re
 import socket
 import urllib.request
 from collections.abc import Mapping
@@ -37,7 +38,8 @@ def timm_backbone(
     """A timm network with its original classifier.
 
     Args:
-        name: Any name of `timm.list_models()`, with or without a tag of its weights (`resnet50`, `resnet50.tv_in1k`).
+        name: Any name of `timm.list_models()`, with or without a tag of its weights (`resnet50`, `resnet50.tv_in1k`);
+            none of timm's addresses of weights elsewhere (`hf-hub:...`, `local-dir:...`).
         pretrained: False gives a random start, whatever `weights` says.
         weights: File of weights for exactly this network, `package:DISTRIBUTION`, or None for timm's own.
         drop_rate: Dropout before the classifier, where the network has it.
@@ -45,7 +47,7 @@ def timm_backbone(
     Raises:
         ConfigError: Unknown network; weights that cannot be had, or that do not fit in name or shape.
     """
-    if not timm.is_model(name.split(".")[0]):
+    if not re.fullmatch(r"\w+(\.\w+)?", name) or not timm.is_model(name.split(".")[0]):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
         raise ConfigError(
             f"timm {timm.__version__} has no network {name!r}; names near it: {', '.join(near) or 'none'} "
@@ -223,7 +225,7 @@ def _missing(name: str, file: str, url: str, reason: str) -> ConfigError:
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pth file; pickled code is refused."""
     try:
-        return timm.models.load_state_dict(str(path))
+        return timm.models.load_state_dict(str(path), weights_only=True)
     except Exception as error:
         raise ConfigError(
             f"{path} is not a readable weights file: {_first_lines(error)}"

@@ -6,19 +6,19 @@ are derived from them, so that a subset, a leak or a small test set cannot be le
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from leukobench.data.families import family
-from leukobench.errors import LeukoBenchError
+from leukobench.errors import ConfigError, LeukoBenchError
 from leukobench.evaluation.baselines import majority
 from leukobench.evaluation.calibration import TEMPERATURES, calibrate
 from leukobench.evaluation.intervals import Estimate, Repeats
 from leukobench.evaluation.metrics import Metric, Predicted, score
 from leukobench.schema.predictions import PARTS, classes_among
+from leukobench.targets import Provenance, locate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ def model_card(
     config: Mapping[str, Any],
     frame: pd.DataFrame,
     *,
+    provenance: Provenance,
     reads: str = "",
     chosen: str = "",
     curves: Sequence[Mapping[str, float]] = (),
@@ -47,6 +48,7 @@ def model_card(
         run: Its run's `run.json`.
         config: Its resolved config.
         frame: Its predictions.
+        provenance: Where the config was read: what describes the data set is code that it names.
         reads: What the model reads, in words.
         chosen: How it was chosen among others, in words.
         curves: Learning curves, for how far training went.
@@ -62,7 +64,7 @@ def model_card(
     ]
     lines += _labels(data, run)
     lines += _model(record, reads, chosen, curves)
-    lines += _data(data, config, frame)
+    lines += _data(data, _source(config, provenance), frame)
     lines += _protocol(record, run, config)
     lines += _metrics(frame, positive)
     lines += _calibration(frame, positive)
@@ -159,10 +161,11 @@ def _choice(params: Mapping[str, str], group: str) -> str:
     return f"{params.get(group, '')}" + (f" ({listed})" if listed else "")
 
 
-def _data(data: Mapping[str, Any], config: Mapping[str, Any], frame: pd.DataFrame) -> list[str]:
-    source = _source(config)
+def _data(data: Mapping[str, Any], source: Mapping[str, str], frame: pd.DataFrame) -> list[str]:
     rows: list[tuple[str, object]] = [("data set", source.get("title") or data.get("name"))]
-    rows += [(key, source[key]) for key in ("citation", "licence", "url") if source.get(key)]
+    rows += [
+        (key, source[key]) for key in ("citation", "licence", "url", "source") if source.get(key)
+    ]
     subjects = data.get("subjects")
     rows.append(("samples", data.get("samples")))
     rows.append(("subjects", subjects if subjects is not None else "not known for every sample"))
@@ -184,13 +187,15 @@ def _data(data: Mapping[str, Any], config: Mapping[str, Any], frame: pd.DataFram
     ]
 
 
-def _source(config: Mapping[str, Any]) -> dict[str, str]:
-    """Facts of the data source's class, empty where it is not importable here."""
-    module, _, name = str(config.get("data", {}).get("_target_", "")).rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+def _source(config: Mapping[str, Any], provenance: Provenance) -> dict[str, str]:
+    """Facts of the data source's class; only its name where it is not here or may not be run."""
+    target = config.get("data", {}).get("_target_")
+    if not target:
         return {}
+    try:
+        cls = locate(str(target), provenance, "data")
+    except ConfigError:
+        return {"source": f"{target}, which was not run to read its title, citation and licence"}
     return {k: str(getattr(cls, k, "") or "") for k in ("title", "citation", "licence", "url")}
 
 

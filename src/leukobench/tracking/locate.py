@@ -115,8 +115,8 @@ def _of_run(run_id: str, settings: Settings) -> Located:
             f"run {run_id} ({name}) is {run.info.status.lower()}: it has no result yet; launch it again"
         )
     tags = run.data.tags
-    training = settings.output / "runs" / tags.get(PREFIX + "training", "")
-    result = training / "results" / tags.get(PREFIX + "identity", "")
+    training = settings.output / "runs" / _digest(tags.get(PREFIX + "training", ""))
+    result = training / "results" / _digest(tags.get(PREFIX + "identity", ""))
     if (result / "result.json").is_file():
         return Located(name, result, training, run_id)
     owner = run
@@ -132,6 +132,11 @@ def _of_run(run_id: str, settings: Settings) -> Located:
         _artifacts(store, settings, owner.info.run_id, owner.info.artifact_uri, TRAINING_FILES),
         run_id,
     )
+
+
+def _digest(tag: str) -> str:
+    """A tag that names a folder; empty where it could name one elsewhere."""
+    return tag if re.fullmatch(r"[0-9a-f]{32}", tag) else ""
 
 
 def _artifacts(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from leukobench.data.base import Dataset
 from leukobench.errors import ConfigError
-from leukobench.training.job import Job, load_dataset
+from leukobench.training.job import load_dataset
 from leukobench.training.saved import SavedModel
 
 
 def own_data(model: SavedModel) -> Dataset:
     """The data set the run was trained on, from where the run found it."""
-    return load_dataset(Job(dict(model.config), {}))
+    return load_dataset(model.job)
 
 
 def part_of(model: SavedModel, part: str) -> list[str]:

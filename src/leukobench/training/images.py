@@ -14,7 +14,7 @@ from leukobench.data.preprocess import ImagePreprocess
 from leukobench.errors import ConfigError
 from leukobench.models.augment import NORMALISATIONS, Augment, Normalise
 from leukobench.training.feed import ImageFeed
-from leukobench.training.job import Job, build
+from leukobench.training.job import Job
 
 Progress = Callable[[str, int, int], None]
 _stores: dict[tuple[Path, str, int], ImageStore] = {}
@@ -48,7 +48,7 @@ def image_feed(
         resolve_normalisation(preprocess.normalise, network),  # type: ignore[arg-type]
     )
     store = image_store(job, dataset, preprocess.size, progress)
-    augment: Any = build(job.config["augment"])
+    augment: Any = job.built("augment")
     if not isinstance(augment, Augment):
         raise ConfigError(f"augment={job.choices.get('augment')} does not name an augmentation")
     feed = ImageFeed(

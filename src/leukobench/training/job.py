@@ -20,15 +20,15 @@ from leukobench.data.base import Dataset, DataSource
 from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
 from leukobench.data.split import Split
 from leukobench.data.splits import Splitter
-from leukobench.errors import ConfigError, LeukoBenchError
+from leukobench.errors import ConfigError
 from leukobench.schema.predictions import predictions
 from leukobench.settings import Settings
+from leukobench.targets import COMPOSED, REMOVED_KEYS, Provenance, build
 from leukobench.tracking import identity as identities
 from leukobench.training.protocol import Protocol
 from leukobench.training.schedules import Schedule
 
 T = TypeVar("T")
-REMOVED_KEYS = ("version", "family")
 CONTEXT_KEYS = (
     "settings",
     "planner",
@@ -43,46 +43,6 @@ CONTEXT_KEYS = (
 )
 
 
-def build(node: Mapping[str, Any], *args: Any, **keywords: Any) -> Any:
-    """Build what a config node names with `_target_`, its remaining keys as arguments, nodes within it first.
-
-    What `hydra.utils.instantiate` does to a resolved config, in a hundredth of the time.
-
-    Raises:
-        ConfigError: The target does not exist or does not take one of the keys.
-    """
-    from hydra.utils import get_object
-
-    target = node.get("_target_")
-    if not target:
-        raise ConfigError(
-            f"a config node without _target_ cannot be built: {json.dumps(node, default=str)[:200]}"
-        )
-    special = [k for k in node if k.startswith("_") and k.endswith("_") and k != "_target_"]
-    if special:
-        raise ConfigError(
-            f"{target}: the keys {special} of Hydra's instantiate are not used in LeukoBench's configs"
-        )
-    try:
-        factory = get_object(str(target))
-    except Exception as e:
-        raise ConfigError(f"_target_: {target} does not exist ({str(e).splitlines()[0]})") from e
-    options = {k: _built(v) for k, v in node.items() if k not in ("_target_", *REMOVED_KEYS)}
-    try:
-        return factory(*args, **{**options, **keywords})
-    except LeukoBenchError:
-        raise
-    except Exception as e:
-        raise ConfigError(f"cannot build {target}: {e}") from e
-
-
-def _built(value: Any) -> Any:
-    """A value of a node, fresh: objects that are built own their containers."""
-    if isinstance(value, Mapping):
-        return build(value) if "_target_" in value else {k: _built(v) for k, v in value.items()}
-    return [_built(v) for v in value] if isinstance(value, list | tuple) else value
-
-
 @dataclass(frozen=True)
 class Job:
     """One composed job.
@@ -92,12 +52,18 @@ class Job:
         choices: Config file chosen in each group.
         overrides: The override strings that make this job from its origin.
         origin: Name of the sweep file that it is from, or `train`.
+        provenance: Where the config is from, and which code it may name.
     """
 
     config: dict[str, Any]
     choices: dict[str, str]
     overrides: tuple[str, ...] = ()
     origin: str = "train"
+    provenance: Provenance = COMPOSED
+
+    def built(self, group: str, *args: Any) -> Any:
+        """What the config's node of this group names; `args` go before the node's own arguments."""
+        return build(self.config[group], *args, provenance=self.provenance, key=group)
 
     def __post_init__(self) -> None:
         # `auto` is what the model's family reads of it: another family's keys decide nothing
@@ -141,7 +107,7 @@ class Job:
     def schedule(self) -> Schedule:
         key = json.dumps(self.config["schedule"], sort_keys=True)
         if key not in _schedules:  # building takes milliseconds, and a sweep has thousands of jobs
-            _schedules[key] = build(self.config["schedule"])
+            _schedules[key] = self.built("schedule")
         return _schedules[key]
 
     @property
@@ -239,7 +205,7 @@ def load_dataset(job: Job) -> Dataset:
     node = job.config["data"]
     key = json.dumps(node, sort_keys=True, default=str)
     if key not in _datasets:
-        source = build(node)
+        source = job.built("data")
         if not isinstance(source, DataSource):
             raise ConfigError(f"data={job.choices.get('data')} does not name a data source")
         _datasets[key] = source.load()
@@ -294,7 +260,7 @@ def splitter(job: Job) -> Splitter:
     node = job.config["split"]
     key = json.dumps(node, sort_keys=True, default=str)
     if key not in _splitters:
-        built = build(node)
+        built = job.built("split")
         if not isinstance(built, Splitter):
             raise ConfigError(f"split={job.choices.get('split')} does not name a splitter")
         _splitters[key] = built
@@ -337,14 +303,14 @@ def build_preprocess(job: Job, family: str) -> ExpressionPreprocess | ImagePrepr
     node = job.config["preprocess"]
     if "_target_" not in node:
         return families.family(family).usual_preprocess(node)
-    return build(node)
+    return job.built("preprocess")
 
 
 def build_resample(job: Job) -> tuple[Resample, float]:
     """The resampling, and the share of the rows it starts from (see `resample_before_split`)."""
     node = dict(job.config["resample"])
     share = float(node.pop("share", 1.0))
-    return build(node), share
+    return build(node, provenance=job.provenance, key="resample"), share
 
 
 _resampled: dict[str, tuple[Dataset, frozenset[str]]] = {}

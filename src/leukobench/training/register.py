@@ -198,6 +198,7 @@ def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
                 "reads": model.describe()["reads"],
                 "clinical_use": False,
             },
+            model_config={"trust": model.provenance.trusted},
         )
     return folder
 
@@ -232,6 +233,7 @@ def card_of(model: SavedModel, frame: pd.DataFrame, title: str, chosen: str = ""
         frame,
         reads=model.describe()["reads"],
         chosen=chosen,
+        provenance=model.provenance,
         curves=model.files.json("curves.json") or [],
     )
 

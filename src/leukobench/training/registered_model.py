@@ -30,7 +30,8 @@ class RegisteredModel(PythonModel):
         # Of a table with further genes MLflow would print the name of every one, at every prediction.
         logging.getLogger("mlflow.models.utils").setLevel(logging.ERROR)
         folder = Path(context.artifacts[BUNDLE])
-        self.model = load(Located(folder.parent.parent.name, folder, folder))
+        files = Located(folder.parent.parent.name, folder, folder)
+        self.model = load(files, trust=bool(context.model_config["trust"]))
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -30,7 +30,6 @@ from leukobench.training.job import (
     Job,
     Prepared,
     Training,
-    build,
     prediction_frame,
     prepare,
     rows_of,
@@ -336,7 +335,7 @@ def assemble(job: Job, prepared: Prepared, on_stage: OnStage | None = None) -> A
 
     reads = family(prepared.dataset.family).network_input(job, prepared, network_of, on_stage)
     counts = torch.bincount(torch.as_tensor(reads.y[reads.rows["train"]]), minlength=num_classes)
-    loss = build(job.config["loss"], counts)
+    loss = job.built("loss", counts)
     return Assembled(
         Classifier(reads.trained, loss, reads.feed, reads.y, reads.rows, recipe), reads
     )
@@ -350,7 +349,7 @@ def recipe_of(job: Job) -> Recipe:
     """
     config = job.config
     recipe = Recipe(
-        optimizer=lambda parameters: build(config["optimizer"], parameters),
+        optimizer=lambda parameters: job.built("optimizer", parameters),
         schedule=job.schedule,
         epochs=job.epochs,
         seed=int(config["seed"]),
@@ -376,7 +375,7 @@ def recipe_of(job: Job) -> Recipe:
 def build_network(job: Job, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """The network, its initialisation a function of the seed alone."""
     torch.manual_seed(seed_of(int(job.config["seed"]), "initialisation"))
-    return build(job.config["model"], input_shape, num_classes)
+    return job.built("model", input_shape, num_classes)
 
 
 def data_facts(prepared: Prepared) -> dict[str, Any]:

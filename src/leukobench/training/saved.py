@@ -25,10 +25,11 @@ from leukobench.data.preprocess import FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
 from leukobench.models.inputs import WholeModel
 from leukobench.settings import Settings, resolve
+from leukobench.targets import Provenance, build
 from leukobench.tracking.locate import Located, locate_model, locate_run
 from leukobench.training.families import family
 from leukobench.training.families.base import Family, ModelInput
-from leukobench.training.job import Job, Prepared, build
+from leukobench.training.job import Job, Prepared
 from leukobench.training.randomness import seed_of
 
 
@@ -117,6 +118,7 @@ class SavedModel:
         record: The result's record (`result.json`): params, epoch, metrics.
         config: The training's resolved config.
         run: Facts of the run (`run.json`): data, leaks, environment.
+        provenance: Where the config was read, and which code it may name.
     """
 
     name: str
@@ -126,6 +128,12 @@ class SavedModel:
     record: Mapping[str, Any]
     config: Mapping[str, Any]
     run: Mapping[str, Any]
+    provenance: Provenance
+
+    @property
+    def job(self) -> Job:
+        """The job of the training, as it was stored."""
+        return Job(dict(self.config), {}, provenance=self.provenance)
 
     @property
     def family(self) -> Family:
@@ -190,27 +198,38 @@ class SavedModel:
         }
 
 
-def load_result(reference: str | Path, settings: Settings | None = None) -> SavedModel:
+def load_result(
+    reference: str | Path, settings: Settings | None = None, *, trust: bool = False
+) -> SavedModel:
     """A finished run as a model.
 
     Args:
         reference: A run or result folder, an MLflow run id, or a result's identity.
         settings: Where output folder and store are; from the environment by default.
+        trust: Run whatever code the stored config names; False refuses what is on no list of `leukobench.targets`.
 
     Raises:
-        StoreError, ConfigError: There is no such run, or it has no model; or the weights of its frozen parts are gone
-            or others than they were.
+        StoreError, ConfigError: There is no such run, or it has no model; or its config names code that is not trusted;
+            or the weights of its frozen parts are gone or others than they were.
     """
-    return load(locate_run(reference, settings or resolve()))
+    settings = settings or resolve()
+    return load(locate_run(reference, settings), trust=trust, data=settings.data)
 
 
-def load_registered(name: str, settings: Settings | None = None) -> SavedModel:
-    """A registered model: `NAME` (latest version) or `NAME/VERSION`. Errors as in `load_result`."""
-    return load(locate_model(name, settings or resolve()))
+def load_registered(
+    name: str, settings: Settings | None = None, *, trust: bool = False
+) -> SavedModel:
+    """A registered model: `NAME` (latest version) or `NAME/VERSION`. Trust and errors as in `load_result`."""
+    settings = settings or resolve()
+    return load(locate_model(name, settings), trust=trust, data=settings.data)
 
 
-def load(files: Located) -> SavedModel:
-    """Build the network, load its weights and its input."""
+def load(files: Located, *, trust: bool = False, data: Path | None = None) -> SavedModel:
+    """Build the network, load its weights and its input. Trust and errors as in `load_result`.
+
+    Args:
+        data: Folder of data sets, in which the training's own data may be read again.
+    """
     weights, inputs = files.file("model.safetensors"), files.file("preprocess.safetensors")
     for path in (weights, inputs):
         if not path.is_file():
@@ -231,6 +250,7 @@ def load(files: Located) -> SavedModel:
             f"{weights} is damaged ({e}); run the training again with --force"
         ) from e
     config = job["config"]
+    provenance = Provenance(str(files.file("job.json")), trusted=trust, data=data)
     node = dict(config["model"])
     if complete and "pretrained" in node:
         node |= {"pretrained": False, "weights": None}
@@ -238,7 +258,9 @@ def load(files: Located) -> SavedModel:
         torch.manual_seed(
             seed_of(int(config["seed"]), "initialisation")
         )  # of frozen parts without trained weights
-        network: nn.Module = build(node, reads.shape, len(reads.classes))
+        network: nn.Module = build(
+            node, reads.shape, len(reads.classes), provenance=provenance, key="model"
+        )
     _load_state(network, state, complete, files.name)
     if not complete and reads.frozen is not None and frozen_digest(network) != reads.frozen:
         raise ConfigError(
@@ -247,7 +269,14 @@ def load(files: Located) -> SavedModel:
         )
     network.eval().requires_grad_(False)
     return SavedModel(
-        files.name, reads, network, files, record, config, files.json("run.json") or {}
+        name=files.name,
+        input=reads,
+        network=network,
+        files=files,
+        record=record,
+        config=config,
+        run=files.json("run.json") or {},
+        provenance=provenance,
     )
 
 
