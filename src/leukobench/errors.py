@@ -3,9 +3,32 @@
 A message says what was found, what was expected, where, and what to do next.
 """
 
+from __future__ import annotations
+
+import re
+
+LONGEST_WORD = 500
+LONGEST_MESSAGE = 4000
+
+
+def cut(text: str, longest: int = 80) -> str:
+    """The text, or its beginning and how long it was."""
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]}… ({len(text):,} characters)"
+
+
+def readable(message: str) -> str:
+    """A message in which words of absurd length, which stem from files, are cut."""
+    words = re.split(r"(\s+)", message)
+    return cut("".join(cut(word, LONGEST_WORD) for word in words), LONGEST_MESSAGE)
+
 
 class LeukoBenchError(Exception):
     """Base of the family. The command line prints the message and exits with status 1."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(readable(str(message)))
 
 
 class ConfigError(LeukoBenchError):

@@ -451,6 +451,60 @@ def test_no_file_is_written_outside(
     assert not list(tmp_path.rglob("evil"))
 
 
+@pytest.mark.parametrize("name", ["../../escape", "/abs/path", ".hidden", "a\0b", ""])
+def test_a_sweep_whose_name_leads_elsewhere_is_not_imported(
+    exported: Source, other: Settings, name: str
+) -> None:
+    refused(other, rewritten(exported, lambda m: manifest(m, sweep=name), sign=True), "sweep")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"runs": 5},
+        {"runs": ["0" * 32]},
+        {"runs": []},
+        {"files": {"a": "b"}},
+        {"files": [1]},
+        {"format": "one"},
+        {"format": None},
+        {"leukobench": None},
+        {"sweep": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_a_malformed_manifest_is_told_in_a_sentence(
+    exported: Source, other: Settings, changes: dict[str, Any]
+) -> None:
+    refused(other, rewritten(exported, lambda m: manifest(m, **changes), sign=True))
+
+
+def test_a_malformed_run_record_is_told_in_a_sentence(exported: Source, other: Settings) -> None:
+    import hashlib
+
+    def spoil(members: dict[str, bytes]) -> None:
+        body = json.loads(members["manifest.json"])
+        member = f"runs/{body['runs'][1]}/run.json"
+        members[member] = b'{"id": 5}'
+        digest = hashlib.sha256(members[member]).hexdigest()
+        manifest(members, files={**body["files"], member: [9, digest]})
+
+    refused(other, rewritten(exported, spoil, sign=True), "run.json", "field id is 5")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_refused(
+    other: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("manifest.json", "w") as member,
+    ):
+        for _ in range(300):
+            member.write(bytes(1 << 20))
+    refused(other, path, "unpacks to 0.3 GB")
+
+
 def test_an_export_replaces_an_earlier_one_and_nothing_else(
     exported: Source, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
+from leukobench.names import check_label, check_name
 
 if TYPE_CHECKING:
     from leukobench.data.check import Report
@@ -72,6 +73,9 @@ class Dataset:
     root: Path | None = None
 
     def __post_init__(self) -> None:
+        check_name("data set", self.name)
+        for name in self.classes:
+            check_label(f"{self.name}: class", name)
         missing = [c for c in SAMPLE_COLUMNS if c not in self.samples.columns]
         if missing:
             raise LeukoBenchError(f"{self.name}: the sample frame lacks the columns {missing}")

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from leukobench.errors import readable
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -33,6 +35,10 @@ class Finding:
     message: str
     count: int = 1
     where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", readable(self.message))
+        object.__setattr__(self, "where", tuple(map(readable, self.where)))
 
 
 @dataclass(frozen=True)

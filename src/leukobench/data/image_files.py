@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from leukobench.archives import fault_of
 from leukobench.data.image_store import MAX_PIXELS, MODES
 from leukobench.errors import FaultyDataError, MissingDataError
 
@@ -103,10 +104,10 @@ def unpack_zip(path: Path, folder: Path, progress: Progress | None = None) -> Pa
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
-            unsafe = [m.filename for m in members if _leaves_folder(m.filename)]
-            if unsafe:
+            fault = fault_of(archive)
+            if fault is not None:
                 raise FaultyDataError(
-                    f"{path}: the zip holds the path {unsafe[0]!r}, which leads outside its folder; it was not unpacked. "
+                    f"{path}: the zip {fault}; it was not unpacked. "
                     "Download the file again from its official source."
                 )
             size = sum(m.file_size for m in members)
@@ -140,11 +141,6 @@ def unpack_zip(path: Path, folder: Path, progress: Progress | None = None) -> Pa
             "set to the folder."
         ) from error
     return folder
-
-
-def _leaves_folder(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or bool(re.match(r"^[A-Za-z]:", name))
 
 
 def _umask() -> int:

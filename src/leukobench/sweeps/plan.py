@@ -20,6 +20,7 @@ from leukobench.errors import (
     MissingDataError,
     SplitError,
 )
+from leukobench.names import check_name
 from leukobench.tracking.identity import LOCATIONS, training_id
 from leukobench.tracking.store import Entry
 from leukobench.training.job import (
@@ -90,10 +91,12 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
 
     Raises:
         MissingDataError, FaultyDataError, SplitError: No job's data set and split can be had.
+        ConfigError: The sweep cannot be called so, or a number is impossible.
     """
     out: list[Job] = []
     unread, unsplit = Broken("data"), Broken("data", "split")
     for job in jobs:
+        check_name("sweep", str(job.config["sweep"]))
         check_numbers(job)
         fold = job.config["fold"]
         if left_out is not None:

@@ -32,8 +32,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leukobench import __version__
+from leukobench.archives import fault_of
 from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.names import check_name
 from leukobench.schema import predictions
+from leukobench.schema.documents import Document
 from leukobench.settings import Settings
 from leukobench.tracking.description import describe
 from leukobench.tracking.folder import atomic, read_json
@@ -91,6 +94,27 @@ class Run:
     @property
     def identity(self) -> str | None:
         return self.tags.get(PREFIX + "identity")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an archive says of itself.
+
+    Attributes:
+        leukobench: Version that wrote it.
+        runs: Run ids, the sweep's own first.
+        files: Size and SHA-256 of each file.
+    """
+
+    leukobench: str
+    format: int
+    sweep: str
+    runs: tuple[str, ...]
+    files: Mapping[str, tuple[int, str]]
+
+
+CONTENTS = Document(MANIFEST, Manifest)
+RUN = Document("run.json", Run)
 
 
 @dataclass(frozen=True)
@@ -322,31 +346,32 @@ class Archive:
             raise
 
     def _read_manifest(self) -> None:
+        fault = fault_of(self.zip)
+        if fault is not None:
+            raise LeukoBenchError(f"{self.path} {fault}: it is not imported")
         names = self.zip.namelist()
         with self._reading():
             text = self.zip.read(MANIFEST) if MANIFEST in names else b"{}"
-            manifest = json.loads(text)
-            if "leukobench" not in manifest:
-                raise LeukoBenchError(
-                    f"{self.path} is no export of LeukoBench (`leukobench export SWEEP FILE` writes one)"
-                )
-            self._take(text, manifest, names)
-
-    def _take(self, text: bytes, manifest: Mapping[str, Any], names: Sequence[str]) -> None:
-        if int(manifest["format"]) > FORMAT:
+            content = json.loads(text)
+        if not isinstance(content, dict) or "leukobench" not in content:
             raise LeukoBenchError(
-                f"{self.path} was written by LeukoBench {manifest['leukobench']} in format {manifest['format']}; this is "
+                f"{self.path} is no export of LeukoBench (`leukobench export SWEEP FILE` writes one)"
+            )
+        found = content.get("format")
+        if isinstance(found, int) and found > FORMAT:
+            raise LeukoBenchError(
+                f"{self.path} was written by LeukoBench {content['leukobench']} in format {found}; this is "
                 f"{__version__}, which reads formats up to {FORMAT}: update it (pip install -U leukobench)"
             )
+        self._take(text, names)
+
+    def _take(self, text: bytes, names: Sequence[str]) -> None:
         if _comment(text) != self.zip.comment:
             raise self._changed(MANIFEST)
-        self.sweep = str(manifest["sweep"])
-        self.ids: list[str] = list(manifest["runs"])
-        self.files: dict[str, tuple[int, str]] = {
-            k: (int(v[0]), str(v[1])) for k, v in manifest["files"].items()
-        }
-        if len(names) != len(set(names)):
-            raise self._changed("a name that stands twice")
+        manifest = CONTENTS.parse(text, f"{self.path}: {MANIFEST}")
+        self.sweep = check_name(f"{self.path}: sweep", manifest.sweep)
+        self.ids = manifest.runs
+        self.files = manifest.files
         differing = set(names) ^ {*self.files, MANIFEST}
         if differing:
             raise self._changed(min(differing))
@@ -423,9 +448,10 @@ class Archive:
         """The sweep's run, then its trajectories, then its results."""
         out = []
         for id in self.ids:
-            body = json.loads(self.read(f"runs/{id}/run.json"))
-            body["metrics"] = [tuple(m) for m in body["metrics"]]
-            out.append(Run(**body))
+            name = f"runs/{id}/run.json"
+            if name not in self.files:
+                raise self._changed(name)
+            out.append(RUN.parse(self.read(name), f"{self.path}: {name}"))
         if not out or out[0].kind != "sweep":
             raise self._changed("the sweep's own run")
         return out

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from leukobench.archives import fault_of
 from leukobench.data.expression_csv import SUFFIXES
 from leukobench.data.image_files import find_files
 from leukobench.data.image_store import decode_image
@@ -92,9 +93,12 @@ def _from_file(path: Path, given: Path) -> ImageInputFile:
 def _from_zip(path: Path, notes: list[str]) -> list[ImageInputFile]:
     try:
         with zipfile.ZipFile(path) as archive:
+            fault = fault_of(archive)
             members = [m for m in archive.infolist() if not m.is_dir() and not _hidden(m.filename)]
     except (zipfile.BadZipFile, OSError) as e:
         raise FaultyDataError(f"{path} cannot be read as a zip ({e}); get it again") from e
+    if fault is not None:
+        raise FaultyDataError(f"{path} {fault}; none of it is read")
     images = [m for m in members if Path(m.filename).suffix.lower() in IMAGE_SUFFIXES]
     _note(notes, path, [m.filename for m in members if m not in images])
     if not images:
