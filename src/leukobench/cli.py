@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from leukobench import __version__
 from leukobench.errors import LeukoBenchError
+from leukobench.evaluation.definition import Averaging
 
 F = TypeVar("F", bound=Callable[..., Any])
 HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -82,6 +83,21 @@ def config_dir_option(function: F) -> F:
         is_eager=True,
         help="Folder of your own configs [LEUKOBENCH_CONF].",
     )(function)
+
+
+class MetricName(click.ParamType):
+    """A metric that is computed from predictions, LeukoBench's or a project's own; aliases are taken."""
+
+    name = "metric"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from leukobench.evaluation.registry import find, known_names
+
+        metric = find(str(value))
+        if metric is None or not metric.computed:
+            known = ", ".join(known_names(computed=True))
+            self.fail(f"{value!r} is no metric; there are {known}", param, ctx)
+        return metric.name
 
 
 def settings_options(function: F) -> F:
@@ -435,10 +451,10 @@ def import_sweep(file: Path, **where: str | None) -> None:
 @cli.command()
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--metric", default="balanced_accuracy", show_default=True)
 @click.option(
-    "--averaging", type=click.Choice(["macro", "weighted", "micro", "binary"]), default="macro"
+    "--metric", type=MetricName(), default="balanced_accuracy", show_default=True, metavar="METRIC"
 )
+@click.option("--averaging", type=click.Choice(get_args(Averaging)), default="macro")
 @click.option(
     "--part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
 )

@@ -261,9 +261,12 @@ def score(predicted: Predicted, metric: Metric) -> float:
     if not row.version:
         return _of_probabilities(predicted, metric)
     try:
-        return _of_probabilities(predicted, metric)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _of_probabilities(predicted, metric)
     except LeukoBenchError:
         raise
+    except ZeroDivisionError:  # not defined on these predictions
+        return float("nan")
     except Exception as error:  # of a project's own function, which may raise anything
         raise LeukoBenchError(f"the function of the metric {row.name} fails: {error}") from error
 

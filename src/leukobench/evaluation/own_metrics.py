@@ -1,7 +1,7 @@
 """A project's own metrics: one file `metric/NAME.yaml` a metric, in the project's folder of configs.
 
 ```yaml
-_target_: our_metrics.youden    # f(y, p, classes, positive, **arguments) -> float, NaN where it is not defined
+_target_: our_metrics.youden    # f(y, p, classes, positive, **arguments) -> float, NaN or 0/0 where it is not defined
 title: Youden's J
 direction: higher               # or lower
 bounds: [-1, 1]
@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leukobench.errors import ConfigError
 from leukobench.evaluation.definition import UNBOUNDED, MetricDefinition
-from leukobench.settings import config_folders
+from leukobench.settings import config_folders, use_own_modules
 from leukobench.targets import Provenance, locate
 
 
@@ -61,6 +61,7 @@ def read_own_metrics() -> tuple[MetricDefinition, ...]:
     Raises:
         ConfigError: A file lacks a key, or its function cannot be imported.
     """
+    use_own_modules()
     files = [path for folder in config_folders("metric") for path in folder.glob("*.yaml")]
     return tuple(read_metric(path) for path in sorted(files, key=lambda path: path.stem))
 

@@ -17,6 +17,7 @@ from leukobench.evaluation.baselines import majority
 from leukobench.evaluation.calibration import TEMPERATURES, calibrate
 from leukobench.evaluation.intervals import Estimate, Repeats
 from leukobench.evaluation.metrics import Metric, Predicted, score
+from leukobench.evaluation.registry import own_definitions
 from leukobench.schema.predictions import PARTS, classes_among
 from leukobench.targets import Provenance, locate
 
@@ -243,6 +244,7 @@ def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
         ("log loss", Metric("log_loss")),
     ]
     metrics += [("expected calibration error", Metric("ece"))]
+    metrics += [(row.title, Metric(row.name, "macro", positive)) for row in own_definitions()]
     parts = [p for p in ("test", "validation") if (frame["part"] == p).any()]
     repeats = {p: Repeats.of([("0", frame)], p) for p in parts}
     base = (
