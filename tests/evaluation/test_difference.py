@@ -27,7 +27,7 @@ def test_it_is_the_difference_of_the_means():
     assert found.mean == pytest.approx(np.mean(expected))
     assert found.values == pytest.approx(expected)
     assert found.low < found.mean < found.high
-    assert (found.seeds, found.samples, found.method) == (3, 60, "paired bootstrap")
+    assert (found.seeds, found.samples, found.method) == (3, 60, "paired jackknife")
 
 
 def test_the_interval_is_that_of_a_paired_bootstrap_over_subjects():

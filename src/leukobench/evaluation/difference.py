@@ -1,25 +1,24 @@
 """The difference of a metric between two configurations, with an interval that keeps what they have in common.
 
-Crossed bootstrap as in `leukobench.evaluation.intervals`, with the same resampled test set for both: a subject (a sample
-where subjects are not known) that is drawn twice counts twice in both. Seeds are drawn together where both
-configurations have the same ones, else apart. Samples on which only one was tested count for that one alone.
+A unit (a subject, or a sample where subjects are not known) contributes to both: the jackknife takes it out of both at
+once. Seeds count in pairs where both have the same ones, else apart. Samples on which only one was tested count for
+that one alone. The interval is of the same estimand as those of `leukobench.evaluation.intervals`, and refused where
+they are.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.intervals import (
-    LEVEL,
-    PROBABILITY_RESAMPLES,
-    RESAMPLES,
-    SEED,
-    Estimate,
-    Repeats,
-    weighted,
-)
-from leukobench.evaluation.metrics import Metric, score
+from leukobench.evaluation import limits
+from leukobench.evaluation.estimates import Estimand, Estimate
+from leukobench.evaluation.intervals import Repeats
+from leukobench.evaluation.jackknife import Contributions
+from leukobench.evaluation.limits import Variance
+from leukobench.evaluation.metrics import Metric
 
 
 def difference(a: Repeats, b: Repeats, metric: Metric) -> Estimate:
@@ -38,43 +37,70 @@ def difference(a: Repeats, b: Repeats, metric: Metric) -> Estimate:
         )
     if metric.by == "subject":
         raise LeukoBenchError(
-            "a difference is measured by sample; its interval resamples subjects where they are known"
+            "a difference is measured by sample; its interval is over subjects where they are known"
         )
-    # Side by side, every prediction set is a "seed": all of them meet the same resampled units.
+    # Side by side, every prediction set is a "seed": all of them have the same units.
     both = Repeats(
         (*(f"a{s}" for s in a.seeds), *(f"b{s}" for s in b.seeds)), (*a.predicted, *b.predicted)
     )
-    ours, theirs = (np.array([score(p, metric) for p in r.predicted]) for r in (a, b))
-    mean = float(ours.mean() - theirs.mean())
-    low = high = None
-    if np.isfinite(mean):
-        values = both.resampled(metric)
-        shares = (
-            [_seed_shares(r, 1) for r in (a, b)]
-            if a.seeds == b.seeds
-            else [_seed_shares(a, 1), _seed_shares(b, 2)]
-        )
-        k = len(a.seeds)
-        draws = weighted(values[:, :k], shares[0]) - weighted(values[:, k:], shares[1])
-        draws = draws[np.isfinite(draws)]
-        if len(draws) >= PROBABILITY_RESAMPLES // 4 and np.ptp(draws) > 1e-12:
-            low, high = (float(x) for x in np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    return Estimate(
-        mean,
-        low,
-        high,
-        tuple(float(d) for d in ours - theirs) if a.seeds == b.seeds else (),
-        "none" if low is None else "paired bootstrap",
-        "subjects" if both.has_subjects else "samples",
-        min(len(a.seeds), len(b.seeds)),
-        both.samples,
-        both.subjects,
+    plain = both.estimate(metric, with_interval=False)
+    paired = a.seeds == b.seeds
+    first, second = np.split(np.array(plain.values), [len(a.seeds)])
+    plain = replace(
+        plain,
+        mean=float(first.mean() - second.mean()),
+        values=tuple(float(d) for d in first - second) if paired else (),
+        seeds=min(len(a.seeds), len(b.seeds)),
+        estimand=Estimand.TRAINED if min(len(a.seeds), len(b.seeds)) == 1 else Estimand.PROCEDURE,
+    )
+    if not np.isfinite(plain.mean):
+        return plain
+    found = both.contributions(metric)
+    plain = replace(plain, clusters=found.clusters)
+    if reason := both.refusal(found):
+        return replace(plain, reason=reason)
+    variance = _variance(found, a, b)
+    if variance.total <= limits.NOTHING**2:
+        return replace(plain, reason="no unit tells them apart")
+    half = float(limits.quantile(variance.degrees) * np.sqrt(variance.total))
+    return replace(
+        plain,
+        low=plain.mean - half,
+        high=plain.mean + half,
+        method="paired jackknife",
+        error=float(np.sqrt(variance.total)),
+        degrees=variance.degrees,
     )
 
 
-def _seed_shares(repeats: Repeats, stream: int) -> np.ndarray:
-    """How often each seed is drawn in each resample, as shares, shape (RESAMPLES, seeds)."""
-    k = len(repeats.seeds)
-    return (
-        np.random.default_rng([SEED, stream]).multinomial(k, np.full(k, 1 / k), size=RESAMPLES) / k
+def _variance(found: Contributions, a: Repeats, b: Repeats) -> Variance:
+    k = len(a.seeds)
+    first, second = _only(found, slice(None, k)), _only(found, slice(k, None))
+    split_anew = a.split_anew or b.split_anew
+    if a.seeds == b.seeds:
+        together = replace(
+            first,
+            values=first.values - second.values,
+            change=first.change - second.change,
+            tested=first.tested | second.tested,
+        )
+        variance = limits.over_units(together)
+        return variance if k == 1 else variance.plus(limits.over_trainings(together, split_anew))
+    means = replace(
+        first,
+        values=np.array([first.values.mean() - second.values.mean()]),
+        change=(first.mean_change - second.mean_change)[None],
+        tested=np.atleast_2d(first.tested.any(axis=0) | second.tested.any(axis=0)),
+    )
+    variance = limits.over_units(means)
+    if min(len(first.values), len(second.values)) == 1:
+        return variance
+    for side in (first, second):
+        variance = variance.plus(limits.over_trainings(side, split_anew))
+    return variance
+
+
+def _only(found: Contributions, seeds: slice) -> Contributions:
+    return replace(
+        found, values=found.values[seeds], change=found.change[seeds], tested=found.tested[seeds]
     )

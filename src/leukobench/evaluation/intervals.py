@@ -1,21 +1,23 @@
-"""Intervals over seeds and over the test set, for one configuration's predictions.
+"""Intervals of a metric of one configuration, from the predictions of its runs alone.
 
-`Repeats` holds the test predictions of one configuration: one entry a seed, the folds of a seed pooled into one set of
-out-of-fold predictions before anything is measured. Its `interval` says how far the mean over seeds would move with
-other seeds and another test set:
+`Repeats` holds the test predictions: one entry a seed, the folds of a seed together. A unit is what is independent: a
+subject where every sample has one and some have several, else a sample. Every `Estimate` says what it is an estimate of
+(`Estimand`):
 
-1. Bootstrap, crossed: each resample draws the seeds with replacement and, independently, the units of the test set with
-   replacement: subjects where every sample has one and they have several
-   samples, else samples. A unit drawn twice counts twice in every seed, so what
-   seeds have in common is not counted as independent. The metric is computed for each drawn seed and averaged; the
-   interval is the 2.5th to 97.5th percentile. Resamples in which a class of the test set is missing are left out where
-   the metric needs all of them.
-2. Clopper-Pearson for a single proportion (accuracy, error rate, or recall, specificity, precision of one class) of one
-   seed over independent samples.
-3. Where every resample gives the same value (nothing was ever wrong), the bootstrap says nothing: a metric between 0
-   and 1 is then taken for a proportion of the units and takes Clopper-Pearson; any other has no interval.
+- One seed: *these trained models on new subjects*. Its variance is that over units, by the jackknife
+  (`leukobench.evaluation.jackknife`, `limits.over_units`).
+- More seeds: *the procedure on new subjects and a new training*. To the variance over units that of trainings is added
+  (`limits.over_trainings`): divided by the number of seeds where all test the same samples with the same ones held
+  out, whole where every seed splits the pool anew.
+- `Repeats.replicate`: *a replicate*, an interval of prediction for the value that the pipeline gives once more.
 
-Draws come from a generator with a fixed seed: the same predictions give the same interval, in any order of runs.
+Limits are Student's t on the logit scale of the metric's bounds (the logarithm's where there is one bound). A value at
+a bound with no variance (nothing was ever wrong) takes Clopper and Pearson's limits on the fewest effective units of a
+class that the metric needs: positives for sensitivity, the smaller class for AUROC.
+
+There is no interval where a class that the metric needs has fewer than `FEWEST_CLUSTERS` effective units: no method
+covers there. The estimate then holds the range over subjects and the reason. Measured error rates of all this are in
+`benchmarks/README-inference.md`.
 """
 
 from __future__ import annotations
@@ -28,58 +30,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.metrics import (
-    Metric,
-    Predicted,
-    class_index,
-    classes_of,
-    count_metric,
-    proportion_counts,
-    score,
-)
+from leukobench.evaluation import limits
+from leukobench.evaluation.estimates import Estimand, Estimate
+from leukobench.evaluation.jackknife import Contributions, contributions, needed
+from leukobench.evaluation.limits import Replication, Variance
+from leukobench.evaluation.metrics import Metric, Predicted, classes_of, score
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESAMPLES = 1000
-"""Resamples of a metric of counts; the Monte Carlo error of a 95 % limit is then about 3 % of the interval's width."""
-PROBABILITY_RESAMPLES = 200
-"""Resamples of a metric of probabilities, each of which has to be computed anew (AUROC of `FEW_UNITS` excepted)."""
-FEW_UNITS = 200
-"""Units up to which AUROC is resampled as often as a metric of counts."""
-MOST_PAIRED_UNITS = 4000
-"""Units up to which AUROC is resampled by pairs of units (memory grows with their square)."""
-PAIRS_AT_ONCE = 2_000_000
-LEVEL = 0.95
-SEED = 20240229
-METHOD_VERSION = 1
+FEWEST_CLUSTERS = 5.0
+"""Effective units of a class below which there is no interval."""
+RATES = {
+    "tp": ("recall", False),
+    "fn": ("recall", True),
+    "tn": ("specificity", False),
+    "fp": ("specificity", True),
+}
+"""The rate that a count is of, and whether it counts what the rate does not."""
+METHOD_VERSION = 2
 """Raised when the same predictions would give another value or interval: kept statistics are then computed anew."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric of one configuration: mean over seeds and its interval.
-
-    Attributes:
-        mean: Mean over seeds of the metric of each seed's pooled predictions.
-        low, high: Limits of the interval, None where there is none.
-        values: The metric of each seed, in the order of the seeds' names.
-        method: `bootstrap`, `clopper-pearson` or `none`.
-        unit: What was resampled: `subjects` or `samples`.
-        seeds: Number of seeds.
-        samples: Distinct test samples.
-        subjects: Distinct test subjects, None where unknown.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    values: tuple[float, ...]
-    method: str
-    unit: str
-    seeds: int
-    samples: int
-    subjects: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,64 +138,181 @@ class Repeats:
         """Confusion matrix summed over seeds, shape (classes, classes), int64, rows = truth."""
         return np.sum([p.confusion() for p in self.predicted], axis=0)
 
-    def estimate(self, metric: Metric, with_interval: bool = True) -> Estimate:
-        """Mean over seeds and interval of a metric; see the module's docstring for the method."""
+    def estimate(
+        self, metric: Metric, with_interval: bool = True, estimand: Estimand | None = None
+    ) -> Estimate:
+        """Mean over seeds and interval of a metric.
+
+        Args:
+            estimand: None for the most that the predictions can say: `PROCEDURE` with two seeds or more, else
+                `TRAINED`.
+        """
         if metric.by == "subject":
-            return self.by_subject.estimate(replace(metric, by="sample"), with_interval)
-        values = tuple(score(p, metric) for p in self.predicted)
-        mean = float(np.mean(values))
-        low = high = None
-        method = "none"
-        if with_interval and np.isfinite(mean):
-            low, high, method = self._interval(metric)
-        unit = "subjects" if self.has_subjects else "samples"
-        return Estimate(
-            mean, low, high, values, method, unit, len(self.seeds), self.samples, self.subjects
+            voted = self.by_subject.estimate(replace(metric, by="sample"), with_interval, estimand)
+            return replace(voted, weight="subject")
+        if estimand is None:
+            estimand = Estimand.TRAINED if len(self.seeds) == 1 else Estimand.PROCEDURE
+        if estimand is Estimand.REPLICATE:
+            return self.replicate(metric)
+        if metric.name in RATES:
+            return self._count(metric, with_interval, estimand)
+        plain = self._without_interval(metric, estimand)
+        if not (with_interval and np.isfinite(plain.mean)):
+            return plain
+        found = self.contributions(metric)
+        plain = replace(plain, clusters=found.clusters)
+        if reason := self.refusal(found):
+            return replace(plain, reason=reason, spread=self._spread(metric, found))
+        variance = limits.over_units(found)
+        if estimand is Estimand.PROCEDURE and len(self.seeds) > 1:
+            variance = variance.plus(limits.over_trainings(found, self.split_anew))
+        return _with_limits(plain, variance, metric.definition.bounds)
+
+    def replicate(
+        self,
+        metric: Metric,
+        samples: int | None = None,
+        pool: int | None = None,
+        training: Variance | None = None,
+    ) -> Estimate:
+        """Mean over seeds, and an interval of prediction for the value of one more seed of the same pipeline.
+
+        What chose a run's epoch or setting is part of the pipeline: the values here are of runs chosen that way. The
+        interval is symmetric, so that its half is what a difference from the mean may be: `error` holds the variances
+        of both, and `degrees` their degrees of freedom.
+
+        Args:
+            samples: Size of the replicate's test set; None for that of these runs. Where all seeds test the same
+                samples, a replicate does so too.
+            pool: Samples from which it is drawn; None for all samples tested here.
+            training: Variance of a seed's value by training, where known better than from these seeds (pooled over
+                sibling configurations); with it one seed has an interval too.
+        """
+        plain = self._without_interval(metric, Estimand.REPLICATE)
+        if not np.isfinite(plain.mean):
+            return plain
+        if len(self.seeds) == 1:
+            return replace(plain, reason="one seed does not show how far replicates differ")
+        found = self.replication(metric)
+        if training is not None:
+            found = replace(found, training=training)
+        own, other = found.whole, found.whole
+        if samples is not None and self.split_anew:
+            other = found.at(samples, pool)
+        variance = other.plus(own.times(1 / len(self.seeds)))
+        if variance.total <= limits.NOTHING:
+            return replace(plain, reason="all seeds give the same value")
+        half = limits.quantile(variance.degrees) * np.sqrt(variance.total)
+        lowest, highest = metric.definition.bounds
+        return replace(
+            plain,
+            low=max(plain.mean - half, lowest),
+            high=min(plain.mean + half, highest),
+            method="jackknife",
+            error=float(np.sqrt(variance.total)),
+            degrees=variance.degrees,
         )
 
-    def _interval(self, metric: Metric) -> tuple[float | None, float | None, str]:
-        proportion = metric.is_proportion
-        if (
-            proportion
-            and len(self.seeds) == 1
-            and not self.has_subjects
-            and self.samples == len(self.predicted[0])
-        ):
-            return (*self._clopper_pearson(metric), "clopper-pearson")
-        draws = weighted(self.resampled(metric), self._seed_draws)
-        draws = draws[np.isfinite(draws)]
-        if len(draws) < PROBABILITY_RESAMPLES // 4:
-            return None, None, "none"
-        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        if high - low < 1e-12:
-            return (
-                (*self._clopper_pearson(metric), "clopper-pearson")
-                if metric.definition.is_share
-                else (None, None, "none")
-            )
-        return float(low), float(high), "bootstrap"
+    def replication(self, metric: Metric) -> Replication:
+        """Variances between replicates of a metric by sample, from two seeds or more."""
+        tested = float(np.mean([len(np.unique(p.samples)) for p in self.predicted]))
+        return limits.replication(self.contributions(metric), tested, self.samples)
 
-    def _clopper_pearson(self, metric: Metric) -> tuple[float, float]:
-        """Interval of a proportion whose trials are the test set's samples, or its subjects where those are the units."""
-        if metric.is_proportion:
-            hits, trials = np.sum([proportion_counts(p, metric) for p in self.predicted], axis=0)
-            rate, units = (hits / trials if trials else 0.0), trials / len(self.seeds)
-        else:
-            rate, units = (
-                float(np.mean([score(p, metric) for p in self.predicted])),
-                float(self.samples),
-            )
-        if self.has_subjects:
-            units *= (self.subjects or 0) / max(self.samples, 1)
-        n = max(round(units), 1)
-        return clopper_pearson(round(rate * n), n)
+    def contributions(self, metric: Metric) -> Contributions:
+        """What each unit contributes to a metric by sample."""
+        return contributions(self.predicted, self._units, metric)
 
     @cached_property
-    def _seed_draws(self) -> np.ndarray:
-        """How often each seed is drawn in each resample, as shares, shape (RESAMPLES, seeds)."""
-        k = len(self.seeds)
-        rng = np.random.default_rng([SEED, 1])
-        return rng.multinomial(k, np.full(k, 1 / k), size=RESAMPLES) / k
+    def split_anew(self) -> bool:
+        """Whether seeds differ in which samples they test, or in which samples each model tests."""
+        first = self.predicted[0]
+        return not all(_same_split(first, other) for other in self.predicted[1:])
+
+    def _count(self, metric: Metric, with_interval: bool, estimand: Estimand) -> Estimate:
+        """A count of samples called right or wrong is a rate of as many samples as the runs tested."""
+        rate_name, complement = RATES[metric.name]
+        rate = Metric(rate_name, "binary", metric.positive, metric.threshold)
+        plain = self._without_interval(metric, estimand)
+        of_rate = self.estimate(rate, with_interval, estimand)
+        plain = replace(plain, reason=of_rate.reason, clusters=of_rate.clusters)
+        if of_rate.low is None or of_rate.high is None:
+            return plain
+        ends = (1 - of_rate.high, 1 - of_rate.low) if complement else (of_rate.low, of_rate.high)
+        tested = self._tested(rate)
+        return replace(
+            plain,
+            low=float(ends[0] * tested),
+            high=float(ends[1] * tested),
+            method=of_rate.method,
+            error=None if of_rate.error is None else of_rate.error * tested,
+            degrees=of_rate.degrees,
+        )
+
+    def _tested(self, rate: Metric) -> float:
+        """Mean number over seeds of samples that a rate is of."""
+        (own,) = needed(rate, self.classes).values()
+        return float(np.mean([own[p.y].sum() for p in self.predicted]))
+
+    def _without_interval(self, metric: Metric, estimand: Estimand) -> Estimate:
+        values = tuple(score(p, metric) for p in self.predicted)
+        mean = float(np.mean(values))
+        undefined = not np.isfinite(mean) and any(len(p) for p in self.predicted)
+        return Estimate(
+            mean=mean,
+            low=None,
+            high=None,
+            values=values,
+            method="none",
+            unit="subjects" if self.has_subjects else "samples",
+            seeds=len(self.seeds),
+            samples=self.samples,
+            subjects=self.subjects,
+            estimand=estimand,
+            reason=self._why_undefined(metric) if undefined else "",
+        )
+
+    def _why_undefined(self, metric: Metric) -> str:
+        y = np.concatenate([p.y for p in self.predicted])
+        if len(np.unique(y)) < 2:
+            return f"{metric.name} needs samples of two classes, the test set has one"
+        return (
+            f"{metric.name} compares samples within a fold, and most folds test one class only; "
+            "pooled_auroc and pooled_auprc compare the scores of different models"
+        )
+
+    def refusal(self, found: Contributions) -> str:
+        """Why there is no interval; empty where there is one."""
+        short = [f"{n:.1f} of {name}" for name, n in found.clusters if n < FEWEST_CLUSTERS]
+        if not short:
+            return ""
+        return (
+            f"no interval from fewer than {FEWEST_CLUSTERS:.0f} effective {self._unit}: "
+            + ", ".join(short)
+        )
+
+    @property
+    def _unit(self) -> str:
+        return "subjects" if self.has_subjects else "samples"
+
+    def _spread(self, metric: Metric, found: Contributions) -> tuple[float, float] | None:
+        """Smallest and largest value over subjects, of those with samples that the metric needs.
+
+        A metric of one group of samples has a value of every subject; any other (AUROC, MCC) shows what it is without
+        each subject in turn.
+        """
+        if not self.has_subjects:
+            return None
+        groups = needed(metric, self.classes)
+        if len(groups) > 1:
+            without = float(np.mean(found.values)) + found.mean_change
+            without = without[np.isfinite(without)]
+            return float(without.min()), float(without.max())
+        of_group = next(iter(groups.values()))
+        pooled = _concatenated(self.predicted)
+        rows = np.flatnonzero(of_group[pooled.y])
+        units = np.concatenate(self._units)[rows]
+        values = [score(pooled.take(rows[units == unit]), metric) for unit in np.unique(units)]
+        return float(min(values)), float(max(values))
 
     @cached_property
     def _units(self) -> tuple[np.ndarray, ...]:
@@ -238,75 +325,47 @@ class Repeats:
         _, inverse = np.unique(np.concatenate(ids), return_inverse=True)
         return tuple(np.split(inverse, lengths))
 
-    def _resampled_confusions(self, metric: Metric) -> np.ndarray:
-        """Confusion matrices of every resample and seed, shape (RESAMPLES, seeds, classes, classes)."""
-        threshold = None if metric.threshold is None else (metric.positive, metric.threshold)
-        if threshold not in self._confusions:
-            self._confusions[threshold] = self._draw_confusions(*(threshold or (None, None)))
-        return self._confusions[threshold]
 
-    @cached_property
-    def _confusions(self) -> dict[tuple[str | None, float] | None, np.ndarray]:
-        return {}
-
-    def _draw_confusions(self, positive: str | None, threshold: float | None) -> np.ndarray:
-        k, seeds = len(self.classes), len(self.seeds)
-        cells = [p.y * k + p.predicted(positive, threshold) for p in self.predicted]
-        patterns, sizes = _patterns(self._units, cells, k * k)
-        # Units with the same counts in every seed are interchangeable: drawing how many of each pattern come up is the
-        # same bootstrap as drawing units, and for samples there are few patterns.
-        rng = np.random.default_rng([SEED, 2])
-        n = int(sizes.sum())
-        draws = rng.multinomial(n, sizes / n, size=RESAMPLES).astype(np.float64)
-        return (draws @ patterns).reshape(RESAMPLES, seeds, k, k)
-
-    def resampled(self, metric: Metric) -> np.ndarray:
-        """The metric of each seed on resampled test sets, the same ones for all seeds, shape (resamples, seeds).
-
-        NaN where a resample lacks a class that the metric needs.
-        """
-        return self._count_values(metric) if metric.of_counts else self._probability_values(metric)
-
-    def _count_values(self, metric: Metric) -> np.ndarray:
-        confusions = self._resampled_confusions(metric)
-        values = np.array(count_metric(confusions, metric, self.classes))
-        if metric.definition.every_class:
-            needed = np.sum([p.confusion().sum(axis=1) for p in self.predicted], axis=0) > 0
-            support = np.einsum("bsij->bi", confusions)
-            values[(support[:, needed] == 0).any(axis=1)] = np.nan
-        return values
-
-    def _probability_values(self, metric: Metric) -> np.ndarray:
-        rng = np.random.default_rng([SEED, 3])
-        n = max(int(u.max()) for u in self._units if len(u)) + 1
-        by_pairs = metric.name == "auroc" and n <= MOST_PAIRED_UNITS
-        resamples = RESAMPLES if by_pairs and n <= FEW_UNITS else PROBABILITY_RESAMPLES
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-        values = np.full((resamples, len(self.seeds)), np.nan)
-        for s, (predicted, units) in enumerate(zip(self.predicted, self._units)):
-            if by_pairs:
-                values[:, s] = _auroc_of_resamples(predicted, units, weights, metric)
-                continue
-            w = weights[:, units]
-            for b in range(resamples):
-                values[b, s] = score(predicted.take(np.repeat(np.arange(len(units)), w[b])), metric)
-        return values
+def _with_limits(plain: Estimate, variance: Variance, bounds: tuple[float, float]) -> Estimate:
+    if not np.isfinite(variance.total):
+        return replace(plain, reason="without one of its units it is not defined")
+    nearest = min(abs(plain.mean - bound) for bound in bounds)
+    if variance.total > limits.NOTHING**2 and nearest > limits.NOTHING:
+        low, high = limits.around(plain.mean, variance, bounds)
+        return replace(
+            plain,
+            low=low,
+            high=high,
+            method="jackknife",
+            error=float(np.sqrt(variance.total)),
+            degrees=variance.degrees,
+        )
+    if nearest <= limits.NOTHING and all(np.isfinite(bounds)):
+        low, high = limits.at_bound(plain.mean, [n for _, n in plain.clusters], bounds)
+        return replace(plain, low=low, high=high, method="exact")
+    return replace(plain, reason="all units give the same value")
 
 
-def weighted(values: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Means over the seeds as drawn: `values` (resamples, seeds) by how often each was drawn, NaN of undrawn ones aside."""
-    share = share[: len(values)]
-    return np.where(share > 0, values * share, 0.0).sum(axis=1)
+def _same_split(a: Predicted, b: Predicted) -> bool:
+    """Whether two seeds test the same samples, divided among their models in the same way."""
+    if not np.array_equal(a.samples, b.samples):
+        return False
+    if a.models is None or b.models is None:
+        return True
+    pairs = len(np.unique(np.stack([a.models, b.models]), axis=1).T)
+    return pairs == len(np.unique(a.models)) == len(np.unique(b.models))
 
 
-def clopper_pearson(hits: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """Exact interval of a proportion, from scipy."""
-    from scipy.stats import binomtest
-
-    if trials == 0:
-        return 0.0, 1.0
-    interval = binomtest(hits, trials).proportion_ci(level, method="exact")
-    return float(interval.low), float(interval.high)
+def _concatenated(predicted: Iterable[Predicted]) -> Predicted:
+    pieces = list(predicted)
+    subjects = [p.subjects for p in pieces if p.subjects is not None]
+    return Predicted(
+        classes=pieces[0].classes,
+        y=np.concatenate([p.y for p in pieces]),
+        p=np.concatenate([p.p for p in pieces]),
+        samples=np.concatenate([p.samples for p in pieces]),
+        subjects=np.concatenate(subjects) if len(subjects) == len(pieces) else None,
+    )
 
 
 def natural(name: str) -> tuple[int, float, str]:
@@ -338,84 +397,3 @@ def _mean_by_sample(predicted: Iterable[Predicted]) -> Predicted:
     return Predicted(
         pieces[0].classes, y, sums / np.bincount(inverse)[:, None], samples[first], subjects
     )
-
-
-def _patterns(
-    units: tuple[np.ndarray, ...], cells: list[np.ndarray], width: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Group units whose counts are equal in every seed.
-
-    Args:
-        units: Unit index of each prediction, one array a seed.
-        cells: Confusion cell of each prediction, one array a seed.
-        width: Number of confusion cells.
-
-    Returns:
-        Counts of each pattern, shape (patterns, seeds * width), and the number of units of each pattern.
-    """
-    n = max((int(u.max()) for u in units if len(u)), default=-1) + 1
-    # A unit's counts are summed into one 64-bit number by random odd weights; equal numbers are equal counts but for
-    # a chance of about n**2 / 2**64.
-    weights = np.random.default_rng([SEED, 4]).integers(
-        1, 2**63, size=len(units) * width, dtype=np.int64
-    )
-    codes = np.zeros(n, dtype=np.int64)
-    for s, (unit, cell) in enumerate(zip(units, cells)):
-        np.add.at(codes, unit, weights[s * width + cell])
-    _, first, sizes = np.unique(codes, return_index=True, return_counts=True)
-    member = np.full(n, -1, dtype=np.int64)
-    member[first] = np.arange(len(first))
-    counts = np.zeros((len(first), len(units) * width))
-    for s, (unit, cell) in enumerate(zip(units, cells)):
-        row = member[unit]
-        kept = row >= 0
-        np.add.at(counts, (row[kept], s * width + cell[kept]), 1.0)
-    return counts, sizes
-
-
-def _auroc_of_resamples(
-    predicted: Predicted, units: np.ndarray, weights: np.ndarray, metric: Metric
-) -> np.ndarray:
-    """AUROC of each resample, shape (resamples,), from how often its units were drawn, shape (resamples, units)."""
-    k = len(predicted.classes)
-    w = weights.astype(np.float64)
-    if metric.averaging == "binary":
-        return _ovr_auroc(predicted, units, w, class_index(predicted.classes, metric.positive))[0]
-    have = np.flatnonzero(np.bincount(predicted.y, minlength=k) > 0)
-    values, support = (
-        np.stack(x, axis=1) for x in zip(*(_ovr_auroc(predicted, units, w, int(i)) for i in have))
-    )
-    if metric.averaging == "weighted":
-        return (values * support).sum(axis=1) / support.sum(axis=1)
-    return values.mean(axis=1)
-
-
-def _ovr_auroc(
-    predicted: Predicted, units: np.ndarray, w: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC of class k against the rest in each resample, and the class's support.
-
-    The share of correctly ordered pairs (ties half) is a sum over pairs of units of how many of their pairs are in
-    order, times how often both were drawn: the samples are compared once, not once a resample.
-    """
-    m = w.shape[1]
-    scores, positive = predicted.p[:, k], predicted.y == k
-    unit_pos, unit_neg = units[positive], units[~positive]
-    by_unit = np.argsort(unit_neg, kind="stable")
-    negatives, starts = (
-        scores[~positive][by_unit],
-        np.flatnonzero(np.diff(unit_neg[by_unit], prepend=-1)),
-    )
-    with_pos, row = np.unique(unit_pos, return_inverse=True)
-    with_neg = unit_neg[by_unit][starts]
-    pairs = np.zeros((len(with_pos), len(with_neg)))
-    block = max(1, PAIRS_AT_ONCE // max(len(negatives), 1))
-    for i in range(0, len(row) if len(starts) else 0, block):
-        mine = scores[positive][i : i + block, None]
-        ordered = (mine > negatives) + 0.5 * (mine == negatives)
-        np.add.at(pairs, row[i : i + block], np.add.reduceat(ordered, starts, axis=1))
-    n_pos = w @ np.bincount(unit_pos, minlength=m)
-    n_neg = w @ np.bincount(unit_neg, minlength=m)
-    total = ((w[:, with_pos] @ pairs) * w[:, with_neg]).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(n_pos * n_neg > 0, total / (n_pos * n_neg), np.nan), n_pos

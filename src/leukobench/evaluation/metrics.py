@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from leukobench.errors import LeukoBenchError
+from leukobench.evaluation import ranking
 from leukobench.evaluation.definition import Averaging, MetricDefinition
 from leukobench.evaluation.formulas import Confusion, ratio
 from leukobench.evaluation.kept import Place
@@ -96,6 +97,8 @@ class Predicted:
         p: Class probabilities, shape (n, classes), float64.
         samples: 64-bit keys of the sample ids, shape (n,), uint64; equal ids have equal keys in every frame.
         subjects: Keys of the subject ids, likewise; None where any is unknown.
+        models: Which model (run, fold) gave each row, integers from 0, shape (n,); None for one model. Ranking metrics
+            order the probabilities of one model only.
     """
 
     classes: tuple[str, ...]
@@ -103,6 +106,7 @@ class Predicted:
     p: np.ndarray
     samples: np.ndarray
     subjects: np.ndarray | None
+    models: np.ndarray | None = None
 
     @classmethod
     def of(cls, frame: pd.DataFrame, part: str | None = "test") -> Predicted:
@@ -131,8 +135,19 @@ class Predicted:
             raise LeukoBenchError("predictions hold probabilities that are not numbers")
         known = "subject" in frame.columns and bool(frame["subject"].notna().all())
         return cls(
-            classes, y, p, _keys(frame["sample"]), _keys(frame["subject"]) if known else None
+            classes,
+            y,
+            p,
+            samples=_keys(frame["sample"]),
+            subjects=_keys(frame["subject"]) if known else None,
+            models=_models(frame),
         )
+
+    def groups(self, metric: Metric) -> np.ndarray:
+        """Within which rows a ranking metric compares: those of one model, or all where its name says `pooled`."""
+        if self.models is None or metric.name.startswith("pooled_"):
+            return np.zeros(len(self.y), dtype=np.int64)
+        return self.models
 
     def __len__(self) -> int:
         return len(self.y)
@@ -171,12 +186,26 @@ class Predicted:
         np.add.at(sums, inverse, self.p)
         p = sums / np.bincount(inverse)[:, None]
         subjects = self.subjects[first]
-        return Predicted(self.classes, self.y[first], p, subjects, subjects)
+        models = None if self.models is None else self._models_of(inverse, len(first))
+        return Predicted(self.classes, self.y[first], p, subjects, subjects, models)
+
+    def _models_of(self, unit: np.ndarray, n: int) -> np.ndarray:
+        """The model of each unit; a number of its own where several gave its rows, which no single model ranks."""
+        assert self.models is not None
+        low = np.full(n, np.iinfo(np.int64).max)
+        high = np.full(n, -1)
+        np.minimum.at(low, unit, self.models)
+        np.maximum.at(high, unit, self.models)
+        alone = int(self.models.max(initial=0)) + 1 + np.arange(n)
+        return np.where(low == high, low, alone)
 
     def take(self, rows: np.ndarray) -> Predicted:
         """The same predictions with only these rows, in this order."""
         subjects = None if self.subjects is None else self.subjects[rows]
-        return Predicted(self.classes, self.y[rows], self.p[rows], self.samples[rows], subjects)
+        models = None if self.models is None else self.models[rows]
+        return Predicted(
+            self.classes, self.y[rows], self.p[rows], self.samples[rows], subjects, models
+        )
 
 
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -272,28 +301,50 @@ def score(predicted: Predicted, metric: Metric) -> float:
 
 
 def _of_probabilities(predicted: Predicted, metric: Metric) -> float:
-    function = metric.definition.function
     if metric.definition.needs == "class_probabilities":
-        return _of_class_probabilities(predicted, metric, function)
-    return float(function(predicted.y, predicted.p, predicted.classes, metric.positive))
+        return _of_class_probabilities(predicted, metric)
+    return float(
+        metric.definition.function(predicted.y, predicted.p, predicted.classes, metric.positive)
+    )
 
 
-def _of_class_probabilities(
-    predicted: Predicted, metric: Metric, function: Callable[..., np.ndarray]
-) -> float:
+def _of_class_probabilities(predicted: Predicted, metric: Metric) -> float:
     y, p, k = predicted.y, predicted.p, len(predicted.classes)
     support = np.bincount(y, minlength=k)
     defined = (support > 0) & (support < len(y))
     if metric.averaging == "binary":
-        i = class_index(predicted.classes, metric.positive)
-        if not defined[i]:
-            return float("nan")
-        return float(function((y == i)[:, None], p[:, [i]])[0])
+        of = class_index(predicted.classes, metric.positive)
+        defined &= np.arange(k) == of
     if not defined.any():
         return float("nan")
-    values = np.zeros(k)
-    values[defined] = function(np.eye(k, dtype=bool)[y][:, defined], p[:, defined])
+    truth = np.eye(k, dtype=bool)[y][:, defined]
+    values = np.full(k, np.nan)
+    values[defined] = _class_values(predicted, metric, truth, p[:, defined])
+    if metric.averaging == "binary":
+        return float(values[of])
+    defined &= np.isfinite(values)
+    if not defined.any():
+        return float("nan")
+    values = np.where(defined, values, 0.0)
     return float(average(values, support * defined, defined, metric.averaging))
+
+
+def _class_values(
+    predicted: Predicted, metric: Metric, truth: np.ndarray, p: np.ndarray
+) -> np.ndarray:
+    """Value of each class, shape (classes,): ranking metrics within models, others of all rows."""
+    function = metric.definition.function
+    groups = predicted.groups(metric)
+    if metric.definition.kind != "ranking" or not groups.any():
+        return np.asarray(function(truth, p))
+    if metric.name == "auroc":
+        values = [ranking.auroc(own, score, groups) for own, score in zip(truth.T, p.T)]
+    else:
+        values = [
+            ranking.weighted_by_group(own, score, groups, function)
+            for own, score in zip(truth.T, p.T)
+        ]
+    return np.array(values)
 
 
 def compute(
@@ -401,3 +452,11 @@ def _keys(ids: pd.Series) -> np.ndarray:
 
     codes, names = ids.factorize()
     return hash_array(np.asarray(names, dtype=str).astype(object), categorize=False)[codes]
+
+
+def _models(frame: pd.DataFrame) -> np.ndarray | None:
+    """Number of the model of each row, from the column `model` (a run's), else `fold`; None where there is neither."""
+    for column in ("model", "fold"):
+        if column in frame.columns:
+            return np.asarray(frame[column].factorize()[0], dtype=np.int64)
+    return None

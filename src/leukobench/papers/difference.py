@@ -15,7 +15,8 @@ import numpy as np
 
 from leukobench.errors import ConfigError, LeukoBenchError
 from leukobench.evaluation.difference import difference
-from leukobench.evaluation.intervals import Estimate, Repeats, natural
+from leukobench.evaluation.estimates import Estimate
+from leukobench.evaluation.intervals import Repeats, natural
 from leukobench.evaluation.metrics import Metric
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.results import (

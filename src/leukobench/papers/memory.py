@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.intervals import METHOD_VERSION, Estimate
+from leukobench.evaluation.estimates import Estimate
+from leukobench.evaluation.intervals import METHOD_VERSION
 from leukobench.evaluation.significance import Comparison
 from leukobench.integrity import read_lines, write_lines
 
@@ -45,7 +46,7 @@ class Memory:
     ) -> Estimate:
         """An estimate from these runs' predictions, computed once."""
         kept = self._keep("estimate", runs, facts, lambda: asdict(compute()))
-        return Estimate(**{**kept, "values": tuple(kept["values"])})
+        return Estimate.of_record(kept)
 
     def value(self, run: str, facts: Sequence[Any], compute: Callable[[], float]) -> float:
         """A single number from a run's predictions, computed once."""

@@ -116,7 +116,8 @@ def pooled(
         ]
     if change is not None:
         pieces = [(change(frame, result), result) for frame, result in pieces]
-    return Repeats.of([(seeds[result], frame) for frame, result in pieces], part)
+    # Ranking metrics compare the scores of one run only, whatever its fold is called.
+    return Repeats.of([(seeds[r], frame.assign(model=r)) for frame, r in pieces], part)
 
 
 def latest_of_each_identity(results: Sequence[Result]) -> list[Result]:

@@ -20,7 +20,8 @@ from leukobench import __version__
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.baselines import majority, series_majority
 from leukobench.evaluation.difference import difference
-from leukobench.evaluation.intervals import METHOD_VERSION, Estimate, Repeats, natural
+from leukobench.evaluation.estimates import Estimand, Estimate
+from leukobench.evaluation.intervals import METHOD_VERSION, Repeats, natural
 from leukobench.evaluation.kept import Place
 from leukobench.evaluation.metrics import metric_of
 from leukobench.evaluation.registry import definition, find, title
@@ -300,7 +301,7 @@ class _Engine:
             )
         else:
             lines.append("Runs: none yet.")
-        lines.append("Interval: 95 %, over seeds and over the test set (docs/tables.md).")
+        lines += _interval_lines([a.estimate for a in answers if a.estimate is not None])
         if any(a.delta is not None for a in answers):
             lines.append("Verdict: the published value, within its rounding, against the interval.")
         data = sorted(
@@ -406,6 +407,8 @@ class _Engine:
     ) -> Answer:
         chosen = selection.runs
         marks = []
+        if estimate.reason:
+            marks.append(notes.mark(estimate.reason + _range(estimate)))
         used |= {r.run_id: r for r in chosen}
         simulated = any(r.tags.get("leukobench.simulated") == "true" for r in chosen)
         subsets = sorted({s for r in chosen if (s := r.tags.get("leukobench.subset", ""))})
@@ -497,7 +500,10 @@ class _Engine:
                 metric_of(metric.name, cell.averaging, cell.of, repeats.classes)
             )
 
-        return self.memory.estimate(_ids(chosen), _facts(cell), compute)
+        estimate = self.memory.estimate(_ids(chosen), _facts(cell), compute)
+        if not np.isfinite(estimate.mean) and estimate.reason:
+            raise LeukoBenchError(estimate.reason)
+        return estimate
 
     def _pooled(self, chosen: Sequence[Result], cell: Cell, baseline: str = "") -> Repeats:
         key = (*(r.run_id for r in chosen), cell.part, cell.epoch, baseline)
@@ -810,6 +816,27 @@ def _facts(cell: Cell) -> list[Any]:
     """What a statistic of a cell depends on beside its runs."""
     metric = definition(_metric(cell))
     return [metric.identity, cell.averaging, cell.of, cell.part, cell.epoch]
+
+
+def _interval_lines(estimates: Sequence[Estimate]) -> list[str]:
+    """What the table's intervals are of, and where some are missing."""
+    estimands = dict.fromkeys(e.estimand for e in estimates if e.estimand is not None)
+    if not estimands:
+        return []
+    of = "; ".join(f"of {e.words}" for e in sorted(estimands))
+    seeds = " (one seed)" if list(estimands) == [Estimand.TRAINED] else ""
+    lines = [f"Interval: 95 %, {of}{seeds} (docs/tables.md)."]
+    weights = sorted({e.weight for e in estimates if e.estimand is not None})
+    lines.append(f"Each {' or, by subject, each '.join(weights)} weighs the same.")
+    return lines
+
+
+def _range(estimate: Estimate) -> str:
+    """`; over subjects 0.120 to 0.930`, where an interval is refused."""
+    if estimate.spread is None:
+        return ""
+    low, high = estimate.spread
+    return f"; over subjects {low:.3f} to {high:.3f}"
 
 
 def _row_title(row: Row) -> str:

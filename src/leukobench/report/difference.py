@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from leukobench.evaluation.intervals import Estimate
+from leukobench.evaluation.estimates import Estimate
 from leukobench.evaluation.significance import ALPHA
 from leukobench.papers.difference import Compared, Difference
 from leukobench.report.layout import NOTHING, Layout, Line, Text, sizes_text

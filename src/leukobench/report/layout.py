@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
-from leukobench.evaluation.intervals import Estimate
+from leukobench.evaluation.estimates import Estimate
 from leukobench.evaluation.registry import find
 from leukobench.papers.spec import Cell
 from leukobench.papers.tables import (

@@ -15,7 +15,8 @@ from leukobench.data.families import family
 from leukobench.errors import ConfigError, LeukoBenchError
 from leukobench.evaluation.baselines import majority
 from leukobench.evaluation.calibration import TEMPERATURES, calibrate
-from leukobench.evaluation.intervals import Estimate, Repeats
+from leukobench.evaluation.estimates import Estimate
+from leukobench.evaluation.intervals import FEWEST_CLUSTERS, Repeats
 from leukobench.evaluation.metrics import Metric, Predicted, score
 from leukobench.evaluation.registry import own_definitions
 from leukobench.schema.predictions import PARTS, classes_among
@@ -268,7 +269,8 @@ def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
     estimate = test.estimate(Metric("accuracy"))
     unit = "subjects" if test.has_subjects else "samples"
     out += [
-        f"Brackets: 95 % intervals over {unit} of the test part ({estimate.method}, one seed, one fold).",
+        f"Brackets: 95 % intervals over {unit} of the test part ({estimate.method}, one seed, one fold); none where "
+        f"a class that a metric needs has fewer than {FEWEST_CLUSTERS:.0f} effective {unit}.",
         "",
     ]
     if test.has_subjects and (test.subjects or 0) < test.samples:
@@ -288,9 +290,11 @@ def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
 def _estimate(e: Estimate) -> str:
     if not np.isfinite(e.mean):
         return "not defined"
-    return f"{e.mean:.3f}" + (
-        f" [{e.low:.3f}, {e.high:.3f}]" if e.low is not None and e.high is not None else ""
-    )
+    if e.low is not None and e.high is not None:
+        return f"{e.mean:.3f} [{e.low:.3f}, {e.high:.3f}]"
+    if e.spread is not None:
+        return f"{e.mean:.3f} (over subjects {e.spread[0]:.3f} to {e.spread[1]:.3f})"
+    return f"{e.mean:.3f}"
 
 
 def _calibration(frame: pd.DataFrame, positive: str | None) -> list[str]:

@@ -1,0 +1,183 @@
+"""From contributions of units and values of seeds to variances, and from variances to limits of an interval.
+
+A variance is a sum of independent parts, each with degrees of freedom; those of the sum are Satterthwaite's (1946).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from leukobench.evaluation.jackknife import Contributions
+
+LEVEL = 0.95
+NOTHING = 1e-12
+"""Variances and distances from a bound below this are rounding."""
+
+
+@dataclass(frozen=True)
+class Variance:
+    """A variance as a sum of independent parts.
+
+    Attributes:
+        parts: Value and degrees of freedom of each.
+    """
+
+    parts: tuple[tuple[float, float], ...]
+
+    @property
+    def total(self) -> float:
+        return sum(value for value, _ in self.parts)
+
+    @property
+    def degrees(self) -> float:
+        """Of the sum (Satterthwaite), at least 1."""
+        spread = sum(value**2 / degrees for value, degrees in self.parts if value > 0)
+        return max(self.total**2 / spread, 1.0) if spread > 0 else 1.0
+
+    def plus(self, other: Variance) -> Variance:
+        return Variance(self.parts + other.parts)
+
+    def times(self, factor: float) -> Variance:
+        return Variance(tuple((value * factor, degrees) for value, degrees in self.parts))
+
+
+def over_units(found: Contributions) -> Variance:
+    """Variance of the mean over seeds with other units, its models as they are.
+
+    The jackknife without the factor (units - 1) / units, which is CR3. Each stratum has as many degrees of freedom as
+    it has effective units but one, fewer where few units make most of the variance: those of a sum of squares of the
+    kurtosis that the contributions show, 2 n / (kurtosis - 1), n where they are normal.
+    """
+    parts = []
+    for stratum, effective in enumerate(found.effective):
+        change = found.mean_change[found.stratum == stratum]
+        squares = change**2
+        if squares.sum() <= NOTHING**2:
+            continue
+        centred = (change - change.mean()) ** 2
+        degrees = max(effective - 1, 1.0)
+        kurtosis = len(change) * (centred**2).sum() / max(centred.sum() ** 2, NOTHING**4)
+        if kurtosis > 1:
+            degrees = min(degrees, 2 * effective / (kurtosis - 1))
+        parts.append((float(squares.sum()), max(degrees, 1.0)))
+    return Variance(tuple(parts))
+
+
+def over_trainings(found: Contributions, split_anew: bool) -> Variance:
+    """What other trainings add to the variance of the mean over seeds. At least two seeds.
+
+    Where all seeds test the same samples with models fitted on the same ones, seeds are drawn beside units: their
+    variance, less what comes of units answering differently in each, is divided by their number.
+
+    Where seeds split one pool anew, each fits on most of the samples that the others fit on. What they have in common
+    does not show between them and does not shrink with their number, so the variance between seeds (less what comes of
+    testing different units) is counted once, whole. This is a rule of thumb, not an estimator: no unbiased one exists
+    (Bengio and Grandvalet 2004). `benchmarks/inference.py` measures how it does for five kinds of classifier.
+    """
+    seeds = len(found.values)
+    between = float(np.var(found.values, ddof=1))
+    change = found.change
+    if split_anew:
+        times = np.maximum(found.tested.sum(axis=0), 1)
+        change = found.tested * (change.sum(axis=0) / times)
+    excess = max(0.0, between - _between_by_units(change))
+    return Variance(((excess if split_anew else excess / seeds, seeds - 1.0),))
+
+
+@dataclass(frozen=True)
+class Replication:
+    """Why two runs of one pipeline on one pool differ: variances of the value of one seed.
+
+    Attributes:
+        units: By which units were tested, and by units that answer differently in each training.
+        training: By what moves all units of a seed together, as far as seeds show it.
+        sampling: Variance of one seed's value over units drawn from all like them, the whole of it.
+        tested: Mean number of distinct test samples of a seed.
+        samples: Distinct test samples of all seeds.
+        seeds: Number of seeds.
+    """
+
+    units: Variance
+    training: Variance
+    sampling: Variance
+    tested: float
+    samples: int
+    seeds: int
+
+    @property
+    def whole(self) -> Variance:
+        """Of one seed's value."""
+        return self.units.plus(self.training)
+
+    def at(self, samples: int, pool: int | None = None) -> Variance:
+        """Of one seed's value with a test set of another size, drawn from a pool (for None: of all samples tested)."""
+        size = max(pool or self.samples, self.samples)
+        scale = self.tested / samples
+        part = min(samples / size, 1.0)
+        if self.tested < size:
+            own = self.tested / size
+            return self.units.times(scale * (1 - part) / (1 - own)).plus(self.training)
+        drawn = self.sampling.times(scale * (1 - part))
+        return drawn.plus(self.units.times(scale * part)).plus(self.training)
+
+
+def replication(found: Contributions, tested: float, samples: int) -> Replication:
+    """Variances between replicates, from two seeds or more."""
+    seeds = len(found.values)
+    spread = found.change.var(axis=0, ddof=1)
+    units = float(spread.sum())
+    squares = float((spread**2).sum())
+    degrees = (seeds - 1) * units**2 / squares if squares > NOTHING**4 else 1.0
+    excess = max(0.0, float(np.var(found.values, ddof=1)) - units)
+    one_seed = float((found.change**2).sum() / seeds)
+    effective = sum(found.effective)
+    return Replication(
+        units=Variance(((units, degrees),)),
+        training=Variance(((excess, seeds - 1.0),)),
+        sampling=Variance(((one_seed, max(effective - 1, 1.0)),)),
+        tested=tested,
+        samples=samples,
+        seeds=seeds,
+    )
+
+
+def around(
+    mean: float, variance: Variance, bounds: tuple[float, float], level: float = LEVEL
+) -> tuple[float, float]:
+    """Limits by Student's t: on the logit scale between two bounds, on the logarithm's above one, else as it is."""
+    low, high = bounds
+    half = quantile(variance.degrees, level) * np.sqrt(variance.total)
+    if np.isfinite(low) and np.isfinite(high):
+        share = (mean - low) / (high - low)
+        logit = np.log(share / (1 - share))
+        step = half / (high - low) / (share * (1 - share))
+        limits = 1 / (1 + np.exp(-(logit + np.array([-step, step]))))
+        return float(low + (high - low) * limits[0]), float(low + (high - low) * limits[1])
+    if np.isfinite(low) and mean > low:
+        factor = np.exp(half / (mean - low))
+        return float(low + (mean - low) / factor), float(low + (mean - low) * factor)
+    return mean - half, mean + half
+
+
+def at_bound(
+    mean: float, clusters: Sequence[float], bounds: tuple[float, float], level: float = LEVEL
+) -> tuple[float, float]:
+    """Limits of a value at one of its two bounds: of Clopper and Pearson (1934), where all of the fewest units agree."""
+    low, high = bounds
+    reach = (high - low) * (1 - ((1 - level) / 2) ** (1 / min(clusters)))
+    return (high - reach, high) if mean > (low + high) / 2 else (low, low + reach)
+
+
+def quantile(degrees: float, level: float = LEVEL) -> float:
+    """Of Student's t, two-sided."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + level) / 2))
+
+
+def _between_by_units(change: np.ndarray) -> float:
+    """Expected variance between seeds if nothing but units, independent of each other, made them differ."""
+    return float(change.var(axis=0, ddof=1).sum())
