@@ -27,13 +27,13 @@ SEEDS = 84
 
 def plan_once() -> dict[str, float]:
     """Seconds of each part, in this process, CPU seconds beside them."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+    from hydra import compose
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     import leukobench.models.augment
     import leukobench.models.gene  # noqa: F401  # importing torch is no planning
     from leukobench.settings import resolve, sweeps_dir
+    from leukobench.sweeps.app import opened
     from leukobench.sweeps.compose import Composer, grid
     from leukobench.sweeps.plan import expand, make_plan
     from leukobench.tracking.entries import entries
@@ -55,8 +55,8 @@ def plan_once() -> dict[str, float]:
     known = entries(settings, store, sweep)
     lap("reading the store")
     hydra = [0.0, 0.0]
-    with initialize_config_dir(str(sweeps_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    with opened(sweeps_dir()) as app:
+        loader = app.config_loader
         parser = OverridesParser.create(config_loader=loader)
 
         def composing(overrides: list[str]):  # type: ignore[no-untyped-def]

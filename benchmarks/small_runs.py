@@ -35,7 +35,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import Tensor, nn
 
@@ -43,6 +43,7 @@ from leukobench.data.base import DataSource
 from leukobench.data.families.expression import ExpressionDataset, expression_dataset
 from leukobench.models.gene import mlp
 from leukobench.settings import Settings, conf_dir
+from leukobench.sweeps.app import opened
 from leukobench.sweeps.compose import Composer
 from leukobench.sweeps.console import Console
 from leukobench.sweeps.launch import Outlet, execute
@@ -94,7 +95,7 @@ class Wide(DataSource):
 
 def composer() -> Callable[..., Job]:
     def config(overrides: list[str]) -> Any:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with opened(conf_dir()):
             return compose("train", overrides, return_hydra_config=True)
 
     groups = {p.name for p in conf_dir().iterdir() if p.is_dir()}

@@ -41,24 +41,23 @@ def tiny_conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def composer(tiny_conf: Path) -> Any:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+    from hydra import compose
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from leukobench.settings import conf_dir
+    from leukobench.sweeps.app import opened
     from leukobench.sweeps.compose import Composer
 
     def config(overrides: list[str]) -> Any:
         before = os.environ.get("LEUKOBENCH_CONF")
         os.environ["LEUKOBENCH_CONF"] = str(tiny_conf)
         try:
-            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            with opened(conf_dir()):
                 return compose("train", overrides, return_hydra_config=True)
         finally:
             os.environ.pop("LEUKOBENCH_CONF")
             if before is not None:
                 os.environ["LEUKOBENCH_CONF"] = before
-            GlobalHydra.instance().clear()
 
     groups = {p.name for p in conf_dir().iterdir() if p.is_dir()}
     return Composer(config, groups.__contains__, OverridesParser.create())

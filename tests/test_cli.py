@@ -36,7 +36,6 @@ def command(monkeypatch: pytest.MonkeyPatch, local: Settings, tiny_conf: Path) -
     """Runs `leukobench ARGUMENTS` in this process, with an empty store and `data=tiny` to choose."""
     import leukobench.sweeps.launch as launch
 
-    monkeypatch.setattr(sys, "argv", ["leukobench"])
     monkeypatch.setenv("LEUKOBENCH_CONF", str(tiny_conf))
     monkeypatch.setenv("LEUKOBENCH_OUTPUT", str(local.output))
     monkeypatch.setenv("LEUKOBENCH_DATA", str(local.data))

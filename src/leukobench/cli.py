@@ -126,27 +126,6 @@ def trust_option(function: F) -> F:
     )(function)
 
 
-def run_hydra(folder: Path, name: str, arguments: list[str]) -> None:
-    """Hand over to Hydra with a primary config; its errors and LeukoBench's come back as LeukoBench's."""
-    import hydra
-
-    from leukobench.errors import ConfigError
-    from leukobench.sweeps import guard
-
-    if asked := next((a for a in arguments if a.lstrip("+").startswith("paper=")), None):
-        key = asked.partition("=")[2]
-        raise ConfigError(
-            f"{asked}: a paper is no choice of a run; `leukobench sweep {key}` launches its sweep, and tables find runs "
-            "by what they were run with, in whatever sweep"
-        )
-    if any(a.lstrip("+~").startswith("planner.stack") for a in arguments):
-        raise ConfigError(guard.STACK_IS_GONE)
-    sys.argv = ["leukobench", *arguments]
-    with guard.collecting() as caught, guard.translating():
-        hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(guard.task)()
-    caught.raise_any()
-
-
 def launch_options(function: F) -> F:
     """Options of the commands that launch trainings, and their help."""
     function = config_dir_option(function)
@@ -191,9 +170,10 @@ def train(
         click.echo(ctx.get_help())
         return
     from leukobench.settings import conf_dir
+    from leukobench.sweeps.app import run_app
 
     planner = switches(dry_run=dry_run, force=force, fail_fast=fail_fast)
-    run_hydra(conf_dir(), "train", [*arguments, *planner])
+    run_app(conf_dir(), "train", [*arguments, *planner])
 
 
 @cli.command(context_settings=HYDRA, add_help_option=False)
@@ -223,10 +203,11 @@ def sweep(
         click.echo(ctx.get_help())
         sys.exit(0 if show_help else 2)
     from leukobench.settings import find_sweep
+    from leukobench.sweeps.app import run_app
 
     path = find_sweep(name)
     planner = switches(dry_run=dry_run, force=force, fail_fast=fail_fast)
-    run_hydra(path.parent, path.stem, ["--multirun", *arguments, *planner])
+    run_app(path.parent, path.stem, ["--multirun", *arguments, *planner])
 
 
 @cli.command()
@@ -725,7 +706,8 @@ def export_model(
 
 def main() -> None:
     """Entry point. `--debug` counts wherever it stands."""
-    if "--debug" in sys.argv:
-        sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    if len(arguments) < len(sys.argv) - 1:
+        arguments.insert(0, "--debug")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    cli()
+    cli(arguments)

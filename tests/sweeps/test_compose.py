@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from leukobench.errors import ConfigError
 from leukobench.settings import conf_dir
+from leukobench.sweeps.app import opened
 from leukobench.sweeps.compose import grid
 from leukobench.training.job import Job
 
@@ -69,7 +70,7 @@ def test_an_interval_is_no_grid() -> None:
 )
 def test_a_job_is_what_hydra_composes(composer: Any, overrides: list[str]) -> None:
     job = composer.job(overrides)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with opened(conf_dir()):
         config = OmegaConf.to_container(compose("train", overrides), resolve=True)
     assert job.config == config
     assert job.overrides == tuple(overrides)

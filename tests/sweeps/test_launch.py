@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
-from leukobench.sweeps.guard import one_message
 from leukobench.sweeps.launch import Outcome, launch_with, run_jobs, workers_of
+from leukobench.sweeps.messages import one_message
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
 from leukobench.sweeps.workers import gpu_of
@@ -436,6 +436,11 @@ def test_a_launcher_that_is_not_installed_is_one_message(said: str, extra: str) 
         f"Could not find 'hydra/launcher/{said}'\n\nAvailable options:\n\tbasic\n\tray\n"
     )
     assert one_message(error) == f"this launcher is not installed: pip install leukobench[{extra}]"
+
+
+def test_the_name_of_hydra_s_own_ray_launcher_says_what_leukobench_s_is_called() -> None:
+    error = HydraException("Could not find 'hydra/launcher/ray'\n\nAvailable options:\n\tbasic\n")
+    assert "hydra/launcher=leukobench_ray" in one_message(error)
 
 
 def test_planner_workers_is_how_many_a_launcher_is_asked_for() -> None:

@@ -172,9 +172,14 @@ def test_what_a_killed_launch_was_at_is_taken_over_by_another_at_once(place: Pla
     assert place.query("select count(*) from registered_models") == [(0,)]
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "slurm_local", "ray"])
-def test_a_launcher_gives_the_numbers_of_running_here(place: Place, launcher: str) -> None:
-    pytest.importorskip({"slurm_local": "submitit"}.get(launcher, launcher))
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [("joblib", "joblib"), ("slurm_local", "submitit"), ("leukobench_ray", "ray")],
+)
+def test_a_launcher_gives_the_numbers_of_running_here(
+    place: Place, launcher: str, package: str
+) -> None:
+    pytest.importorskip(package)
     place.finish(f"hydra/launcher={launcher}", "planner.workers=2", "seed=0,1,2")
     assert place.states() == {"done": 6}
     place.store.unlink()

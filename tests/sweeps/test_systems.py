@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
@@ -26,6 +25,7 @@ from leukobench.errors import MissingDataError
 from leukobench.papers.results import normal
 from leukobench.papers.spec import load_paper
 from leukobench.settings import conf_dir, sweeps_dir
+from leukobench.sweeps.app import opened
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.plan import expand, make_plan
 from leukobench.tracking.folder import read_json
@@ -40,8 +40,8 @@ KANDI = ("data.n_columns=60", "preprocess.encoder.epochs=2", "epochs=1")
 @contextmanager
 def asked(name: str, *arguments: str) -> Iterator[tuple[dict[str, list[str]], Composer]]:
     """The grid of `leukobench sweep NAME ARGUMENTS`, and what composes its jobs."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(sweeps_dir())):
-        loader = GlobalHydra.instance().config_loader()
+    with opened(sweeps_dir()) as hydra:
+        loader = hydra.config_loader
         parser = OverridesParser.create(config_loader=loader)
         composer = Composer(
             lambda overrides: compose(name, overrides, return_hydra_config=True),

@@ -16,11 +16,20 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import Container, DictConfig, OmegaConf
 
+from leukobench import settings
 from leukobench.errors import ConfigError
 from leukobench.training.job import Job
 
 Compose = Callable[[list[str]], DictConfig]
 Path = tuple[str, ...]
+
+for _key in ("data", "output", "store"):
+    # `conf/settings` follows the environment by these; a worker has them with the code that it runs
+    OmegaConf.register_new_resolver(
+        f"leukobench.{_key}",
+        lambda key=_key: str(vars(settings.resolve())[key]),
+        replace=True,
+    )
 
 
 def grid(

@@ -20,7 +20,7 @@ from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console, Live
-from leukobench.sweeps.guard import STACK_IS_GONE
+from leukobench.sweeps.messages import STACK_IS_GONE
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.sweeps.queue import Queue
 from leukobench.sweeps.workers import Workers, work
@@ -42,19 +42,24 @@ class Outcome(LeukoBenchError):
     """A sweep that ended with failures, after its summary was printed."""
 
 
+@dataclass(frozen=True)
+class Multirun:
+    """What Hydra hands a sweeper."""
+
+    context: HydraContext
+    config: DictConfig
+    task: TaskFunction
+
+
 def sweep(
-    context: HydraContext,
-    config: DictConfig,
-    task: TaskFunction,
-    params: dict[str, str],
-    arguments: list[str],
+    multirun: Multirun, params: Mapping[str, str], arguments: Sequence[str]
 ) -> dict[str, str]:
     """Plan and run a grid; called by the sweeper.
 
     Returns:
         State of each training by id.
     """
-    composer, parser = composition(context, config)
+    composer, parser = composition(multirun)
     values = grid(params, arguments, parser)
     left_out: list[tuple[str, str]] = []
     jobs = expand(composer.jobs(values), left_out)
@@ -62,30 +67,28 @@ def sweep(
         raise LeukoBenchError(
             "no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3])
         )
-    return run_jobs(jobs, left_out, *workforce(context, config, task))
+    return run_jobs(jobs, left_out, *workforce(multirun))
 
 
-def composition(context: HydraContext, config: DictConfig) -> tuple[Composer, OverridesParser]:
+def composition(multirun: Multirun) -> tuple[Composer, OverridesParser]:
     """What composes the jobs of a sweep, and what reads its override strings."""
-    loader = context.config_loader
+    loader = multirun.context.config_loader
     parser = OverridesParser.create(config_loader=loader)
     composer = Composer(
-        lambda overrides: loader.load_sweep_config(config, overrides),
+        lambda overrides: loader.load_sweep_config(multirun.config, overrides),
         lambda key: key.startswith("hydra/") or bool(loader.get_group_options(key)),
         parser,
     )
     return composer, parser
 
 
-def workforce(
-    context: HydraContext, config: DictConfig, task: TaskFunction
-) -> tuple[Launch | None, int]:
+def workforce(multirun: Multirun) -> tuple[Launch | None, int]:
     """What starts workers and how many; None and one where everything runs in this process."""
-    if str(config.hydra.launcher._target_) == IN_PROCESS:
+    if str(multirun.config.hydra.launcher._target_) == IN_PROCESS:
         return None, 1
-    workers = workers_of(config)
+    workers = workers_of(multirun.config)
     launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=config
+        hydra_context=multirun.context, task_function=multirun.task, config=multirun.config
     )
     return launch_with(launcher), workers
 

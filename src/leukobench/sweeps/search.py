@@ -29,15 +29,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
 from leukobench.errors import ConfigError, StoreError
 from leukobench.evaluation.registry import definition
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
-from leukobench.sweeps.launch import Outcome, composition, run_jobs, workforce
+from leukobench.sweeps.launch import Multirun, Outcome, composition, run_jobs, workforce
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import duration
 from leukobench.tracking.description import REPEATS, words
@@ -81,8 +79,12 @@ class Search:
             )
         metric = definition(self.metric.removeprefix(VALIDATION))
         object.__setattr__(self, "metric", VALIDATION + metric.name)
-        if self.trials < 1 or self.at_once < 1:
-            raise ConfigError("hydra.sweeper.trials and hydra.sweeper.at_once are at least 1")
+        counts = {"trials": self.trials, "at_once": self.at_once}
+        for name, count in counts.items():
+            if not isinstance(count, int) or count < 1:
+                raise ConfigError(f"hydra.sweeper.{name}={count}: a whole number from 1")
+        if not isinstance(self.seed, int):
+            raise ConfigError(f"hydra.sweeper.seed={self.seed}: a whole number")
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
@@ -117,12 +119,7 @@ class Trial:
 
 
 def search(
-    context: HydraContext,
-    config: DictConfig,
-    task: TaskFunction,
-    params: Mapping[str, str],
-    arguments: Sequence[str],
-    options: Search,
+    multirun: Multirun, params: Mapping[str, str], arguments: Sequence[str], *, options: Search
 ) -> None:
     """Run a search; called by the sweeper. A second call runs only what is missing.
 
@@ -136,10 +133,10 @@ def search(
         raise ConfigError(
             "hydra/sweeper=search needs optuna: pip install 'leukobench[optuna]'"
         ) from None
-    composer, parser = composition(context, config)
-    launch, workers = workforce(context, config, task)
+    composer, parser = composition(multirun)
+    launch, workers = workforce(multirun)
     space, fixed = space_of(params, arguments, parser)
-    name = str(config.hydra.job.config_name)
+    name = str(multirun.config.hydra.job.config_name)
     again = "leukobench train" if name == "train" else f"leukobench sweep {name}"
     run(composer, space, fixed, options, lambda jobs: run_jobs(jobs, [], launch, workers), again)
 

@@ -37,7 +37,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "command": " ".join(sys.argv)[:500],
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:500],
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
