@@ -401,16 +401,19 @@ def metric_of(
     return Metric(name, averaging, positive)
 
 
-def metrics_of(predicted: Predicted, positive: str | None = None) -> dict[str, float]:
+def metrics_of(
+    predicted: Predicted, positive: str | None = None, summary: bool = False
+) -> dict[str, float]:
     """Every metric that is defined on these predictions, by name, ready for logging.
 
     Args:
         positive: The positive class of two; the default one where it is among the classes.
+        summary: Only what notes show.
     """
     of = positive if positive in predicted.classes and len(predicted.classes) == 2 else None
     found: dict[str, float] = {}
     for row in definitions():
-        if not row.computed:
+        if not row.computed or (summary and not row.summarised):
             continue
         metric = metric_of(row.name, None, of, predicted.classes)
         if row.kind == "count" and metric.averaging != "binary":

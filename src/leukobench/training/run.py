@@ -408,6 +408,9 @@ def data_facts(prepared: Prepared) -> dict[str, Any]:
 def final_metrics(frame: pd.DataFrame, positive: str | None) -> dict[str, float]:
     """Metrics of each part, for browsing and choosing; tables compute theirs from the predictions.
 
+    Of the training part only those that notes show: nothing is chosen by the others, and a store is read the faster the
+    fewer there are.
+
     Args:
         frame: Predictions of all parts.
         positive: The positive class of the data set, where it has one.
@@ -419,6 +422,7 @@ def final_metrics(frame: pd.DataFrame, positive: str | None) -> dict[str, float]
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for part in PARTS:
             if (frame["part"] == part).any():
-                values = metrics_of(Predicted.of(frame, part), positive)
+                predicted = Predicted.of(frame, part)
+                values = metrics_of(predicted, positive, summary=part == "train")
                 found |= {f"{part}_{name}": value for name, value in values.items()}
     return found
