@@ -659,3 +659,11 @@ def test_samples_after_resampling_are_those_that_the_runs_logged() -> None:
     missing = "the runs kept no resampled count of part all"
     assert after(*runs[:2]) == ["reproduced 79", "higher 82.5", "lower 161.5", missing]
     assert after(runs[2]) == [missing] * 4
+
+
+def test_a_title_and_a_citation_bring_no_markup_into_markdown():
+    title = "<img src=x onerror=alert(1)> [a](javascript:b) *c* | `d`\n# e"
+    paper = golden_paper().model_copy(update={"title": title, "citation": "> f\n\n## g"})
+    first, _, second, *_ = markdown(paper, []).splitlines()
+    assert first == r"# \<img src=x onerror=alert(1)> [a]\(javascript:b) \*c\* \| \`d\` # e"
+    assert second == r"\> f ## g"

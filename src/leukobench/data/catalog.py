@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from leukobench.data.base import DataSource
 from leukobench.errors import ConfigError
+from leukobench.plain_yaml import load, read_text
 from leukobench.settings import Settings, config_folders
 from leukobench.targets import Provenance, build
 
@@ -47,7 +46,7 @@ def source(
         key, sign, value = text.partition("=")
         if not sign:
             raise ConfigError(f"{text!r}: an override is KEY=VALUE, for instance parts=[train]")
-        node[key.removeprefix("data.")] = yaml.safe_load(value)
+        node[key.removeprefix("data.")] = load(value, text)
     if root is not None:
         node["root"] = str(root)
     composed = Provenance(str(files[name]), trusted=True)
@@ -59,7 +58,7 @@ def source(
 
 def _node(name: str, files: Mapping[str, Path]) -> dict[str, Any]:
     """Keys of a file, over those of the data sets in its defaults list."""
-    own: dict[str, Any] = yaml.safe_load(files[name].read_text(encoding="utf-8")) or {}
+    own: dict[str, Any] = load(read_text(files[name]), str(files[name])) or {}
     node: dict[str, Any] = {}
     for other in own.pop("defaults", []):
         if other != "_self_":

@@ -19,11 +19,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leukobench.errors import ConfigError
 from leukobench.evaluation.definition import UNBOUNDED, MetricDefinition
+from leukobench.plain_yaml import load, read_text
 from leukobench.settings import config_folders, use_own_modules
 from leukobench.targets import Provenance, locate
 
@@ -72,11 +72,9 @@ def read_metric(path: Path) -> MetricDefinition:
     Raises:
         ConfigError: As above.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     try:
-        own = OwnMetric.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        own = OwnMetric.model_validate(load(text, str(path)) or {})
     except ValidationError as error:
         problems = [f"{p['loc'][0] if p['loc'] else ''}: {p['msg']}" for p in error.errors()]
         raise ConfigError(f"{path}: no metric: {'; '.join(problems)}") from None

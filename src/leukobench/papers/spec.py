@@ -29,9 +29,10 @@ from pydantic import (
     model_validator,
 )
 
-from leukobench.errors import PaperError
+from leukobench.errors import ConfigError, PaperError
 from leukobench.evaluation.definition import Averaging
 from leukobench.evaluation.registry import find, known_names
+from leukobench.plain_yaml import compose, faults, read_text
 from leukobench.schema.predictions import Part as SplitPart
 
 Kind = Literal["reproducible", "cited", "descriptive"]
@@ -618,11 +619,12 @@ def load_paper(path: str | Path) -> Paper:
         PaperError: The file is missing, is no YAML, or breaks the schema; the message names file, line and key.
     """
     path = Path(path)
+    if not path.is_file():
+        raise PaperError(f"no paper file {path}")
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PaperError(f"no paper file {path}") from None
-    content, lines = _read(text, path)
+        content, lines = _read(read_text(path), path)
+    except ConfigError as e:
+        raise PaperError(str(e)) from None
     if not isinstance(content, dict):
         raise PaperError(
             f"{path}, line 1: a paper file is a mapping of keys, see docs/add-a-paper.md"
@@ -674,13 +676,11 @@ def _read(text: str, path: Path) -> tuple[Any, dict[tuple[str | int, ...], int]]
         value = loader.construct_object(node)
         return node.value if value is not None and len(at) > 1 and at[-2] == "cells" else value
 
-    loader = yaml.SafeLoader(text)
+    loader = yaml.SafeLoader("")
     try:
-        node = loader.get_single_node()
-        return (build(node, ()) if node is not None else None), lines
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PaperError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+        node = compose(text, str(path))
+        with faults(str(path)):
+            return (build(node, ()) if node is not None else None), lines
     finally:
         loader.dispose()
 

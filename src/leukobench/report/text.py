@@ -13,7 +13,7 @@ from leukobench.report.layout import Layout, Line, Text, lay_out, published_text
 
 def markdown(paper: Paper, tables: Sequence[FilledTable]) -> str:
     """GitHub Markdown: a heading and citation, then the tables with their notes."""
-    out = [f"# {paper.title}", "", paper.citation, ""]
+    out = [f"# {_md(paper.title)}", "", _prose(paper.citation), ""]
     for table in tables:
         out += markdown_table(lay_out(table))
     return "\n".join(out).rstrip() + "\n"
@@ -21,9 +21,9 @@ def markdown(paper: Paper, tables: Sequence[FilledTable]) -> str:
 
 def markdown_table(layout: Layout) -> list[str]:
     """Lines of a table with its heading and notes."""
-    out = [f"## {layout.title} (`{layout.id}`)", ""]
+    out = [f"## {_md(layout.title)} (`{layout.id}`)", ""]
     if layout.note:
-        out += [layout.note, ""]
+        out += [_prose(layout.note), ""]
     header = layout.header
     out.append("| " + " | ".join(_md(h) for h in header) + " |")
     out.append("| " + " | ".join("---" for _ in header) + " |")
@@ -36,10 +36,10 @@ def markdown_table(layout: Layout) -> list[str]:
         out.append("")
     if layout.commands:
         out += ["What is not run is filled by:", ""]
-        out += [f"{i}. `{command}`" for i, command in enumerate(layout.commands, 1)]
+        out += [f"{i}. {_code(command)}" for i, command in enumerate(layout.commands, 1)]
         out.append("")
     if layout.footer:
-        out += [" ".join(layout.footer), ""]
+        out += [_prose(" ".join(layout.footer)), ""]
     return out
 
 
@@ -51,9 +51,25 @@ def _markdown_cell(text: Text) -> str:
 
 
 def _md(text: str) -> str:
-    for special in "\\|*_`<":
+    """Text of a table's cell or a heading."""
+    return _inert(text).replace("|", "\\|")
+
+
+def _prose(text: str) -> str:
+    """A paragraph; its beginning makes no heading, list, quotation or reference either."""
+    shown = _inert(text)
+    return "\\" + shown if shown[:1] in ("#", ">", "-", "+", "=", "~", "[") else shown
+
+
+def _inert(text: str) -> str:
+    """A line without what Markdown takes for emphasis, code, HTML, links or pictures."""
+    for special in "\\*_`<":
         text = text.replace(special, "\\" + special)
-    return text.replace("\n", " ")
+    return " ".join(text.replace("](", "]\\(").split())
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 CSV_CELL = (

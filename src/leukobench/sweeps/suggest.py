@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from leukobench.plain_yaml import load, read_text
 from leukobench.settings import conf_dir, user_conf_dir
 
 NOT_CHOSEN = ("paper", "hydra")
@@ -63,7 +62,7 @@ def _files(group: str) -> list[str]:
 
 def _keys_of(path: Path) -> list[str]:
     """Keys of a file and, below `planner` and the like, of its nodes."""
-    body: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    body: Any = load(read_text(path), str(path)) or {}
     keys = []
     for key, value in body.items():
         if key in ("defaults", "hydra") or str(key).startswith("_"):
