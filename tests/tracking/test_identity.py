@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from leukobench.targets import COMPOSED, PUBLIC, locate
 from leukobench.tracking import identity as identities
 from leukobench.training.job import Job, identity_of, prepare, training_id_of
 
@@ -178,8 +181,6 @@ def test_an_identity_is_the_same_in_another_process(make_job: MakeJob) -> None:
         "import json, sys; from leukobench.tracking import identity as i; "
         "print(i.identity(json.load(sys.stdin), 3, 'data', 'split'))"
     )
-    import json
-
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=json.dumps(science),
@@ -197,3 +198,51 @@ def test_the_usual_preprocessing_is_identified_by_what_the_data_s_family_reads_o
     assert usual["preprocess"] == {"version": 1, "family": "any"}
     assert make_job("preprocess.size=64", "preprocess.genes=null").science == usual
     assert make_job("preprocess.genes=7").science != usual
+
+
+def test_identities_are_made_without_torch_and_without_the_classes_they_name(
+    make_job: MakeJob,
+) -> None:
+    job = make_job("data=golub38", "preprocess=kandi", "model=kandi_mlp", "optimizer=adam")
+    code = (
+        "import json, sys; from leukobench.tracking.identity import hash_of, scientific; "
+        "print(hash_of(scientific(*json.load(sys.stdin)))); "
+        "heavy = {'torch', 'hydra', 'sklearn', 'leukobench.data', 'leukobench.training'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps([job.config, job.choices]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:2] == [identities.hash_of(job.science), "[]"]
+
+
+@pytest.mark.parametrize("name", sorted(n for n in PUBLIC if ".evaluation." not in n))
+def test_frozen_defaults_are_those_of_the_code(name: str) -> None:
+    """A default that changed needs another version in `defaults.json` and in the config files that name it."""
+    frozen = identities.frozen_defaults(name, 10**9)
+    assert frozen is not None, f"{name} is a public name without frozen defaults"
+    found = locate(name, COMPOSED)
+    stated: dict[str, Any] = {}
+    for cls in reversed(inspect.getmro(found)[:-1]) if inspect.isclass(found) else [found]:
+        stated |= {k: p.default for k, p in inspect.signature(cls).parameters.items()}
+    differing = {
+        key: (frozen[key], stated[key])
+        for key in frozen.keys() & stated.keys()
+        if json.loads(json.dumps(stated[key])) != frozen[key]
+    }
+    assert differing == {}
+
+
+def test_a_new_option_of_a_factory_has_a_frozen_default() -> None:
+    names = [n for n in PUBLIC if n.startswith("leukobench.") and ".evaluation." not in n]
+    without = []
+    for name in names:
+        frozen = identities.frozen_defaults(name, 10**9) or {}
+        parameters = inspect.signature(locate(name, COMPOSED)).parameters.values()
+        named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p.default is not p.empty]
+        without += [f"{name}.{p.name}" for p in named if p.name not in frozen]
+    assert without == [], "write them into defaults.json with what computes the same as before"

@@ -8,13 +8,18 @@ hash. Machines, packages, devices, threads and launchers are recorded with a run
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import os
+import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
+
+import leukobench
+from leukobench.errors import ConfigError
+from leukobench.targets import COMPOSED, locate
 
 NODES = (
     "data",
@@ -56,20 +61,48 @@ LOCATIONS = ("root", "paths", "allow_faulty")
 """Keys that say where something is, not what: fingerprint and split hash stand for the content."""
 
 
+FROZEN = Path(leukobench.__file__).with_name("defaults.json")
+"""Defaults of what a public name builds, by name and by the version of the node from which they count.
+
+A key at its default is no part of an identity, so these never change: a new option of a factory is added to each version
+with the value that computes what was computed before it; another default is another version.
+"""
+
+
 @cache
-def _signature_defaults(target: str) -> dict[str, Any]:
-    module, _, name = target.rpartition(".")
+def _frozen() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    return json.loads(FROZEN.read_text(encoding="utf-8"))
+
+
+def frozen_defaults(target: str, version: int = 1) -> Mapping[str, Any] | None:
+    """Frozen defaults of a public name at a version of its node; None for a name that has none."""
+    versions = _frozen().get(target)
+    if versions is None:
+        return None
+    known = [int(v) for v in versions if int(v) <= version]
+    return versions[str(max(known))] if known else {}
+
+
+@cache
+def _signature_defaults(target: str) -> Mapping[str, Any]:
+    """Defaults that a user's own class or function states, its bases' included; none where it cannot be read."""
     try:
-        obj = getattr(importlib.import_module(module), name)
-        defaults = {}
-        classes = inspect.getmro(obj)[:-1] if inspect.isclass(obj) else (obj,)
-        for cls in reversed(classes):
-            for key, parameter in inspect.signature(cls).parameters.items():
-                if parameter.default is not inspect.Parameter.empty:
-                    defaults[key] = parameter.default
-        return defaults
-    except (ImportError, AttributeError, TypeError, ValueError):
+        found = locate(target, COMPOSED)
+        if target.rpartition(".")[0] not in sys.modules:
+            return {}  # a method: what its class states is nothing of its own
+        classes = inspect.getmro(found)[:-1] if inspect.isclass(found) else (found,)
+        parameters = [p for c in reversed(classes) for p in inspect.signature(c).parameters.items()]
+    except (ConfigError, TypeError, ValueError):
         return {}
+    return {k: p.default for k, p in parameters if p.default is not inspect.Parameter.empty}
+
+
+def _defaults(node: Mapping[str, Any], target: str | None) -> Mapping[str, Any]:
+    if not target:
+        return {}
+    version = node.get("version", 1)
+    frozen = frozen_defaults(target, version if isinstance(version, int) else 1)
+    return _signature_defaults(target) if frozen is None else frozen
 
 
 def _plain(value: Any) -> Any:
@@ -98,7 +131,7 @@ def scientific_node(node: Mapping[str, Any], built_by: str | None = None) -> dic
         built_by: What is built from a node that names no `_target_`.
     """
     target = node.get("_target_", built_by)
-    defaults = _signature_defaults(str(target)) if target else {}
+    defaults = _defaults(node, target)
     out: dict[str, Any] = {}
     for key, value in node.items():
         if key in LOCATIONS:
