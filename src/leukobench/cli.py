@@ -320,7 +320,7 @@ def data_get(name: str, **where: str | None) -> None:
 
     \b
     leukobench data get golub
-    leukobench data get cnmc --data-root /data
+    leukobench data get cnmc --data-root data
     """
     from leukobench.commands import get_data
 
@@ -340,8 +340,8 @@ def data_check(
 
     \b
     leukobench data check golub38
-    leukobench data check cnmc --root /data/C-NMC_Leukemia
-    leukobench data check cumida --json > report.json
+    leukobench data check cnmc --root data/cnmc/C-NMC_Leukemia
+    leukobench data check golub --json > report.json
     """
     from leukobench.commands import check_data
 
@@ -629,7 +629,7 @@ def register(
 
     \b
     leukobench register 8f1c...
-    leukobench register --best quickstart --rule validation_log_loss model=logistic
+    leukobench register --best rai --rule validation_log_loss model=lenet5
     """
     from leukobench.commands_models import register_model
 
@@ -710,4 +710,5 @@ def main() -> None:
     if len(arguments) < len(sys.argv) - 1:
         arguments.insert(0, "--debug")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     cli(arguments)
