@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import socket
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -118,6 +119,32 @@ def test_an_unreadable_file_is_refused(tmp_path):
     (tmp_path / "noise.pth").write_bytes(b"not weights")
     with pytest.raises(ConfigError, match="not a readable weights file"):
         transfer.timm_network(SHAPE, 2, name="resnet18", weights=str(tmp_path / "noise.pth"))
+
+
+class Opened:
+    """Pickled, it writes a file where it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_code_in_a_weights_file_is_not_run(tmp_path):
+    torch.save({"conv1.weight": Opened(tmp_path / "ran")}, tmp_path / "evil.pth")
+    with pytest.raises(ConfigError, match="not a readable weights file"):
+        transfer.timm_network(SHAPE, 2, name="resnet18", weights=str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["hf-hub:someone/resnet18", "local-dir:/tmp/net", "resnet18.hf-hub:someone/net", "/tmp"]
+)
+def test_the_name_of_a_network_is_no_address_of_weights(name, monkeypatch):
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: pytest.fail("it was created"))
+    with pytest.raises(ConfigError, match="has no network"):
+        transfer.timm_network(SHAPE, 2, name=name)
 
 
 @needs_lite0

@@ -17,6 +17,7 @@ from leukobench.data.image_store import decode_image
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
+from leukobench.tracking.locate import locate_run
 from leukobench.tracking.store import Store
 from leukobench.training.families.base import ModelInput
 from leukobench.training.families.expression import unlike_training
@@ -237,6 +238,19 @@ def test_frozen_weights_that_changed_are_noticed(train: Train, images: Path) -> 
     path.write_text(json.dumps(job))
     with pytest.raises(ConfigError, match="not those found now"):
         load_result(done.folder.path)
+
+
+def test_a_tag_of_a_run_leads_to_no_folder_elsewhere(
+    train: Train, local: Settings, tmp_path: Path
+) -> None:
+    done = train()
+    store = Store(local)
+    sweep = store.open_sweep("trial")
+    store.deliver(sweep, done.folder, delivery_record(done.training))
+    (run,) = store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
+    shutil.move(done.folder.path, tmp_path / "elsewhere")
+    store.client.set_tag(run.info.run_id, "leukobench.training", str(tmp_path / "elsewhere"))
+    assert locate_run(run.info.run_id, local).training != tmp_path / "elsewhere"
 
 
 def test_a_run_is_found_by_its_id_in_the_store_also_where_its_folder_is_gone(
