@@ -75,9 +75,11 @@ def show_sweeps(where: Where) -> None:
         counts = [sum(r["state"] == state for r in rows) for state in STATES]
         table.add_row(escape(name), *map(str, counts))
     if not table.row_count:
-        out.print(f"no sweep in {settings.store} yet; launch one: leukobench sweep quickstart")
+        out.print(
+            f"no sweep in {settings.shown_store} yet; launch one: leukobench sweep quickstart"
+        )
         return
-    out.print(f"sweeps in {settings.store}")
+    out.print(f"sweeps in {settings.shown_store}")
     out.print(table)
 
 
@@ -88,7 +90,7 @@ def show_status(name: str, jobs: bool, where: Where) -> None:
     settings = resolve(**where)
     rows = status(settings, name)
     counts = {state: sum(r["state"] == state for r in rows) for state in STATES}
-    out.print(f"[bold]sweep {escape(name)}[/bold] in {settings.store}: {len(rows)} jobs")
+    out.print(f"[bold]sweep {escape(name)}[/bold] in {settings.shown_store}: {len(rows)} jobs")
     for state in STATES:
         out.print(f"  {state:<12}{counts[state]:>6}")
     spent = {
@@ -114,7 +116,7 @@ def sync_folders(name: str | None, where: Where) -> None:
 
     settings = resolve(**where)
     delivered = sync(settings, name)
-    out.print(f"{delivered} run folders of {settings.output} are in {settings.store}")
+    out.print(f"{delivered} run folders of {settings.output} are in {settings.shown_store}")
 
 
 # --- papers ---------------------------------------------------------------------------------------------------------
@@ -396,14 +398,14 @@ def serve_ui(port: int, where: Where) -> None:
 
     settings = resolve(**where)
     if settings.store.startswith("http"):
-        out.print(f"the store is a server already: open {settings.store}")
+        out.print(f"the store is a server already: open {settings.shown_store}")
         return
     if (
         settings.store.startswith("sqlite:///")
         and not Path(settings.store.removeprefix("sqlite:///")).is_file()
     ):
         raise LeukoBenchError(
-            f"there is no store at {settings.store} yet; launch one: leukobench sweep quickstart"
+            f"there is no store at {settings.shown_store} yet; launch one: leukobench sweep quickstart"
         )
     with socket.socket() as s:
         if s.connect_ex(("127.0.0.1", port)) == 0:
@@ -413,9 +415,11 @@ def serve_ui(port: int, where: Where) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        # not an argument: those of a process are for everyone on the machine to see
+        "MLFLOW_BACKEND_STORE_URI": settings.store,
         "PYTHONWARNINGS": "ignore",
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.store]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += [
         "--host",
         "127.0.0.1",
@@ -430,7 +434,7 @@ def serve_ui(port: int, where: Where) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    out.print(f"starting MLflow over {settings.store} …")
+    out.print(f"starting MLflow over {settings.shown_store} …")
     before = signal.signal(signal.SIGTERM, stop)
     # a session of its own: the server's processes are stopped together, and none outlives this command
     server = subprocess.Popen(command, env=environment, start_new_session=True)

@@ -275,7 +275,7 @@ def register_model(
     model = load_result(str(run), settings, trust=trust)
     show_model(model)
     done = register(model, settings, name, chosen)
-    out.print(f"registered {done.uri} in {settings.store}")
+    out.print(f"registered {done.uri} in {settings.shown_store}")
     out.print(f"use it:  leukobench predict --model {done.name} INPUT... -o predictions.csv")
     out.print(f"    or:  mlflow.pyfunc.load_model({done.uri!r}).predict(frame)")
 
@@ -322,7 +322,7 @@ def draw_figures(runs: Sequence[str], sweep: str | None, trust: bool, where: Whe
         runs = [r.run_id for r in Results(settings, [sweep]).results]
         if not runs:
             raise StoreError(
-                f"the store {settings.store} has no finished result of a sweep {sweep!r}"
+                f"the store {settings.shown_store} has no finished result of a sweep {sweep!r}"
             )
     with progress("drawing") as bar:
         for i, run in enumerate(runs):

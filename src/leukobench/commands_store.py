@@ -51,7 +51,7 @@ def import_sweep(file: Path, where: Where) -> None:
     with progress("importing") as update:
         done = transfer.import_sweep(settings, file, update)
     out.print(
-        f"{done.new} results of sweep {escape(done.sweep)} brought into {settings.store}; {done.there} were there already"
+        f"{done.new} results of sweep {escape(done.sweep)} brought into {settings.shown_store}; {done.there} were there already"
     )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from leukobench.credentials import redacted
+
 LONGEST_WORD = 500
 LONGEST_MESSAGE = 4000
 
@@ -25,10 +27,13 @@ def readable(message: str) -> str:
 
 
 class LeukoBenchError(Exception):
-    """Base of the family. The command line prints the message and exits with status 1."""
+    """Base of the family. The command line prints the message and exits with status 1.
+
+    A message shows no credentials of an address, and no word of absurd length.
+    """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(readable(str(message)))
+        super().__init__(readable(redacted(str(message))))
 
 
 class ConfigError(LeukoBenchError):

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from leukobench.credentials import real, shown
 from leukobench.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -21,12 +22,17 @@ class Settings:
     """Attributes:
     data: Folder of data sets, one subfolder each.
     output: Folder of run folders, feature and image stores and, by default, the MLflow store.
-    store: MLflow tracking URI.
+    store: MLflow tracking URI, with its credentials: `shown_store` is for everyone to see.
     """
 
     data: Path
     output: Path
     store: str
+
+    @property
+    def shown_store(self) -> str:
+        """The store's address without credentials."""
+        return shown(self.store)
 
     @property
     def artifacts(self) -> Path:
@@ -116,4 +122,4 @@ def resolve(
     address = store or environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{out / 'mlflow.db'}"
     if address.startswith("sqlite:///") and not address.startswith("sqlite:////"):
         address = f"sqlite:///{Path(address.removeprefix('sqlite:///')).absolute()}"
-    return Settings(folder, out, address)
+    return Settings(folder, out, real(address))

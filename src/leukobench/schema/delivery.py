@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from leukobench.credentials import redacted
 from leukobench.schema.documents import Document
 
 
@@ -90,18 +91,23 @@ class DeliveryMarks:
     """Which runs of which stores hold what of a run folder.
 
     Attributes:
-        runs: Run ids, by identity (or `trajectory-<training>`), by `<store>#<run id of the sweep>`.
+        runs: Run ids, by identity (or `trajectory-<training>`), by `<store>#<run id of the sweep>`;
+            the store's address without credentials.
     """
 
     runs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        runs = {redacted(sweep): ids for sweep, ids in self.runs.items()}
+        object.__setattr__(self, "runs", runs)
+
     def of(self, sweep: str) -> Mapping[str, str]:
         """Run ids of one store's sweep."""
-        return self.runs.get(sweep, {})
+        return self.runs.get(redacted(sweep), {})
 
     def having(self, sweep: str, runs: Mapping[str, str]) -> DeliveryMarks:
         """With the run ids of one store's sweep."""
-        return DeliveryMarks({**self.runs, sweep: dict(runs)})
+        return DeliveryMarks({**self.runs, redacted(sweep): dict(runs)})
 
     @property
     def keys(self) -> frozenset[str]:

@@ -107,7 +107,7 @@ class Console:
         finished = sum(s == "finished" for s in states.values())
         say = self.rich.print
         say(
-            f"[bold]sweep {name}[/bold]: {finished} of {len(plan.trainings)} trainings finished; store {settings.store}"
+            f"[bold]sweep {name}[/bold]: {finished} of {len(plan.trainings)} trainings finished; store {settings.shown_store}"
         )
         names = {t.id: run_name(t.job) for t in plan.trainings}
         shown: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from leukobench.credentials import redacted
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
@@ -88,9 +90,20 @@ def workforce(multirun: Multirun) -> tuple[Launch | None, int]:
         return None, 1
     workers = workers_of(multirun.config)
     launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=multirun.context, task_function=multirun.task, config=multirun.config
+        hydra_context=multirun.context,
+        task_function=multirun.task,
+        config=without_credentials(multirun.config),
     )
     return launch_with(launcher), workers
+
+
+def without_credentials(config: DictConfig) -> DictConfig:
+    """What a launcher may write down for its workers, who need no store."""
+    copied = copy.deepcopy(config)
+    with open_dict(copied), read_write(copied):
+        copied.settings.store = redacted(str(copied.settings.store))
+        copied.hydra.overrides.task = [redacted(o) for o in copied.hydra.overrides.task]
+    return copied
 
 
 def run_single(config: DictConfig) -> dict[str, str]:

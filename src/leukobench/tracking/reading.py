@@ -82,7 +82,7 @@ class Results:
         progress: Progress | None = None,
     ) -> None:
         self.settings = settings
-        self.store = settings.store
+        self.store = settings.shown_store
         self._connection = Store(settings)
         self.cache = (
             settings.output / "cache" / hashlib.sha256(settings.store.encode()).hexdigest()[:16]
@@ -269,7 +269,7 @@ class Results:
                 download_artifacts(
                     artifact_uri=f"{result.artifact_uri}/{name}",
                     dst_path=str(kept.parent),
-                    tracking_uri=self.store,
+                    tracking_uri=self._connection.uri,
                 )
         return kept
 

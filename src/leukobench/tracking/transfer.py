@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from leukobench import __version__
 from leukobench.archives import fault_of
+from leukobench.credentials import redacted
 from leukobench.errors import LeukoBenchError, StoreError
 from leukobench.names import check_name
 from leukobench.schema import predictions
@@ -179,11 +180,13 @@ def export_sweep(
         for i, run in enumerate(runs):
             folder = f"runs/{run.info.run_id}"
             record = json.dumps(asdict(_record(store, run)))
-            files[f"{folder}/run.json"] = _write(archive, f"{folder}/run.json", record.encode())
+            files[f"{folder}/run.json"] = _write(
+                archive, f"{folder}/run.json", redacted(record).encode()
+            )
             with _artifacts(store, run) as artifacts:
                 for file in _files(artifacts):
                     member = f"{folder}/artifacts/{file.relative_to(artifacts).as_posix()}"
-                    files[member] = _write(archive, member, file)
+                    files[member] = _write(archive, member, _shareable(file))
             if progress is not None:
                 progress("runs", i + 1, len(runs))
         manifest = json.dumps(
@@ -272,6 +275,15 @@ def _files(folder: Path) -> list[Path]:
     """Plain files below a folder, sorted; links are not followed."""
     found = (p for p in folder.rglob("*") if stat.S_ISREG(p.lstat().st_mode))
     return sorted(found) if folder.is_dir() and not folder.is_symlink() else []
+
+
+def _shareable(file: Path) -> bytes | Path:
+    """A file, or its text without credentials: earlier versions logged configs with them."""
+    if file.suffix not in (".json", ".txt"):
+        return file
+    text = file.read_bytes().decode("utf-8", "surrogateescape")
+    shown = redacted(text)
+    return file if shown == text else shown.encode("utf-8", "surrogateescape")
 
 
 def _write(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> tuple[int, str]:

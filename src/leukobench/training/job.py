@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from leukobench.credentials import real, redacted, shown
 from leukobench.data import families
 from leukobench.data.base import Dataset, DataSource
 from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
@@ -66,6 +67,12 @@ class Job:
         return build(self.config[group], *args, provenance=self.provenance, key=group)
 
     def __post_init__(self) -> None:
+        # whatever is written of a job shows no credentials; `settings` has the real address
+        settings = dict(self.config["settings"]) if "settings" in self.config else None
+        if settings is not None and isinstance(settings.get("store"), str):
+            settings["store"] = shown(settings["store"])
+            object.__setattr__(self, "config", {**self.config, "settings": settings})
+        object.__setattr__(self, "overrides", tuple(map(redacted, self.overrides)))
         # `auto` is what the model's family reads of it: another family's keys decide nothing
         node, model = self.config.get("preprocess"), self.config.get("model") or {}
         name = model.get("family")
@@ -85,7 +92,7 @@ class Job:
     @cached_property
     def settings(self) -> Settings:
         s = self.config["settings"]
-        return Settings(Path(s["data"]), Path(s["output"]), s["store"])
+        return Settings(Path(s["data"]), Path(s["output"]), real(s["store"]))
 
     @cached_property
     def protocol(self) -> Protocol:
