@@ -1,7 +1,7 @@
-"""The identities of everything in the project's own configs: what `tests/fixtures/v1/identities.json` froze.
+"""The identities of the project's own configs: what `tests/fixtures/v1/identities.json` froze.
 
-`python tests/identities.py` prints them as the code at hand makes them. Data are not needed: what is hashed is the
-scientific part of each resolved config.
+`python tests/identities.py` prints them as the code at hand makes them. Data are not needed: what
+is hashed is the scientific part of each resolved config.
 """
 
 from __future__ import annotations

@@ -22,18 +22,18 @@ Node = dict[str, Any]
 
 
 def named() -> set[str]:
-    """Every name in the project's own configs."""
+    """Every name in the project's own configs but for Hydra's own."""
     names = set()
     for path in conf_dir().rglob("*.yaml"):
-        check_all: list[Any] = [yaml.safe_load(path.read_text(encoding="utf-8"))]
-        while check_all:
-            value = check_all.pop()
+        left: list[Any] = [yaml.safe_load(path.read_text(encoding="utf-8"))]
+        while left:
+            value = left.pop()
             if isinstance(value, dict):
-                check_all += value.values()
                 names |= {value["_target_"]} if "_target_" in value else set()
+                left += value.values()
             elif isinstance(value, list):
-                check_all += value
-    return names
+                left += value
+    return {name for name in names if not name.startswith("hydra_plugins.")}
 
 
 def test_every_name_in_the_projects_configs_is_public() -> None:
@@ -88,9 +88,6 @@ def test_what_is_built_does_not_share_containers_with_its_config() -> None:
 def test_what_cannot_be_built_is_said(node: Node, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         build(node, provenance=COMPOSED, key="model")
-
-
-# --- stored configs -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

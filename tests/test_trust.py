@@ -1,4 +1,4 @@
-"""What is loaded is data: no command around a stored model runs code that its config names, unless it is trusted."""
+"""What is loaded is data: no command runs code that a stored config names, unless it is trusted."""
 
 from __future__ import annotations
 

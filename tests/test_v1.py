@@ -59,9 +59,6 @@ def imported(settings: Settings, sweep: str) -> set[str]:
     return {result.identity for result in Results(settings, [sweep]).results}
 
 
-# --- identities ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", ["groups", "sweeps"])
 def test_the_projects_own_configs_have_the_identities_they_had(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -120,9 +117,6 @@ def test_a_default_is_that_of_the_nodes_version() -> None:
     assert frozen_defaults("my_lab.dense") is None
 
 
-# --- stores and folders -------------------------------------------------------------------------------------------------
-
-
 def test_tables_of_an_import_are_laid_out_with_the_means_they_had(local: Settings) -> None:
     import_sweep(local, V1 / "v1.zip")
     now = command(local, "tables", "v1", "--format", "md")
@@ -130,7 +124,7 @@ def test_tables_of_an_import_are_laid_out_with_the_means_they_had(local: Setting
 
 
 def shown(table: str) -> list[str]:
-    """Headings and rows without intervals: how those are made may change, the README says how to write it again."""
+    """Headings and rows without intervals, which may be made otherwise (README: write it again)."""
     lines = [line for line in table.splitlines() if line.startswith(("#", "|"))]
     return [re.sub(r" \[[-\d., ]*\]", "", line) for line in lines]
 

@@ -1,9 +1,10 @@
 """What `_target_` of a config node means: the public names, who may name which code, and building.
 
-The dotted names in `conf/`, in users' YAML and in stored runs are public names. They enter identities and never change;
-`PUBLIC` says where the code behind each lives now. A config that the user composes here may name any importable code. One
-that was stored (run folder, store, bundle, registered model) is data from elsewhere: it may name what `PUBLIC` lists,
-networks of timm and torchvision and estimators of scikit-learn, and nothing else unless the user trusts it.
+The dotted names in `conf/`, in users' YAML and in stored runs are public names. They enter
+identities and never change; `PUBLIC` says where the code behind each lives now. A config that the
+user composes here may name any importable code. One that was stored (run folder, store, bundle,
+registered model) is data from elsewhere: it may name what `PUBLIC` lists, networks of timm and
+torchvision and estimators of scikit-learn, and nothing else unless the user trusts it.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class Provenance:
     Attributes:
         place: File or command, for messages.
         trusted: Whether it may name any importable code and any folder.
-        data: Folder that data must lie in where it is not trusted: loading writes beside images what it found there.
+        data: Folder that data must lie in where it is not trusted: loading writes beside images
+            what it found there.
     """
 
     place: str
@@ -116,23 +118,24 @@ COMPOSED = Provenance("the composed config", trusted=True)
 
 
 def build(node: Mapping[str, Any], *args: Any, provenance: Provenance, key: str = "") -> Any:
-    """Build what a config node names with `_target_`, its other keys as arguments, nodes within it first.
+    """Build what a node names with `_target_`, its other keys as arguments, inner nodes first.
 
-    What `hydra.utils.instantiate` does to a resolved config, in a hundredth of the time. Every name within the node is
-    checked before anything is built or imported.
+    What `hydra.utils.instantiate` does to a resolved config, in a hundredth of the time. Every name
+    within the node is checked before anything is built.
 
     Args:
         args: Positional arguments before those of the node.
         key: Where the node stands in its config, for messages.
 
     Raises:
-        ConfigError: The target does not exist, may not be named there, or does not take one of the keys.
+        ConfigError: The target does not exist, may not be named there, or does not take one of the
+            keys.
     """
     check(node, provenance, key)
     if not node.get(TARGET):
         text = json.dumps(node, default=str)[:200]
         raise ConfigError(f"a config node without _target_ cannot be built: {text}")
-    return _made(node, args, provenance, key)
+    return _made(node, args, provenance=provenance, key=key)
 
 
 def check(node: Any, provenance: Provenance, key: str = "") -> None:
@@ -144,10 +147,11 @@ def check(node: Any, provenance: Provenance, key: str = "") -> None:
         special = [k for k in inner if re.fullmatch("_.*_", str(k)) and k != TARGET]
         if special:
             raise ConfigError(
-                f"{target}: the keys {special} of Hydra's instantiate are not used in LeukoBench's configs"
+                f"{target}: the keys {special} of Hydra's instantiate are not used in LeukoBench's "
+                "configs"
             )
         if not provenance.trusted:
-            _check_listed(target, inner, provenance, at)
+            _check_listed(inner, provenance, at)
             _check_places(inner, provenance, at)
 
 
@@ -174,7 +178,9 @@ def locate(target: str, provenance: Provenance, key: str = "") -> Any:
         ) from e
 
 
-def _made(node: Mapping[str, Any], args: tuple[Any, ...], provenance: Provenance, key: str) -> Any:
+def _made(
+    node: Mapping[str, Any], args: tuple[Any, ...] = (), *, provenance: Provenance, key: str
+) -> Any:
     target = str(node[TARGET])
     factory: Callable[..., Any] = locate(target, provenance, key)
     options = {
@@ -194,7 +200,7 @@ def _value(value: Any, provenance: Provenance, key: str) -> Any:
     """A value of a node, fresh: objects that are built own their containers."""
     if isinstance(value, Mapping):
         if TARGET in value:
-            return _made(value, (), provenance, key)
+            return _made(value, provenance=provenance, key=key)
         return {k: _value(v, provenance, f"{key}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_value(v, provenance, f"{key}[{i}]") for i, v in enumerate(value)]
@@ -232,10 +238,8 @@ def _imported(target: str) -> Any:
     return found
 
 
-# --- what a stored config may name --------------------------------------------------------------------------------------
-
-
-def _check_listed(target: str, node: Mapping[str, Any], provenance: Provenance, key: str) -> None:
+def _check_listed(node: Mapping[str, Any], provenance: Provenance, key: str) -> None:
+    target = node[TARGET]
     if target in PUBLIC:
         return
     if _library(target) is None:
@@ -243,21 +247,24 @@ def _check_listed(target: str, node: Mapping[str, Any], provenance: Provenance, 
     foreign = sorted(set(node) & set(FOREIGN_KEYS))
     if foreign:
         raise ConfigError(
-            f"{provenance.place}: {key}.{foreign[0]} would load files for {target} from elsewhere, which a stored config "
-            "may not say. Nothing was run; --trust (in Python trust=True) allows it"
+            f"{provenance.place}: {key}.{foreign[0]} would load files for {target} from elsewhere, "
+            "which a stored config may not say. Nothing was run; --trust (in Python trust=True) "
+            "allows it"
         )
 
 
 def _check_places(node: Mapping[str, Any], provenance: Provenance, key: str) -> None:
     for name in PLACES:
-        value = node.get(name) or ()
-        for text in [value] if isinstance(value, str) else value:
-            if not _inside(str(text), provenance.data):
-                raise ConfigError(
-                    f"{provenance.place}: {key}.{name} is {text}, outside the folder of data sets "
-                    f"({provenance.data or 'none is known'}), which a stored config may not name. Name the folder that "
-                    "holds it with --data-root, or allow it with --trust (in Python trust=True)"
-                )
+        value = node.get(name)
+        places = value if isinstance(value, list | tuple) else [value]
+        outside = [p for p in places if p is not None and not _inside(str(p), provenance.data)]
+        if outside:
+            raise ConfigError(
+                f"{provenance.place}: {key}.{name} is {outside[0]}, outside the folder of data "
+                f"sets ({provenance.data or 'none is known'}), which a stored config may not name. "
+                "Name the folder that holds it with --data-root, or allow it with --trust (in "
+                "Python trust=True)"
+            )
 
 
 def _inside(text: str, folder: Path | None) -> bool:
@@ -268,14 +275,15 @@ def _inside(text: str, folder: Path | None) -> bool:
 
 def _refusal(target: str, provenance: Provenance, key: str) -> ConfigError:
     return ConfigError(
-        f"{provenance.place}: {_at(key)}_target_ names {target}, which is no factory of LeukoBench, no network of timm or "
-        "torchvision and no estimator of scikit-learn. A stored config may name nothing else, and nothing was run. If it "
-        "is code of your own, or code that you have read, say so with --trust (in Python trust=True)"
+        f"{provenance.place}: {_at(key)}_target_ names {target}, which is no factory of "
+        "LeukoBench, no network of timm or torchvision and no estimator of scikit-learn. A stored config may "
+        "name nothing else, and nothing was run. If it is code of your own, or code that you have "
+        "read, say so with --trust (in Python trust=True)"
     )
 
 
 def _library(target: str) -> Any:
-    """A network of timm or torchvision or an estimator of scikit-learn, by its public name; None for anything else."""
+    """A network of timm or torchvision or an estimator of scikit-learn; None for any other name."""
     if re.fullmatch(r"sklearn\.[a-z]\w*\.[A-Z]\w*", target):
         return _estimator(target)
     if re.fullmatch(r"torchvision\.models\.[a-z]\w*", target):

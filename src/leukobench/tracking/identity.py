@@ -1,8 +1,8 @@
 """Identity: what makes two runs the same run.
 
-The hash of the scientific part of the resolved config (keys at their default dropped, so that a new key does not change
-old identities), the choices by name, the `version` of each config file, the data set's fingerprint and the split's
-hash. Machines, packages, devices, threads and launchers are recorded with a run, not hashed.
+The hash of the scientific part of the resolved config (keys at their default dropped, so that a new
+key does not change old identities), the choices by name, the `version` of each config file, the data
+set's fingerprint and the split's hash. Machines, packages, devices, threads and launchers are recorded with a run, not hashed.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ LOCATIONS = ("root", "paths", "allow_faulty")
 
 
 FROZEN = Path(leukobench.__file__).with_name("defaults.json")
-"""Defaults of what a public name builds, by name and by the version of the node from which they count.
+"""Defaults of what a public name builds, by name and by the node's version that they count from.
 
-A key at its default is no part of an identity, so these never change: a new option of a factory is added to each version
-with the value that computes what was computed before it; another default is another version.
+A key at its default is no part of an identity, so these never change: a new option of a factory is
+added to each version with the value that computes what was computed before it; another default is
+another version.
 """
 
 
@@ -85,7 +86,7 @@ def frozen_defaults(target: str, version: int = 1) -> Mapping[str, Any] | None:
 
 @cache
 def _signature_defaults(target: str) -> Mapping[str, Any]:
-    """Defaults that a user's own class or function states, its bases' included; none where it cannot be read."""
+    """Defaults that a user's own class or function states, and its bases; none if unreadable."""
     try:
         found = locate(target, COMPOSED)
         if target.rpartition(".")[0] not in sys.modules:
@@ -116,7 +117,7 @@ def _plain(value: Any) -> Any:
 
 
 def _file_digest(path: str) -> str:
-    """Digest of a file's content, or the text itself where there is no such file: weights count, not their place."""
+    """Digest of a file's content (weights count, not their place); the text where there is none."""
     try:
         with open(os.path.expanduser(path), "rb") as f:
             return hashlib.file_digest(f, "sha256").hexdigest()[:32]
