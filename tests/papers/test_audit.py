@@ -472,7 +472,7 @@ def test_the_audit_imports_nothing_heavy() -> None:
 
 def test_the_example_of_the_docs_is_a_whole_paper(tmp_path: Path) -> None:
     text = (REPOSITORY / "docs" / "add-a-paper.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    example, _sweep = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     assert 20 <= len(example.splitlines()) <= 28
     path = tmp_path / "doe.yaml"
     path.write_text(example, encoding="utf-8")
@@ -485,6 +485,6 @@ def test_the_example_of_the_docs_is_a_whole_paper(tmp_path: Path) -> None:
     path.write_text(example.replace("model=vgg16", "modle=vgg16"), encoding="utf-8")
     with pytest.raises(
         PaperError,
-        match=r"line 21 \(tables.0.rows.0.overrides.0\): 'modle' is neither a config group",
+        match=r"line 22 \(tables.0.rows.0.overrides.0\): 'modle' is neither a config group",
     ):
         load_paper(path)

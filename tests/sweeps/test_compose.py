@@ -72,7 +72,9 @@ def test_a_job_is_what_hydra_composes(composer: Any, overrides: list[str]) -> No
     job = composer.job(overrides)
     with opened(conf_dir()):
         config = OmegaConf.to_container(compose("train", overrides), resolve=True)
-    assert job.config == config
+    assert isinstance(config, dict)
+    composed = Job({str(k): v for k, v in config.items()}, job.choices)
+    assert job.config == composed.config
     assert job.overrides == tuple(overrides)
     assert job.choices["model"] == ("gene_mlp" if "model=gene_mlp" in overrides else "logistic")
 

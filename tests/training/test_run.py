@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from leukobench.errors import ConfigError
 from leukobench.training.job import Job, Training, prepare
 from trained import Trained
 
@@ -344,7 +345,8 @@ def test_lbfgs_on_mini_batches_is_refused_with_the_way_out(train: Train) -> None
 
 
 def test_no_epoch_at_all_is_refused(train: Train) -> None:
-    assert "at least one epoch" in train("epochs=0").error
+    with pytest.raises(ConfigError, match="epochs=0: a whole number from 1 is needed"):
+        train("epochs=0")
 
 
 def test_ctrl_c_twice_leaves_the_run_unfinished_not_failed(
