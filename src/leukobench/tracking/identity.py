@@ -1,8 +1,9 @@
 """Identity: what makes two runs the same run.
 
 The hash of the scientific part of the resolved config (keys at their default dropped, so that a new
-key does not change old identities), the choices by name, the `version` of each config file, the data
-set's fingerprint and the split's hash. Machines, packages, devices, threads and launchers are recorded with a run, not hashed.
+key does not change old identities), the choices by name, the `version` of each config file, the
+data set's fingerprint and the split's hash. Machines, packages, devices, threads and launchers are
+recorded with a run, not hashed.
 """
 
 from __future__ import annotations
