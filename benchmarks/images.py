@@ -42,14 +42,14 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets, transforms
 
-from leukobench.data.cnmc import CNMC
 from leukobench.data.families.image import ImageDataset, image_dataset
 from leukobench.data.image_files import content_digests
 from leukobench.data.image_store import ImageStore, build_store, open_store
-from leukobench.data.simulate_images import simulate_cnmc
+from leukobench.data.sources.cnmc import CNMC
 from leukobench.models.augment import Augment, Normalise
 from leukobench.models.image import lenet5
 from leukobench.models.transfer import timm_network
+from leukobench.simulation.images import simulate_cnmc
 from leukobench.training.feed import Feed, ImageFeed
 from leukobench.training.module import Classifier, Recipe, quiet_trainer
 from leukobench.training.schedules import Constant

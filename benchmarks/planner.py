@@ -37,12 +37,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leukobench.data.cnmc import CNMC
 from leukobench.data.image_store import build_store
-from leukobench.data.simulate_images import simulate_cnmc
+from leukobench.data.sources.cnmc import CNMC
 from leukobench.models.augment import Normalise
 from leukobench.models.transfer import timm_network
 from leukobench.settings import Settings
+from leukobench.simulation.images import simulate_cnmc
 from leukobench.tracking.reading import Results
 
 NETWORKS = ("efficientnet_lite0", "resnet18")

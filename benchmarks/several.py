@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from leukobench.data.simulate_images import simulate_cnmc
+from leukobench.simulation.images import simulate_cnmc
 from leukobench.tracking.environment import environment
 
 HERE = Path(__file__).resolve().parent

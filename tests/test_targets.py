@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-
 from leukobench.data.golub import Golub
+
 from leukobench.data.preprocess import ExpressionPreprocess
 from leukobench.errors import ConfigError
 from leukobench.settings import conf_dir

@@ -353,19 +353,28 @@ def data_check(
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option("--samples", type=int, help="How many samples.")
 @click.option("--subjects", type=int, help="How many subjects.")
+@click.option("--genes", type=int, help="How many genes, of expression data.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @settings_options
 def data_simulate(
-    name: str, out: Path, samples: int | None, subjects: int | None, seed: int, **where: str | None
+    name: str,
+    out: Path,
+    samples: int | None,
+    subjects: int | None,
+    genes: int | None,
+    seed: int,
+    **where: str | None,
 ) -> None:
     """Write simulated data in the official layout, marked as simulated wherever they are used.
 
     \b
     leukobench data simulate cnmc --out data/cnmc --samples 400 --subjects 20
+    leukobench data simulate cumida --out data/cumida --genes 600
     """
     from leukobench.commands import simulate_data
 
-    simulate_data(name, out, samples, subjects, seed, where)
+    sizes = {"samples": samples, "subjects": subjects, "genes": genes}
+    simulate_data(name, out, seed, sizes, where)
 
 
 @cli.command()

@@ -377,13 +377,13 @@ def check_data(
 
 
 def simulate_data(
-    name: str, folder: Path, samples: int | None, subjects: int | None, seed: int, where: Where
+    name: str, folder: Path, seed: int, sizes: Mapping[str, int | None], where: Where
 ) -> None:
-    """Write simulated data."""
+    """Write simulated data; `sizes` are `samples`, `subjects` and `genes`, None for what the layout has."""
     from leukobench.data.catalog import source
+    from leukobench.simulation import simulate
 
-    s = source(name, resolve(**where))
-    path = s.simulate(folder, samples, subjects, seed)
+    path = simulate(source(name, resolve(**where)), folder, seed=seed, **sizes)
     out.print(f"simulated {name} written to {path}; use it with data.root={path}")
 
 

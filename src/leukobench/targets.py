@@ -24,16 +24,16 @@ REMOVED_KEYS = ("version", "family")
 """Keys that describe a node and are no arguments of what it builds."""
 
 PUBLIC: Mapping[str, str] = {
-    "leukobench.data.all_idb.AllIdb1": "leukobench.data.all_idb:AllIdb1",
-    "leukobench.data.all_idb.AllIdb2": "leukobench.data.all_idb:AllIdb2",
-    "leukobench.data.aml.AML": "leukobench.data.aml:AML",
-    "leukobench.data.cnmc.CNMC": "leukobench.data.cnmc:CNMC",
-    "leukobench.data.cumida.Cumida": "leukobench.data.cumida:Cumida",
-    "leukobench.data.expression_csv.ExpressionCsv": "leukobench.data.expression_csv:ExpressionCsv",
-    "leukobench.data.golub.Golub": "leukobench.data.golub:Golub",
-    "leukobench.data.golub.Golub38": "leukobench.data.golub:Golub38",
-    "leukobench.data.golub.GolubCorrupt": "leukobench.data.golub:GolubCorrupt",
-    "leukobench.data.image_folder.ImageFolder": "leukobench.data.image_folder:ImageFolder",
+    "leukobench.data.all_idb.AllIdb1": "leukobench.data.sources.all_idb:AllIdb1",
+    "leukobench.data.all_idb.AllIdb2": "leukobench.data.sources.all_idb:AllIdb2",
+    "leukobench.data.aml.AML": "leukobench.data.sources.aml:AML",
+    "leukobench.data.cnmc.CNMC": "leukobench.data.sources.cnmc:CNMC",
+    "leukobench.data.cumida.Cumida": "leukobench.data.sources.cumida:Cumida",
+    "leukobench.data.expression_csv.ExpressionCsv": "leukobench.data.sources.expression_csv:ExpressionCsv",
+    "leukobench.data.golub.Golub": "leukobench.data.sources.golub:Golub",
+    "leukobench.data.golub.Golub38": "leukobench.data.sources.golub:Golub38",
+    "leukobench.data.golub.GolubCorrupt": "leukobench.data.sources.golub:GolubCorrupt",
+    "leukobench.data.image_folder.ImageFolder": "leukobench.data.sources.image_folder:ImageFolder",
     "leukobench.data.preprocess.ExpressionPreprocess": (
         "leukobench.data.preprocess:ExpressionPreprocess"
     ),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leukobench.data.all_idb import AllIdb1, AllIdb2
 from leukobench.data.check import Report
 from leukobench.data.simulated import mark_simulated
+from leukobench.data.sources.all_idb import AllIdb1, AllIdb2
 from leukobench.errors import FaultyDataError, MissingDataError
 
 

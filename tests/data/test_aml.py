@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leukobench.data.aml import AML, COUNTS, REANNOTATED, agreement, read_annotations
 from leukobench.data.check import Report
+from leukobench.data.sources.aml import AML, COUNTS, REANNOTATED, agreement, read_annotations
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
 BLAST = {"blast": ["MYO", "MOB"], "other": ["NGS", "LYT"]}

@@ -14,7 +14,8 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from leukobench.data.check import Report
-from leukobench.data.cnmc import (
+from leukobench.data.simulated import mark_simulated
+from leukobench.data.sources.cnmc import (
     CNMC,
     LABELS_CSV,
     official_dataset,
@@ -22,7 +23,6 @@ from leukobench.data.cnmc import (
     official_names,
     subject_of,
 )
-from leukobench.data.simulated import mark_simulated
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
 KAGGLE = {

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from leukobench.data.check import Report
-from leukobench.data.cumida import SERIES, Cumida, series_name
 from leukobench.data.simulated import mark_simulated
+from leukobench.data.sources.cumida import SERIES, Cumida, series_name
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError
+from leukobench.simulation import simulate
 
 
 def rules(report: Report) -> set[str]:
@@ -34,7 +35,7 @@ def write(path: Path, probes: list[str], types: list[str], start: float = 0) -> 
 
 @pytest.fixture(scope="module")
 def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Cumida().simulate(tmp_path_factory.mktemp("cumida"), samples=150, seed=5, genes=400)
+    return simulate(Cumida(), tmp_path_factory.mktemp("cumida"), samples=150, seed=5, genes=400)
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ class TestSimulation:
         assert 0 < len(by_name.genes) < 340 == len(by_position.genes)
 
     def test_full_size_has_the_published_number_of_arrays_by_series(self, tmp_path: Path) -> None:
-        data = Cumida(Cumida().simulate(tmp_path, genes=40)).load()
+        data = Cumida(simulate(Cumida(), tmp_path, genes=40)).load()
         assert data.samples["series"].value_counts().to_dict() == dict(SERIES)
 
     def test_the_check_finds_that_series_tell_classes(self, seven: Path) -> None:
@@ -188,11 +189,11 @@ class TestSimulation:
 
     def test_subjects_are_refused_since_the_files_name_none(self, tmp_path: Path) -> None:
         with pytest.raises(LeukoBenchError, match="no subjects"):
-            Cumida().simulate(tmp_path, subjects=5)
+            simulate(Cumida(), tmp_path, subjects=5)
 
     def test_too_few_samples_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(LeukoBenchError, match="too few"):
-            Cumida().simulate(tmp_path, samples=5)
+            simulate(Cumida(), tmp_path, samples=5)
 
 
 class TestGet:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from leukobench.data.check import Report
-from leukobench.data.expression_csv import ExpressionCsv
+from leukobench.data.sources.expression_csv import ExpressionCsv
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukobench.data import golub
 from leukobench.data.check import Report
-from leukobench.data.golub import Golub, Golub38, GolubCorrupt, damaged_rows
+from leukobench.data.sources import golub
+from leukobench.data.sources.golub import Golub, Golub38, GolubCorrupt, damaged_rows
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
+from leukobench.simulation import simulate
 
 TRAIN, TEST = golub.PART_FILES["train"], golub.PART_FILES["test"]
 
@@ -27,7 +28,7 @@ def rules(report: Report) -> set[str]:
 
 @pytest.fixture(scope="module")
 def simulated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Golub().simulate(tmp_path_factory.mktemp("golub"), samples=20, seed=3)
+    return simulate(Golub(), tmp_path_factory.mktemp("golub"), samples=20, seed=3)
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ class TestLayout:
         assert Golub(simulated).load().fingerprint == before
 
     def test_simulation_at_full_size_has_the_official_counts(self, tmp_path: Path) -> None:
-        data = Golub(Golub().simulate(tmp_path, seed=1)).load()
+        data = Golub(simulate(Golub(), tmp_path, seed=1)).load()
         counts = data.samples.groupby(["official", "label"]).size().to_dict()
         assert counts == {
             ("test", "ALL"): 20,
@@ -160,14 +161,14 @@ class TestLayout:
         self, tmp_path: Path
     ) -> None:
         prints = [
-            Golub(Golub().simulate(tmp_path / str(i), samples=8, seed=seed)).load().fingerprint
+            Golub(simulate(Golub(), tmp_path / str(i), samples=8, seed=seed)).load().fingerprint
             for i, seed in enumerate((1, 1, 2))
         ]
         assert prints[0] == prints[1] != prints[2]
 
     def test_more_subjects_than_arrays_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(LeukoBenchError, match="one array a patient"):
-            Golub().simulate(tmp_path, samples=20, subjects=10)
+            simulate(Golub(), tmp_path, samples=20, subjects=10)
 
 
 class TestFaults:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from leukobench.data.check import Report
-from leukobench.data.image_folder import ImageFolder
 from leukobench.data.image_store import decode_image
+from leukobench.data.sources.image_folder import ImageFolder
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
 

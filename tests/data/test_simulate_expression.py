@@ -12,11 +12,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from leukobench.data.cumida import Cumida
-from leukobench.data.expression_csv import ExpressionCsv
-from leukobench.data.simulate_expression import log_expression, share_out
 from leukobench.data.simulated import is_simulated, mark_simulated
+from leukobench.data.sources.cumida import Cumida
+from leukobench.data.sources.expression_csv import ExpressionCsv
 from leukobench.errors import LeukoBenchError
+from leukobench.simulation import simulate
+from leukobench.simulation.expression import Effects, log_expression
+from leukobench.simulation.shares import share_out
 
 
 def linear() -> object:
@@ -36,7 +38,7 @@ class TestMark:
         assert not is_simulated(None)
 
     def test_every_simulation_says_its_seed(self, tmp_path: Path) -> None:
-        ExpressionCsv().simulate(tmp_path, samples=10, seed=7)
+        simulate(ExpressionCsv(), tmp_path, samples=10, seed=7)
         assert "seed=7" in (tmp_path / "SIMULATED").read_text()
 
 
@@ -66,7 +68,7 @@ class TestContent:
 
     def test_without_class_effect_they_cannot(self) -> None:
         labels = ["ALL", "AML"] * 40
-        values = log_expression(np.random.default_rng(0), 500, labels, class_effect=0)
+        values = log_expression(np.random.default_rng(0), 500, labels, effects=Effects(label=0))
         assert (
             cross_val_score(
                 linear(), values, labels, cv=KFold(4, shuffle=True, random_state=0)
@@ -75,7 +77,7 @@ class TestContent:
         )
 
     def test_the_series_can_be_read_from_the_values(self, tmp_path: Path) -> None:
-        data = Cumida(Cumida().simulate(tmp_path, samples=150, seed=1, genes=400)).load()
+        data = Cumida(simulate(Cumida(), tmp_path, samples=150, seed=1, genes=400)).load()
         series = data.samples["series"].astype(str).to_numpy()
         values = StandardScaler().fit_transform(data.values)
         assert (
@@ -87,7 +89,7 @@ class TestContent:
 
     def test_splitting_a_subjects_samples_pays(self, tmp_path: Path) -> None:
         data = ExpressionCsv(
-            ExpressionCsv().simulate(tmp_path, samples=160, subjects=40, seed=2),
+            simulate(ExpressionCsv(), tmp_path, samples=160, subjects=40, seed=2),
             id="sample", subject="subject", series="series",
         ).load()  # fmt: skip
         groups = data.samples["subject"].to_numpy()
@@ -104,4 +106,4 @@ class TestContent:
 
     def test_more_subjects_than_samples_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(LeukoBenchError, match="cannot be spread"):
-            ExpressionCsv().simulate(tmp_path, samples=4, subjects=9)
+            simulate(ExpressionCsv(), tmp_path, samples=4, subjects=9)

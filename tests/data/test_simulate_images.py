@@ -10,18 +10,18 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_score
 
-from leukobench.data.all_idb import AllIdb1, AllIdb2
-from leukobench.data.aml import AML, COUNTS
-from leukobench.data.cnmc import CNMC
 from leukobench.data.families.image import ImageDataset
-from leukobench.data.simulate_images import (
+from leukobench.data.simulated import is_simulated
+from leukobench.data.sources.all_idb import AllIdb1, AllIdb2
+from leukobench.data.sources.aml import AML, COUNTS
+from leukobench.data.sources.cnmc import CNMC
+from leukobench.errors import LeukoBenchError
+from leukobench.simulation.images import (
     simulate_all_idb1,
     simulate_all_idb2,
     simulate_aml,
     simulate_cnmc,
 )
-from leukobench.data.simulated import is_simulated
-from leukobench.errors import LeukoBenchError
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from leukobench.data.base import Dataset
-from leukobench.data.cnmc import official_dataset
 from leukobench.data.families.expression import expression_dataset
 from leukobench.data.families.image import ImageDataset
+from leukobench.data.sources.cnmc import official_dataset
 from leukobench.data.split import Split
 from leukobench.data.splits import (
     FromFile,

@@ -206,7 +206,7 @@ class TestFivePapers:
 @pytest.mark.real_data
 class TestRealData:
     def test_the_copy_of_golub_that_was_used_is_recognised(self, shared_data: Path) -> None:
-        from leukobench.data.golub import Golub, GolubCorrupt
+        from leukobench.data.sources.golub import Golub, GolubCorrupt
 
         folder = shared_data / "golub"
         datasets = {

@@ -16,15 +16,16 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from leukobench.data.all_idb import AllIdb1
-from leukobench.data.aml import AML
-from leukobench.data.cnmc import CNMC, official_dataset
-from leukobench.data.simulate_expression import simulate_cumida, simulate_golub
+from leukobench.data.sources.all_idb import AllIdb1
+from leukobench.data.sources.aml import AML
+from leukobench.data.sources.cnmc import CNMC, official_dataset
 from leukobench.data.split import Split
 from leukobench.errors import MissingDataError
 from leukobench.papers.results import normal
 from leukobench.papers.spec import load_paper
 from leukobench.settings import conf_dir, sweeps_dir
+from leukobench.simulation import simulate
+from leukobench.simulation.expression import simulate_cumida, simulate_golub
 from leukobench.sweeps.app import opened
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.plan import expand, make_plan
@@ -74,11 +75,11 @@ def first(name: str, *arguments: str) -> Job:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Simulated data sets, all but ALL-IDB2."""
     folder = tmp_path_factory.mktemp("data")
-    simulate_golub(folder / "golub", 72, 0, genes=40)
-    simulate_cumida(folder / "cumida", 627, 0, genes=100)
-    CNMC().simulate(folder / "cnmc", samples=24, subjects=8)
-    AllIdb1().simulate(folder / "all_idb1", samples=4)
-    AML().simulate(folder / "aml", samples=40)
+    simulate_golub(folder / "golub", genes=40)
+    simulate_cumida(folder / "cumida", genes=100)
+    simulate(CNMC(), folder / "cnmc", samples=24, subjects=8)
+    simulate(AllIdb1(), folder / "all_idb1", samples=4)
+    simulate(AML(), folder / "aml", samples=40)
     return folder
 
 

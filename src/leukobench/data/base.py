@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from leukobench.data.facts import SourceFacts
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
 from leukobench.names import check_label, check_name
 
@@ -193,23 +194,33 @@ def frame_digest(samples: pd.DataFrame) -> str:
 class DataSource(ABC):
     """Where a data set comes from: one subclass a source, one file in `conf/data` a choice.
 
-    Class attributes are facts about the source. A subclass implements `load`, and `get`, `check` and `simulate`
-    where the base's answer does not do.
+    A subclass implements `load`, `get` and `check`.
+
+    Class attributes:
+        name: As `conf/data` and tables call it.
+        family: Name of its family.
+        facts: Title, licence, citation, official counts.
+        simulates: Name of what simulates its layout (see `leukobench.simulation`); None where nothing does.
     """
 
     name: ClassVar[str]
     family: ClassVar[str]
     classes: tuple[str, ...]
     positive: ClassVar[str | None] = None
-    title: ClassVar[str]
-    licence: ClassVar[str]
-    citation: ClassVar[str]
-    url: ClassVar[str | None] = None
-    expected: ClassVar[Mapping[Any, Any]] = {}
+    facts: ClassVar[SourceFacts] = SourceFacts(title="", licence="", citation="")
+    simulates: ClassVar[str | None] = None
 
     def __init__(self, root: str | Path | None = None, allow_faulty: bool = False) -> None:
         self.root = Path(root).expanduser() if root is not None else None
         self.allow_faulty = allow_faulty
+
+    @property
+    def title(self) -> str:
+        return self.facts.title
+
+    @property
+    def licence(self) -> str:
+        return self.facts.licence
 
     @abstractmethod
     def load(self) -> Dataset:
@@ -227,9 +238,3 @@ class DataSource(ABC):
     @abstractmethod
     def check(self, progress: Callable[[str, int, int], None] | None = None) -> Report:
         """Read everything and report what is wrong; see `leukobench.data.check`."""
-
-    def simulate(
-        self, out: Path, samples: int | None = None, subjects: int | None = None, seed: int = 0
-    ) -> Path:
-        """Write simulated data in the official layout under `out`; see `leukobench.data.simulation`."""
-        raise LeukoBenchError(f"data set {self.name} has no simulation")

@@ -71,10 +71,10 @@ def _node(name: str, files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _filled(value: Any, settings: Settings) -> Any:
+    """A value with the places of the settings filled in."""
     if isinstance(value, str):
-        return value.replace("${settings.data}", str(settings.data)).replace(
-            "${settings.output}", str(settings.output)
-        )
+        value = value.replace("${settings.data}", str(settings.data))
+        return value.replace("${settings.output}", str(settings.output))
     if isinstance(value, Mapping):
         return {k: _filled(v, settings) for k, v in value.items()}
     if isinstance(value, list):

@@ -6,8 +6,9 @@ The checks themselves stand with the data family they read; this module is their
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import pandas as pd
@@ -15,6 +16,14 @@ import pandas as pd
 from leukobench.errors import readable
 
 Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Severity and text of what a source may find about names and labels; the text follows the count."""
+
+    severity: Severity
+    text: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,11 @@ class Report:
             "findings": [asdict(f) for f in self.findings],
         }
         return json.dumps(body, indent=2, default=str)
+
+
+def some(names: Iterable[object], limit: int = 20) -> tuple[str, ...]:
+    """The first names of many, for `Finding.where`."""
+    return tuple(str(name) for name in islice(names, limit))
 
 
 def count_frame(rows: Sequence[tuple[str, str, int, int | None]]) -> pd.DataFrame:

@@ -64,13 +64,56 @@ def console_progress() -> Iterator[Progress]:
         yield report
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The files below a folder, in the order of their paths, and what was not looked into, with the reason."""
+
+    files: tuple[Path, ...]
+    skipped: tuple[str, ...]
+
+
+def list_folder(root: Path) -> Listing:
+    """Every file below `root`; hidden ones and macOS's `__MACOSX` copies are no data.
+
+    A link to a folder is followed where it leads to a folder below the root that it does not lie in itself: others
+    lead anywhere on the machine, or round in circles.
+    """
+    home = root.resolve()
+    files: list[Path] = []
+    skipped: list[str] = []
+    todo: list[tuple[Path, tuple[Path, ...]]] = [(root, (home,))]
+    while todo:
+        folder, above = todo.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            skipped.append(f"{folder.relative_to(root)}: {error.strerror}")
+            continue
+        for entry in entries:
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                continue
+            if not path.is_dir():
+                files.append(path)
+                continue
+            real = path.resolve() if entry.is_symlink() else above[-1] / entry.name
+            reason = _not_followed(real, home, above)
+            if reason is not None:
+                skipped.append(f"{path.relative_to(root)} -> {real}: {reason}")
+            elif entry.name != "__MACOSX":
+                todo.append((path, (*above, real)))
+    return Listing(tuple(sorted(files)), tuple(sorted(skipped)))
+
+
+def _not_followed(real: Path, home: Path, above: Sequence[Path]) -> str | None:
+    if not real.is_relative_to(home):
+        return "the link leads out of the folder"
+    return "the link leads to a folder that it lies in" if real in above else None
+
+
 def find_files(root: Path) -> list[Path]:
-    """Every file below `root`, in the order of its path; hidden ones and macOS's `__MACOSX` copies are no data."""
-    found = []
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith(".") and s != "__MACOSX")
-        found += [Path(folder, n) for n in names if not n.startswith(".")]
-    return sorted(found)
+    """The files of `list_folder`."""
+    return list(list_folder(root).files)
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:

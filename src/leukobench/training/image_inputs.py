@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from leukobench.archives import fault_of
-from leukobench.data.expression_csv import SUFFIXES
-from leukobench.data.image_files import find_files
+from leukobench.data.image_files import list_folder
 from leukobench.data.image_store import decode_image
+from leukobench.data.wide_table import SUFFIXES
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, MissingDataError
 
 IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -52,7 +52,9 @@ def image_files(paths: Sequence[Path]) -> tuple[list[ImageInputFile], list[str]]
     notes: list[str] = []
     for path in paths:
         if path.is_dir():
-            files = find_files(path)
+            listing = list_folder(path)
+            files = listing.files
+            notes += [f"{path}: not looked into: {folder}" for folder in listing.skipped]
             images = [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES]
             _note(notes, path, [f.name for f in files if f.suffix.lower() not in IMAGE_SUFFIXES])
             if not images:

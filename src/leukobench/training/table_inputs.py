@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from leukobench.data.expression_csv import MISSING, SUFFIXES, header_of, read_wide, separator_of
 from leukobench.data.image_files import find_files, unpack_zip
+from leukobench.data.wide_table import MISSING, SUFFIXES, header_of, read_wide, separator_of
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 from leukobench.training.image_inputs import IMAGE_SUFFIXES
 

@@ -1,8 +1,4 @@
-"""ALL-IDB1, 108 whole fields of blood smears, and ALL-IDB2, 260 single cells cut from them.
-
-Source: R. Donida Labati, V. Piuri, F. Scotti, "ALL-IDB: the acute lymphoblastic leukemia image database for image
-processing", IEEE ICIP 2011, 2045-2048, doi 10.1109/ICIP.2011.6115881. Files are given out on request only.
-"""
+"""Data sets `all_idb1` and `all_idb2`."""
 
 from __future__ import annotations
 
@@ -13,64 +9,32 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from leukobench.data.check import Finding, Severity
-from leukobench.data.image_checks import ImageSource, ImageTable, Notes, file_frame, relative
+from leukobench.data.check import Finding
+from leukobench.data.facts import read_facts
 from leukobench.data.image_files import ImageFacts, find_files, shown
+from leukobench.data.image_source import ImageSource
+from leukobench.data.image_table import ImageTable, Notes, file_frame, flat_counts, relative
 from leukobench.errors import FaultyDataError, MissingDataError
 
+PACKAGE = "leukobench.data.sources.all_idb"
 NAME = re.compile(r"^(Im(\d{3})_([01]))\.(?:jpg|jpeg|tif|tiff)$", re.IGNORECASE)
 """`ImNNN_Y`: running number, and 1 for ALL, 0 for a healthy subject."""
 
 CLASS_OF = {"0": "normal", "1": "ALL"}
 
-RULES: dict[str, tuple[Severity, str]] = {
-    "wrong_name": (
-        "error",
-        "images are not named ImNNN_Y (number, then 1 for ALL or 0 for healthy); they are left out. Give them their "
-        "official names.",
-    ),
-    "surplus_file": (
-        "error",
-        "images have a number that the official set does not have. Remove them.",
-    ),
-    "number_twice": ("error", "numbers occur with both labels. Keep the official file."),
-    "missing_centroids": (
-        "warning",
-        "fields have no .xyc file of blast centroids. Unpack the folder xyc as well.",
-    ),
-    "centroids_unreadable": (
-        "error",
-        ".xyc files hold lines other than two numbers. Download them again.",
-    ),
-    "centroids_disagree": (
-        "error",
-        "fields have a label that their .xyc file contradicts: ALL without, or healthy with, blast centroids.",
-    ),
-}
 
-
-class _AllIdb(ImageSource):
+class AllIdb(ImageSource):
     """What both sets share: the names, the labels in them, the lack of subject ids."""
 
     classes = ("ALL", "normal")
     positive: ClassVar[str | None] = "ALL"
-    licence: ClassVar[str] = "For research, on request to the authors; not to be passed on"
-    citation: ClassVar[str] = (
-        "R. Donida Labati, V. Piuri, F. Scotti. ALL-IDB: the acute lymphoblastic leukemia image database for image "
-        "processing. IEEE International Conference on Image Processing, 2045-2048 (2011). doi:10.1109/ICIP.2011.6115881"
-    )
-    url: ClassVar[str | None] = "https://homes.di.unimi.it/scotti/all/"
-    how_to_get: ClassVar[str] = (
-        "Ask its authors at https://homes.di.unimi.it/scotti/all/ (a signed request form by e-mail from an institute)."
-    )
     folder: ClassVar[str]
-    expected: ClassVar[Mapping[Any, Any]] = {}
 
     def scan(self, root: Path, everything: bool) -> ImageTable:
         notes = Notes()
         rows = self._rows(root, notes)
         simulated = self._is_simulated(root)
-        total = self.expected["sample", "all"]
+        total = self.facts.counts["sample"]["all"]
         numbers: dict[int, str] = {}
         for row in rows:
             number = row.pop("number")
@@ -80,7 +44,7 @@ class _AllIdb(ImageSource):
             if numbers.setdefault(number, row["label"]) != row["label"]:
                 notes.add("number_twice", name)
         self._compare(root, rows, notes)
-        findings = notes.findings(RULES)
+        findings = notes.findings(self.facts.rules)
         missing = [n for n in range(1, total + 1) if n not in numbers]
         if rows and missing and not simulated:
             message = f"{total - len(missing)} of {total} official images are here; {len(missing)} are missing."
@@ -92,7 +56,7 @@ class _AllIdb(ImageSource):
             files=file_frame(rows),
             classes=self.classes,
             positive=self.positive,
-            expected=self.expected,
+            expected=flat_counts(self.facts.counts),
             findings=tuple(findings),
             expected_samples=total,
             simulated=simulated,
@@ -122,22 +86,14 @@ class _AllIdb(ImageSource):
         """Further comparisons of the files with what lies beside them."""
 
 
-class AllIdb1(_AllIdb):
+class AllIdb1(AllIdb):
     """ALL-IDB1: `im/ImNNN_Y.jpg`, fields of one or many cells, and `xyc/ImNNN_Y.xyc`, the blasts' centroids."""
 
     name: ClassVar[str] = "all_idb1"
-    title: ClassVar[str] = "ALL-IDB1, 108 fields"
+    facts = read_facts(PACKAGE, "all_idb1")
+    simulates: ClassVar[str | None] = "all_idb1"
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg")
     folder: ClassVar[str] = "im"
-    no_subjects: ClassVar[str | None] = (
-        "ALL-IDB1 has no subject ids: several fields may show one person, and no split can tell. Subject-level "
-        "protocols refuse it."
-    )
-    expected: ClassVar[Mapping[Any, Any]] = {
-        ("sample", "all"): 108,
-        ("class", "ALL"): 49,
-        ("class", "normal"): 59,
-    }
 
     def centroids(self, sample: str) -> np.ndarray:
         """Centroids (x, y) of a field's blasts in pixels, shape (blasts, 2), float64.
@@ -182,7 +138,7 @@ class AllIdb1(_AllIdb):
                 points = read_centroids(files[sample])
             except FaultyDataError:
                 continue
-            if len(points) and ((points < 0).any() or (points > np.array(fact.size)).any()):
+            if (points < 0).any() or (points > np.array(fact.size)).any():
                 outside.append(f"{sample}: {fact.size[0]} x {fact.size[1]}")
         if not outside:
             return ()
@@ -190,23 +146,14 @@ class AllIdb1(_AllIdb):
         return (Finding("centroids_outside", "error", message, len(outside), shown(outside)),)
 
 
-class AllIdb2(_AllIdb):
+class AllIdb2(AllIdb):
     """ALL-IDB2: `img/ImNNN_Y.tif`, single cells cut from the fields of ALL-IDB1."""
 
     name: ClassVar[str] = "all_idb2"
-    title: ClassVar[str] = "ALL-IDB2, 260 single cells"
+    facts = read_facts(PACKAGE, "all_idb2")
+    simulates: ClassVar[str | None] = "all_idb2"
     suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
     folder: ClassVar[str] = "img"
-    no_subjects: ClassVar[str | None] = (
-        "ALL-IDB2 has no subject ids, and its cells are cut from the fields of ALL-IDB1: cells of one field, and so of "
-        "one person, fall on both sides of any split. Do not train on one set and test on the other. Subject-level "
-        "protocols refuse it."
-    )
-    expected: ClassVar[Mapping[Any, Any]] = {
-        ("sample", "all"): 260,
-        ("class", "ALL"): 130,
-        ("class", "normal"): 130,
-    }
 
     def further_findings(
         self, table: ImageTable, facts: Sequence[ImageFacts]

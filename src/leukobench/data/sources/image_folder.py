@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
 
-from leukobench.data.check import Finding, Severity
-from leukobench.data.image_checks import ImageSource, ImageTable, Notes, file_frame, relative
+from leukobench.data.check import Finding, Rule
+from leukobench.data.facts import SourceFacts
 from leukobench.data.image_files import find_files, natural_key
+from leukobench.data.image_source import ImageSource
+from leukobench.data.image_table import ImageTable, Notes, file_frame, relative
 from leukobench.errors import ConfigError, FaultyDataError
 
 MANIFEST = "manifest.csv"
@@ -23,26 +25,28 @@ READABLE = tuple(
 )
 """File endings of every format that the installed Pillow opens."""
 
-RULES: dict[str, tuple[Severity, str]] = {
-    "missing_files": (
+RULES: Mapping[str, Rule] = {
+    "missing_files": Rule(
         "error",
         "files named in the manifest do not exist. Correct the column path.",
     ),
-    "missing_label": (
+    "missing_label": Rule(
         "error",
         "rows of the manifest have no label; they are left out. Fill the column label.",
     ),
-    "unknown_label": (
+    "unknown_label": Rule(
         "error",
         "images have a label that `classes` does not name; they are left out.",
     ),
-    "missing_subject": (
+    "missing_subject": Rule(
         "error",
         "rows of the manifest have no subject while others have one. Fill the column subject, or remove it.",
     ),
-    "misplaced_file": ("warning", "images lie in no class folder and are not used."),
-    "unlisted_file": ("note", "images below the root are not in the manifest and are not used."),
-    "other_file": ("note", "files are no images by their names and are not used."),
+    "misplaced_file": Rule("warning", "images lie in no class folder and are not used."),
+    "unlisted_file": Rule(
+        "note", "images below the root are not in the manifest and are not used."
+    ),
+    "other_file": Rule("note", "files are no images by their names and are not used."),
 }
 
 
@@ -62,14 +66,16 @@ class ImageFolder(ImageSource):
     """
 
     name: ClassVar[str] = "image_folder"
-    title: ClassVar[str] = "your own images"
-    licence: ClassVar[str] = "yours"
-    citation: ClassVar[str] = ""
-    suffixes: ClassVar[tuple[str, ...]] = READABLE
-    how_to_get: ClassVar[str] = (
-        "It reads your own images: one folder a class, or any layout with a file manifest.csv of columns path, label "
-        "and, if you know them, subject and series."
+    facts = SourceFacts(
+        title="your own images",
+        licence="yours",
+        citation="",
+        how_to_get=(
+            "It reads your own images: one folder a class, or any layout with a file manifest.csv of columns path, label "
+            "and, if you know them, subject and series."
+        ),
     )
+    suffixes: ClassVar[tuple[str, ...]] = READABLE
 
     def __init__(
         self,
@@ -93,42 +99,33 @@ class ImageFolder(ImageSource):
     def scan(self, root: Path, everything: bool) -> ImageTable:
         notes = Notes()
         manifest = self._find_manifest(root)
-        rows = (
-            self._listed(root, manifest, notes)
-            if manifest is not None
-            else self._in_folders(root, notes)
-        )
+        if manifest is None:
+            rows = self._in_folders(root, notes)
+        else:
+            rows = self._listed(root, manifest, notes)
         classes = self.classes or tuple(sorted({r["label"] for r in rows}, key=natural_key))
-        for row in rows:
-            if row["label"] not in classes:
-                notes.add("unknown_label", f"{row['id']}: {row['label']}")
-        rows = [row for row in rows if row["label"] in classes]
-        findings = notes.findings(RULES)
-        if rows and len(classes) < 2:
-            text = f"only the class {classes[0]!r} was found; a data set needs two or more: one folder or label each."
-            findings.append(Finding("one_class", "error", text))
         if self._positive is not None and self._positive not in classes:
             raise FaultyDataError(
                 f"{self._name}: the positive class {self._positive!r} is none of {list(classes)}"
             )
-        if rows and all(row.get("subject") is None for row in rows):
-            text = (
-                "No subject is known for any image: if one person has several images, splits leak. Name subjects in a "
-                f"{MANIFEST} (columns path, label, subject)."
-            )
-            findings.append(Finding("no_subjects", "warning", text, len(rows)))
+        chosen = []
+        for row in rows:
+            if row["label"] in classes:
+                chosen.append(row)
+            else:
+                notes.add("unknown_label", f"{row['id']}: {row['label']}")
         return ImageTable(
             name=self._name,
             root=root,
-            files=file_frame(rows),
+            files=file_frame(chosen),
             classes=classes,
             positive=self._positive,
-            findings=tuple(findings),
+            findings=(*notes.findings(RULES), *_whole_findings(chosen, classes)),
             simulated=self._is_simulated(root),
         )
 
     def _instructions(self, what: str) -> str:
-        return f"{self._name} {what}. {self.how_to_get} Set `data.root=FOLDER`."
+        return f"{self._name} {what}. {self.facts.how_to_get} Set `data.root=FOLDER`."
 
     def _find_manifest(self, root: Path) -> Path | None:
         if self._manifest is not None:
@@ -161,28 +158,14 @@ class ImageFolder(ImageSource):
         return rows
 
     def _listed(self, root: Path, manifest: Path, notes: Notes) -> list[dict[str, Any]]:
-        where = relative(manifest, root)
-        try:
-            with open(manifest, encoding="utf-8-sig", newline="") as file:
-                table = csv.DictReader(file)
-                columns = list(table.fieldnames or ())
-                lines = list(table)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise FaultyDataError(
-                f"{self._name}: {manifest} cannot be read as a csv file ({error})"
-            ) from error
-        if not {"path", "label"} <= set(columns):
-            raise FaultyDataError(
-                f"{self._name}: {manifest} has the columns {columns}; it needs path and label, separated by commas, and "
-                f"may have {', '.join(OPTIONAL_COLUMNS)}"
-            )
+        lines = self._manifest_lines(manifest)
         has_subjects = any((line.get("subject") or "").strip() for line in lines)
         rows: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=2):
             value = {
                 c: (line.get(c) or "").strip() or None for c in ("path", "label", *OPTIONAL_COLUMNS)
             }
-            at = f"{where}, line {number}: {value['path']}"
+            at = f"{relative(manifest, root)}, line {number}: {value['path']}"
             path = manifest.parent / (value["path"] or "")
             if value["path"] is None or not path.is_file():
                 notes.add("missing_files", at)
@@ -193,31 +176,65 @@ class ImageFolder(ImageSource):
             if has_subjects and value["subject"] is None:
                 notes.add("missing_subject", at)
             part = value["official"] or "manifest"
-            further = {c: value[c] for c in OPTIONAL_COLUMNS}
-            rows.append(
-                {
-                    "id": value["path"],
-                    "label": value["label"],
-                    "part": part,
-                    "path": path,
-                    **further,
-                }
-            )
+            row = {c: value[c] for c in ("label", *OPTIONAL_COLUMNS)}
+            rows.append({"id": value["path"], "part": part, "path": path, **row})
         listed = {row["path"].resolve() for row in rows}
         for path in find_files(root):
             if path.suffix.lower() in READABLE and path.resolve() not in listed:
                 notes.add("unlisted_file", relative(path, root))
         return rows
 
+    def _manifest_lines(self, manifest: Path) -> list[dict[str, str | None]]:
+        """Lines of the manifest by column.
+
+        Raises:
+            FaultyDataError: It cannot be read, or lacks a column.
+        """
+        try:
+            with open(manifest, encoding="utf-8-sig", newline="") as file:
+                table = csv.DictReader(file)
+                columns = list(table.fieldnames or ())
+                lines: list[dict[str, str | None]] = list(table)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise FaultyDataError(
+                f"{self._name}: {manifest} cannot be read as a csv file ({error})"
+            ) from error
+        if not {"path", "label"} <= set(columns):
+            raise FaultyDataError(
+                f"{self._name}: {manifest} has the columns {columns}; it needs path and label, separated by commas, and "
+                f"may have {', '.join(OPTIONAL_COLUMNS)}"
+            )
+        return lines
+
+
+def _whole_findings(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[Finding]:
+    """What is wrong with the folder as a whole."""
+    if not rows:
+        return []
+    findings = []
+    if len(classes) < 2:
+        text = f"only the class {classes[0]!r} was found; a data set needs two or more: one folder or label each."
+        findings.append(Finding("one_class", "error", text))
+    if all(row.get("subject") is None for row in rows):
+        text = (
+            "No subject is known for any image: if one person has several images, splits leak. Name subjects in a "
+            f"{MANIFEST} (columns path, label, subject)."
+        )
+        findings.append(Finding("no_subjects", "warning", text, len(rows)))
+    return findings
+
 
 def _class_level(root: Path) -> Path:
     """The folder whose subfolders are the classes: below the root there may be one folder that holds everything."""
     while True:
-        entries = [p for p in root.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
-        folders = [p for p in entries if p.is_dir()]
-        if len(folders) != 1 or any(p.suffix.lower() in READABLE for p in entries if p.is_file()):
-            return root
-        inside = [p for p in folders[0].iterdir() if p.is_dir() and not p.name.startswith(".")]
-        if not inside:
+        folders = _folders(root)
+        images = [p for p in root.iterdir() if p.is_file() and p.suffix.lower() in READABLE]
+        if len(folders) != 1 or images or not _folders(folders[0]):
             return root
         root = folders[0]
+
+
+def _folders(root: Path) -> list[Path]:
+    """Folders that may hold data."""
+    named = [p for p in root.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
+    return [p for p in named if p.is_dir()]
