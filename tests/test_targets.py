@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from leukobench.data.golub import Golub
 
 from leukobench.data.preprocess import ExpressionPreprocess
+from leukobench.data.sources.golub import Golub
 from leukobench.errors import ConfigError
 from leukobench.settings import conf_dir
 from leukobench.targets import COMPOSED, PUBLIC, Provenance, build, check, locate

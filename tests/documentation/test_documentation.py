@@ -176,7 +176,7 @@ leukobench register --best genes --name golub38-logistic
 
 def write_inputs(folder: Path) -> None:
     """Images and tables that the pages predict or train on."""
-    from leukobench.data.golub import Golub38
+    from leukobench.data.sources.golub import Golub38
 
     images = sorted((folder / "data" / "cnmc").rglob("*all.bmp"))[:4]
     for name in ("new_images", "cells"):
