@@ -27,7 +27,9 @@ class Group(click.Group):
         except LeukoBenchError as e:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"error: {e}", err=True)
+            from leukobench.terminal import wrapped
+
+            click.echo(wrapped(f"error: {e}"), err=True)
             sys.exit(1)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 from leukobench.errors import ConfigError, LeukoBenchError, PaperError, StoreError
 from leukobench.settings import config_folders, resolve
+from leukobench.terminal import bars, console
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,8 +32,8 @@ MOST_ROWS = 20
 """Rows of one kind that a table of counts shows on a terminal."""
 
 Where = Mapping[str, str | None]
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = console()
+err = console(stderr=True)
 
 
 @contextmanager
@@ -43,12 +42,12 @@ def progress(text: str) -> Iterator[Callable[[str, int, int], None] | None]:
     if not err.is_terminal:
         yield None
         return
-    with Progress(console=err, transient=True) as bar:
+    with bars(err) as bar:
         tasks: dict[str, Any] = {}
 
         def update(label: str, done: int, total: int) -> None:
             if label not in tasks:
-                tasks[label] = bar.add_task(f"{text}: {label}" if label else text, total=total)
+                tasks[label] = bar.add_task(text, total=total, note=label)
             bar.update(tasks[label], completed=done, total=total)
 
         yield update
@@ -85,7 +84,7 @@ def show_sweeps(where: Where) -> None:
 
 def show_status(name: str, jobs: bool, where: Where) -> None:
     """Print counts of a sweep's jobs by state, time spent and an estimate of the time left."""
-    from leukobench.sweeps.states import duration, go_on, status
+    from leukobench.sweeps.states import duration, go_on, seconds_left, status
 
     settings = resolve(**where)
     rows = status(settings, name)
@@ -99,8 +98,10 @@ def show_status(name: str, jobs: bool, where: Where) -> None:
     total = sum(spent.values())
     left = {r["training"] for r in rows if r["state"] != "done"}
     line = f"time spent {duration(total)} in {len(spent)} trainings"
-    if left and spent:
-        line += f", about {duration(total / len(spent) * len(left))} left in {len(left)}"
+    if left:
+        line += f", {len(left)} left"
+        seconds = seconds_left(rows)
+        line += f" of about {duration(seconds)}" if seconds is not None else ""
     out.print(line)
     for row in rows:
         if jobs or row["state"] == "failed":

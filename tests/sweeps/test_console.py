@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console as Rich
 
 from leukobench.sweeps.console import Live
+from leukobench.terminal import bars, wrapped
 
 
 def test_long_stages_and_epochs_are_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,25 @@ def test_long_stages_and_epochs_are_said_now_and_then(monkeypatch: pytest.Monkey
         "features 320/10,661",
         "epoch 3/40",
     ]
+
+
+def test_counts_and_time_left_are_whole_at_80_columns_beside_a_long_name() -> None:
+    out = io.StringIO()
+    with bars(Rich(file=out, width=80, force_terminal=True)) as progress:
+        task = progress.add_task("trainings", total=1234, note="a long name " * 20)
+        progress.update(task, completed=617)
+        progress.refresh()
+        (line,) = progress.get_renderables()
+        rendered = Rich(file=io.StringIO(), width=80, record=True)
+        rendered.print(line)
+    text = rendered.export_text().rstrip("\n")
+    assert len(text.splitlines()) == 1
+    assert "617/1234" in text
+    assert "0:00:00" in text
+    assert "trainings" in text
+
+
+def test_messages_break_between_words() -> None:
+    text = wrapped("error: " + "word " * 30 + "/a/path/that/is/" + "long/" * 30, width=80)
+    assert all(len(line) <= 80 or " " not in line for line in text.splitlines())
+    assert text.split() == [*["error:"], *["word"] * 30, "/a/path/that/is/" + "long/" * 30]

@@ -9,6 +9,7 @@ import pytest
 from leukobench.data.families.expression import ExpressionDataset
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError, SplitError
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
+from leukobench.tracking.pace import FinishedWork
 from leukobench.tracking.store import Entry
 from leukobench.training.job import Job
 from tiny import Tiny
@@ -196,10 +197,20 @@ def test_results_arrive_early_across_the_grid(make_job: MakeJob) -> None:
 
 
 def test_time_left_is_estimated_from_finished_trainings(make_job: MakeJob) -> None:
-    made = plan(make_job("seed=0"), make_job("seed=1"))
+    made = plan(make_job("seed=0", "epochs=10"), make_job("seed=1", "epochs=20"))
     assert made.seconds({}) is None
-    known = {"a": entry("FINISHED", 4.0), "b": entry("FINISHED", 6.0), "c": entry("FAILED", 100.0)}
-    assert made.seconds(known) == 10.0
+
+    def finished(training: str, model: str, epochs: int, seconds: float) -> Entry:
+        work = FinishedWork(("tiny", model), epochs, training, seconds)
+        return Entry("run", "FINISHED", "", seconds, work=work)
+
+    known = {
+        "a5": finished("a", "logistic", 5, 10.0),
+        "a10": finished("a", "logistic", 10, 10.0),
+        "b": finished("b", "logistic", 1, 3.0),
+    }
+    assert made.seconds(known) == 60.0  # 1 s an epoch in one training, 3 s in the other
+    assert made.seconds({"c": finished("c", "gene_mlp", 10, 9.0)}) is None, "of another model"
 
 
 # --- records ----------------------------------------------------------------------------------------------------------

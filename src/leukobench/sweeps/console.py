@@ -9,18 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console as Rich
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 from leukobench.settings import Settings
 from leukobench.sweeps.plan import Plan, run_name
 from leukobench.sweeps.states import duration
+from leukobench.terminal import bars, console
 from leukobench.tracking.store import Entry
 from leukobench.training.job import Training
 
@@ -29,7 +23,7 @@ class Console:
     """Prints to standard error, so that a table on standard output stays clean."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.rich = Rich(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.rich = console(stderr=True, quiet=quiet)
 
     def warn(self, text: str) -> None:
         self.rich.print(f"[yellow]warning:[/yellow] {_plain(text)}")
@@ -39,8 +33,8 @@ class Console:
         if not self.rich.is_terminal or jobs < 200:
             yield None
             return
-        with self._progress() as progress:
-            bar = progress.add_task("planning", total=jobs)
+        with bars(self.rich) as progress:
+            bar = progress.add_task("planning", total=jobs, note="")
             yield lambda done, total: progress.update(bar, completed=done, total=total)
 
     def plan(self, name: str, plan: Plan, entries: Mapping[str, Entry]) -> None:
@@ -76,25 +70,13 @@ class Console:
     def running(self, plan: Plan, entries: Mapping[str, Entry]) -> Iterator[Live]:
         total = len(plan.trainings)
         if self.rich.is_terminal and total:
-            with self._progress() as progress:
+            with bars(self.rich) as progress:
                 yield Live(self.rich, total, progress)
         else:
             yield Live(self.rich, total, None)
 
     def elsewhere(self, count: int) -> None:
         self.rich.print(f"  {count} trainings were finished by another launch meanwhile")
-
-    def _progress(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self.rich,
-            transient=True,
-        )
 
     def summary(
         self,

@@ -37,6 +37,7 @@ OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 OnStage = Callable[[str, int, int], None]
 Launch = Callable[[Path, int], Any]
 STOPPING = "\nstopping after this epoch; Ctrl-C again stops at once\n"
+STOPPED = "\nstopped; the same command goes on from the last checkpoint, and runs nothing twice\n"
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -191,7 +192,7 @@ def run_jobs(
     if plan.trainings:
         with (
             console.running(plan, entries) as live,
-            Interruption().watching(STOPPING) as interruption,
+            Interruption().watching(STOPPING, STOPPED) as interruption,
         ):
             if launch is None:
                 run_here(queue, outlet, live, interruption, states, bool(planner["fail_fast"]))

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import Any
 
 from leukobench.errors import (
@@ -22,6 +21,7 @@ from leukobench.errors import (
 )
 from leukobench.names import check_name
 from leukobench.tracking.identity import LOCATIONS, training_id
+from leukobench.tracking.pace import Work, time_left
 from leukobench.tracking.store import Entry
 from leukobench.training.job import (
     CONTEXT_KEYS,
@@ -71,11 +71,13 @@ class Plan:
     not_merged: Counter[str] = field(default_factory=Counter)
 
     def seconds(self, entries: Mapping[str, Entry]) -> float | None:
-        """Estimate of the time left, from the median of earlier trainings; None where there are none."""
-        known = [
-            e.seconds for e in entries.values() if e.status == "FINISHED" and e.seconds is not None
+        """Estimate of the time left, from earlier trainings of the same data and model; None where one has none."""
+        done = [e.work for e in entries.values() if e.work is not None]
+        todo = [
+            Work((t.job.choices.get("data", ""), t.job.choices.get("model", "")), t.epochs[-1])
+            for t in self.trainings
         ]
-        return median(known) * len(self.trainings) if known else None
+        return time_left(done, todo)
 
     def samples(self) -> int:
         """Training samples that are left to pass, each counted once an epoch."""

@@ -10,6 +10,7 @@ from typing import Any
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings, find_sweep
 from leukobench.tracking.entries import entries
+from leukobench.tracking.pace import FinishedWork, Work, time_left
 from leukobench.tracking.store import Store
 
 WORDS = {"FINISHED": "done", "FAILED": "failed"}
@@ -24,6 +25,28 @@ def duration(seconds: float) -> str:
     if s < 3600:
         return f"{s // 60} min {s % 60} s"
     return f"{s // 3600} h {s % 3600 // 60} min"
+
+
+def seconds_left(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Estimate of the time that a sweep's other jobs take; None where a kind of them has not been trained.
+
+    Args:
+        rows: As `status` gives them.
+    """
+    done: list[FinishedWork] = []
+    todo: dict[str, Work] = {}
+    for row in rows:
+        chosen = dict(o.partition("=")[::2] for o in row["overrides"])
+        kind = (row.get("origin") or "", chosen.get("data", ""), chosen.get("model", ""))
+        epochs = int(chosen["epochs"]) if chosen.get("epochs", "").isdigit() else None
+        training, seconds = row["training"], row["training_seconds"]
+        if row["state"] == "done" and seconds is not None:
+            done.append(FinishedWork(kind, epochs, training, seconds))
+        elif row["state"] != "done":
+            before = todo.get(training)
+            if before is None or (epochs or 1) > (before.epochs or 1):
+                todo[training] = Work(kind, epochs)
+    return time_left(done, list(todo.values()))
 
 
 def go_on(name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ Finished runs never change, so they are taken from what `leukobench.tracking.rea
 from __future__ import annotations
 
 from leukobench.settings import Settings
+from leukobench.tracking.pace import FinishedWork
 from leukobench.tracking.reading import Results, StoredResult
 from leukobench.tracking.store import PREFIX, Entry, Store, SweepRun
 
@@ -34,7 +35,16 @@ def entries(settings: Settings, store: Store, sweep: SweepRun) -> dict[str, Entr
 
 
 def _entry(result: StoredResult) -> Entry:
-    return Entry(result.run_id, "FINISHED", "", _seconds(result.tags))
+    seconds, params = _seconds(result.tags), result.params
+    work = None
+    if seconds is not None and {"data", "model", "epochs"} <= set(params):
+        work = FinishedWork(
+            kind=(params["data"], params["model"]),
+            epochs=int(params["epochs"]),
+            training=result.tags.get(PREFIX + "training", result.run_id),
+            seconds=seconds,
+        )
+    return Entry(result.run_id, "FINISHED", "", seconds, work=work)
 
 
 def _seconds(tags: object) -> float | None:

@@ -30,6 +30,7 @@ from leukobench.tracking.claims import Claims
 from leukobench.tracking.description import LONGEST_NOTE, NOTE, run_note
 from leukobench.tracking.folder import SYSTEM_METRICS, RunFolder, read_json, write_json
 from leukobench.tracking.inputs import dataset_input
+from leukobench.tracking.pace import FinishedWork
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # of a server, MLflow would announce every run and file
@@ -57,13 +58,18 @@ The artifact `curves.json` has every epoch."""
 
 @dataclass(frozen=True)
 class Entry:
-    """What a planner needs to know of a run in the store."""
+    """What a planner needs to know of a run in the store.
+
+    Attributes:
+        work: What was trained and how long it took; None where the run is not finished or does not say it.
+    """
 
     run_id: str
     status: str
     name: str
     seconds: float | None
     error: str | None = None
+    work: FinishedWork | None = None
 
 
 @dataclass(frozen=True)
