@@ -277,8 +277,8 @@ def _refusal(target: str, provenance: Provenance, key: str) -> ConfigError:
     return ConfigError(
         f"{provenance.place}: {_at(key)}_target_ names {target}, which is no factory of "
         "LeukoBench, no network of timm or torchvision and no estimator of scikit-learn. A stored "
-        "config may name nothing else, and nothing was run. If it is code of your own, or code that you have "
-        "read, say so with --trust (in Python trust=True)"
+        "config may name nothing else, and nothing was run. If it is code of your own, or code "
+        "that you have read, say so with --trust (in Python trust=True)"
     )
 
 
