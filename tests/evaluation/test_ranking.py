@@ -74,3 +74,13 @@ def test_every_pair_is_seen_from_both_of_its_samples():
     placed, pairs = placements(positive, scores, rng.integers(0, 3, 60))
     assert placed[positive].sum() == pytest.approx(placed[~positive].sum())
     assert pairs[positive].sum() == pairs[~positive].sum()
+
+
+def test_average_precision_of_one_fold_is_scikit_learns_with_ties():
+    from leukobench.evaluation.ranking import average_precision
+
+    rng = np.random.default_rng(3)
+    positive, scores = rng.random(80) < 0.3, np.round(rng.random(80), 1)
+    expected = average_precision_score(positive, scores)
+    one_fold = np.zeros(80, dtype=np.int64)
+    assert average_precision(positive, scores, one_fold) == pytest.approx(expected)

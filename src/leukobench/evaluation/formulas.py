@@ -222,20 +222,28 @@ def log_loss(
         classes: Class names.
         positive: Of no meaning here.
     """
-    from sklearn.metrics import log_loss as scikit_learns
+    return float(log_losses(y, p).mean())
 
-    # Probabilities are kept as float32: their rows sum to one only to about 1e-7, which scikit-learn warns about.
-    rows = p / p.sum(axis=1, keepdims=True)
-    return float(scikit_learns(y, rows, labels=np.arange(len(classes))))
+
+def log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Of each sample, shape (n,)."""
+    # Probabilities are kept as float32: their rows sum to one only to about 1e-7.
+    own = p[np.arange(len(y)), y] / p.sum(axis=1)
+    return -np.log(np.clip(own, np.finfo(p.dtype).eps, 1.0))
 
 
 def brier(
     y: np.ndarray, p: np.ndarray, classes: tuple[str, ...], positive: str | None = None
 ) -> float:
     """Brier's score of one class of two; of more the sum over classes, both as scikit-learn has it."""
-    if len(classes) == 2:
-        return float(np.mean((p[:, 1] - (y == 1)) ** 2))
-    return float(np.mean(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1)))
+    return float(square_errors(y, p).mean())
+
+
+def square_errors(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Of each sample, shape (n,): of one class of two, summed over classes of more."""
+    if p.shape[1] == 2:
+        return (p[:, 1] - (y == 1)) ** 2
+    return ((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1)
 
 
 def expected_calibration_error(

@@ -5,7 +5,8 @@ smooth metric over new units (the cluster jackknife; for a share of samples it i
 and McCaffrey 2002; for AUROC it is Obuchowski 1997 up to terms of order 1 / units) and what of the spread between seeds
 is due to units.
 
-Metrics of counts and AUROC are in closed form. Any other is computed without each of at most `GROUPS` groups of units.
+Metrics of counts, AUROC and means over samples are in closed form. Any other is computed without each of at most
+`MOST_GROUPS` groups of units.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leukobench.evaluation.formulas import log_losses, square_errors
 from leukobench.evaluation.metrics import (
     Metric,
     Predicted,
@@ -25,8 +27,13 @@ from leukobench.evaluation.metrics import (
 )
 from leukobench.evaluation.ranking import placements
 
-GROUPS = 40
-"""Most groups that are left out one after another where there is no closed form."""
+MOST_GROUPS = 40
+FEWEST_GROUPS = 15
+"""Groups that are left out one after another where there is no closed form."""
+MOST_SCORES = 2000
+"""How often such a metric is computed, about: with many seeds there are fewer groups."""
+MEANS = {"log_loss": log_losses, "brier": square_errors}
+"""Metrics that are a mean over samples, and what of."""
 SEED = 20240229
 
 
@@ -74,8 +81,10 @@ def contributions(
         rows = [_of_counts(p, u, metric, n) for p, u in zip(predicted, units)]
     elif metric.name in ("auroc", "pooled_auroc"):
         rows = [_of_auroc(p, u, metric, n) for p, u in zip(predicted, units)]
+    elif metric.name in MEANS:
+        rows = [_of_mean(p, u, metric, n) for p, u in zip(predicted, units)]
     else:
-        deal = _dealt(sizes.of_group.argmax(axis=1))
+        deal = _dealt(sizes.of_group.argmax(axis=1), len(predicted))
         n = int(deal.max()) + 1
         stratum, effective = np.zeros(n, dtype=np.int64), (min(float(n), min(effective)),)
         units = [deal[u] for u in units]
@@ -227,6 +236,17 @@ def _auroc_without(
     return np.divide(total - own_placed, left, out=np.full(n, np.nan), where=left > 0)
 
 
+def _of_mean(
+    predicted: Predicted, unit: np.ndarray, metric: Metric, n: int
+) -> tuple[float, np.ndarray]:
+    each = MEANS[metric.name](predicted.y, predicted.p)
+    value = float(each.mean())
+    own, size = np.bincount(unit, each, minlength=n), np.bincount(unit, minlength=n)
+    left = len(each) - size
+    without = np.divide(each.sum() - own, left, out=np.full(n, np.nan), where=left > 0)
+    return value, without - value
+
+
 def _of_any(
     predicted: Predicted, unit: np.ndarray, metric: Metric, n: int
 ) -> tuple[float, np.ndarray]:
@@ -238,10 +258,11 @@ def _of_any(
     return value, np.array(without) - value
 
 
-def _dealt(group: np.ndarray) -> np.ndarray:
-    """Number from 0 to `GROUPS` - 1 of each unit, dealt out in random order, one group after the other."""
-    shuffled = np.random.default_rng([SEED, 5]).permutation(len(group))
-    order = shuffled[np.argsort(group[shuffled], kind="stable")]
-    deal = np.empty(len(group), dtype=np.int64)
-    deal[order] = np.arange(len(group)) % GROUPS
+def _dealt(stratum: np.ndarray, seeds: int) -> np.ndarray:
+    """Group of each unit, dealt out in random order, one stratum after the other."""
+    groups = int(np.clip(MOST_SCORES // seeds, FEWEST_GROUPS, MOST_GROUPS))
+    shuffled = np.random.default_rng([SEED, 5]).permutation(len(stratum))
+    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    deal = np.empty(len(stratum), dtype=np.int64)
+    deal[order] = np.arange(len(stratum)) % groups
     return deal

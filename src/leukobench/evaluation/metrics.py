@@ -337,8 +337,9 @@ def _class_values(
     groups = predicted.groups(metric)
     if metric.definition.kind != "ranking" or not groups.any():
         return np.asarray(function(truth, p))
-    if metric.name == "auroc":
-        values = [ranking.auroc(own, score, groups) for own, score in zip(truth.T, p.T)]
+    in_one_pass = {"auroc": ranking.auroc, "auprc": ranking.average_precision}.get(metric.name)
+    if in_one_pass is not None:
+        values = [in_one_pass(own, score, groups) for own, score in zip(truth.T, p.T)]
     else:
         values = [
             ranking.weighted_by_group(own, score, groups, function)

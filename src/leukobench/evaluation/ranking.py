@@ -74,6 +74,29 @@ def auroc(positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float
     return float(placed[positive].sum() / pairs[positive].sum())
 
 
+def average_precision(positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float:
+    """Average precision of each group with both classes, weighted by its positives; NaN where not `comparable`.
+
+    Precision at each distinct score of a group, weighted by the positives that have it: all groups in one pass.
+    """
+    if not comparable(positive, groups):
+        return float("nan")
+    order = np.lexsort((-scores, groups))
+    group, score, is_positive = groups[order], scores[order], positive[order].astype(np.float64)
+    size = int(groups.max()) + 1
+    totals, positives = np.bincount(group, minlength=size), np.bincount(group, is_positive, size)
+    last_of_tie = np.r_[(np.diff(group) != 0) | (np.diff(score) != 0), True]
+    ends = np.flatnonzero(last_of_tie)
+    starts = (np.cumsum(totals) - totals)[group]
+    before = (np.cumsum(positives) - positives)[group]
+    found = np.cumsum(is_positive) - before
+    called = np.arange(1, len(order) + 1) - starts
+    tied = np.add.reduceat(is_positive, np.r_[0, ends[:-1] + 1])
+    counts = ((positives > 0) & (positives < totals))[group][ends]
+    precision = (found / called)[ends]
+    return float((tied * precision)[counts].sum() / tied[counts].sum())
+
+
 def weighted_by_group(
     positive: np.ndarray,
     scores: np.ndarray,
