@@ -7,8 +7,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from inference import of_cells, of_folds, of_replicates  # noqa: E402
-from simulated_tests import CELLS, Folds, Holdout  # noqa: E402
+from inference import of_cells, of_folds, of_replicates
+from simulated_tests import CELLS, Folds, Holdout
 
 BY_NAME = {design.name: design for design in CELLS}
 
