@@ -334,7 +334,7 @@ def test_an_unwritable_store_is_one_message(command: Run, tmp_path: Path) -> Non
 
 def test_a_failed_run_is_reported_with_its_reason(command: Run) -> None:
     result = command("train", "data=tiny", "optimizer=lbfgs", "batch_size=8")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "set batch_size=null" in result.stderr
     assert "error: 1 of 1 trainings failed" in result.stderr
     assert "Traceback" not in result.stderr
@@ -366,7 +366,7 @@ def test_status_without_a_name_lists_every_sweep(command: Run) -> None:
 
 def test_status_of_trainings_names_commands_that_run(command: Run) -> None:
     failing = ("data=tiny", "optimizer=lbfgs", "batch_size=8", "epochs=1")
-    assert command("train", *failing).exit_code == 1
+    assert command("train", *failing).exit_code == 4
     shown = command("status", "train")
     assert f"go on with: leukobench train {' '.join(failing)}" in shown.stdout
 

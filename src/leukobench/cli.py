@@ -30,7 +30,10 @@ class Group(click.Group):
             from leukobench.terminal import wrapped
 
             click.echo(wrapped(f"error: {e}"), err=True)
-            sys.exit(1)
+            sys.exit(e.status)
+        except KeyboardInterrupt:
+            click.echo("stopped at once", err=True)
+            sys.exit(130)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)

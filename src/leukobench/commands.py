@@ -113,10 +113,14 @@ def show_status(name: str, jobs: bool, where: Where) -> None:
 
 def sync_folders(name: str | None, where: Where) -> None:
     """Deliver what the store does not hold yet."""
+    from leukobench.sweeps.outcome import NotDelivered
     from leukobench.tracking.delivery import sync
 
     settings = resolve(**where)
-    delivered = sync(settings, name)
+    try:
+        delivered = sync(settings, name)
+    except StoreError as e:
+        raise NotDelivered(str(e)) from e
     out.print(f"{delivered} run folders of {settings.output} are in {settings.shown_store}")
 
 

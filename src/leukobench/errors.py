@@ -6,6 +6,7 @@ A message says what was found, what was expected, where, and what to do next.
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from leukobench.credentials import redacted
 
@@ -27,10 +28,15 @@ def readable(message: str) -> str:
 
 
 class LeukoBenchError(Exception):
-    """Base of the family. The command line prints the message and exits with status 1.
+    """Base of the family. The command line prints the message and exits with `status`.
 
     A message shows no credentials of an address, and no word of absurd length.
+
+    Attributes:
+        status: What the command exits with.
     """
+
+    status: ClassVar[int] = 1
 
     def __init__(self, message: str = "") -> None:
         super().__init__(readable(redacted(str(message))))

@@ -48,12 +48,14 @@ def read_json(path: Path, default: Any = None) -> Any:
     """Content of a JSON file, `default` where there is none.
 
     Raises:
-        LeukoBenchError: It is not JSON.
+        LeukoBenchError: It cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return default
+    except OSError as e:
+        raise LeukoBenchError(f"{path} cannot be read: {e.strerror or e}") from None
     except (ValueError, RecursionError):
         raise LeukoBenchError(
             f"{path} is damaged (not JSON); remove its folder and launch again"

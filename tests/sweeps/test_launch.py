@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,13 +11,15 @@ from typing import Any
 
 import pytest
 from hydra.errors import HydraException
+from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from leukobench.errors import ConfigError, StoreError
+from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
-from leukobench.sweeps.launch import Outcome, launch_with, run_jobs, workers_of
+from leukobench.sweeps.launch import launch_with, run_jobs, workers_of
 from leukobench.sweeps.messages import one_message
+from leukobench.sweeps.outcome import Interrupted, NotDelivered, TrainingsFailed
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
 from leukobench.sweeps.workers import gpu_of
@@ -125,7 +129,7 @@ def test_a_failure_is_logged_the_rest_goes_on_and_the_next_launch_retries_it(
 ) -> None:
     with monkeypatch.context() as patch:
         break_predictions(patch, lambda config: config["seed"] == 0)
-        with pytest.raises(Outcome, match="1 of 2 trainings failed"):
+        with pytest.raises(TrainingsFailed, match="1 of 2 trainings failed"):
             run("seed=0,1")
     assert "no network today" in capsys.readouterr().err
     assert states(local) == {"failed": 1, "done": 1}
@@ -151,7 +155,7 @@ def test_a_lost_loss_and_a_full_memory_are_failures_with_their_traceback_and_the
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "build_network", build)
-        with pytest.raises(Outcome, match="3 of 4 trainings failed"):
+        with pytest.raises(TrainingsFailed, match="3 of 4 trainings failed"):
             run(
                 "model=gene_mlp", "optimizer=sgd", "optimizer.lr=1e30,0.01", "epochs=20", "seed=0,1"
             )
@@ -171,7 +175,7 @@ def test_fail_fast_stops_at_the_first_failure(
 ) -> None:
     with monkeypatch.context() as patch:
         break_predictions(patch, lambda config: config["seed"] == 0)
-        with pytest.raises(Outcome):
+        with pytest.raises(TrainingsFailed):
             run("seed=0,1", "planner.fail_fast=true")
     assert states(local) == {"failed": 1, "not started": 1}
 
@@ -182,7 +186,7 @@ def test_ctrl_c_once_stops_after_the_epoch_and_the_next_launch_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Interruption, "requested", True, raising=False)
         patch.setattr(Interruption, "__init__", lambda self: None)
-        with pytest.raises(Outcome, match="interrupted; the same command goes on"):
+        with pytest.raises(Interrupted, match="interrupted; the same command goes on"):
             run("seed=0,1", "epochs=4")
     assert states(local) == {"unfinished": 1, "not started": 1}
     assert len(run("seed=0,1", "epochs=4")) == 2
@@ -196,7 +200,7 @@ def test_ctrl_c_in_a_last_epoch_is_an_interruption_too(
     with monkeypatch.context() as patch:
         patch.setattr(Interruption, "requested", True, raising=False)
         patch.setattr(Interruption, "__init__", lambda self: None)
-        with pytest.raises(Outcome, match="interrupted"):
+        with pytest.raises(Interrupted, match="interrupted"):
             run("seed=0,1", "epochs=1")
     assert states(local) == {"done": 1, "not started": 1}
 
@@ -233,10 +237,10 @@ def test_a_store_out_of_reach_costs_no_result_and_sync_delivers_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "deliver", away)
-        assert set(run("seed=0", "epochs=1,2").values()) == {"finished"}
-        assert set(run("seed=0", "epochs=3").values()) == {"finished"}, (
-            "another order of the same training"
-        )
+        with pytest.raises(NotDelivered):
+            run("seed=0", "epochs=1,2")
+        with pytest.raises(NotDelivered):
+            run("seed=0", "epochs=3")  # another order of the same training
     assert "the server is away" in capsys.readouterr().err
     assert states(local) == {"not started": 3}
     assert sync(local) == 1
@@ -254,8 +258,10 @@ def test_a_folder_of_a_stacked_training_is_still_delivered(
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "deliver", away)
-        (training,) = run("seed=0")
-    folder = RunFolder.of(local.output, training)
+        with pytest.raises(NotDelivered):
+            run("seed=0")
+    (path,) = (local.output / "runs").iterdir()
+    folder = RunFolder(path)
     folder.update(stacked=4, not_stacked=None)
     job = read_json(folder.path / "job.json")
     job["config"]["planner"]["stack"] = "auto"
@@ -272,7 +278,8 @@ def test_the_next_launch_delivers_without_training_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "deliver", away)
-        run()
+        with pytest.raises(NotDelivered):
+            run()
     with monkeypatch.context() as patch:
         break_predictions(patch, lambda config: True)
         assert list(run().values()) == ["finished"]
@@ -285,7 +292,61 @@ def test_a_sweep_goes_on_where_its_store_cannot_be_opened(
     run("seed=0")
     away = make_job("seed=1", "settings.store=http://127.0.0.1:9", "sweep=trial")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert list(run_jobs([away], []).values()) == ["finished"]
+    with pytest.raises(NotDelivered, match="1 of 1 trainings are computed and not in the store"):
+        run_jobs([away], [])
+
+
+@pytest.mark.parametrize("disk", ["full", "without the folder"])
+def test_a_disk_that_takes_no_artifacts_is_no_success(
+    run: Run,
+    local: Settings,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    disk: str,
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        if disk == "full":
+            patch.setattr(MlflowClient, "log_artifact", full)
+            patch.setattr(MlflowClient, "log_artifacts", full)
+        else:
+            (local.output / "artifacts").write_text("a file where the folder should be")
+        with pytest.raises(NotDelivered, match="2 of 2 trainings are computed and not in"):
+            run("seed=0,1")
+    assert "2 of 2 trainings finished, 2 not delivered" in capfd.readouterr().err
+    if disk != "full":
+        (local.output / "artifacts").unlink()
+    assert len(run("seed=0,1")) == 2, "delivered by the next launch"
+    assert states(local) == {"done": 2}
+    assert count(local) == 2
+
+
+def test_what_a_store_did_not_take_is_delivered_at_the_end_where_it_takes_it_then(
+    run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refused = launch.Outlet.deliver, []
+
+    def once(self: Any, training: Any) -> None:
+        if refused:
+            real(self, training)
+        else:
+            refused.append(training)
+            self.undelivered[training.id] = training
+
+    monkeypatch.setattr(launch.Outlet, "deliver", once)
+    assert len(run("seed=0,1")) == 2
+    assert states(local) == {"done": 2}
+
+
+def test_every_ending_has_a_status_of_its_own() -> None:
+    assert [e.status for e in (LeukoBenchError, TrainingsFailed, NotDelivered, Interrupted)] == [
+        1,
+        4,
+        5,
+        130,
+    ]
 
 
 @pytest.mark.parametrize("store", ["file:///tmp/mlruns", "sqlite:////dev/null/mlflow.db"])
@@ -367,7 +428,7 @@ def test_a_worker_that_dies_costs_the_training_it_was_at(
         return whole(training, **options)
 
     monkeypatch.setattr(runs, "run_training", killed)
-    with pytest.raises(Outcome, match="1 of 4 trainings failed"):
+    with pytest.raises(TrainingsFailed, match="1 of 4 trainings failed"):
         run_jobs(jobs, [], launch_with(launcher))
     assert states(local) == {"done": 3, "failed": 1}
     assert launcher.launches == 2, "the others went on with new workers"
@@ -382,7 +443,7 @@ def test_workers_that_cannot_start_are_reported_and_nothing_is_lost(
     def broken(folder: Path, count: int) -> None:
         raise OSError("no cluster here")
 
-    with pytest.raises(Outcome, match="the same command goes on"):
+    with pytest.raises(TrainingsFailed, match="the same command goes on"):
         run_jobs([make_job("sweep=trial")], [], broken)
     assert "no cluster here" in capsys.readouterr().err
     assert states(local) == {"not started": 1}
@@ -393,7 +454,7 @@ def test_fail_fast_stops_workers_too(
 ) -> None:
     jobs = [make_job(f"seed={s}", "sweep=trial", "planner.fail_fast=true") for s in range(9)]
     break_predictions(monkeypatch, lambda config: config["seed"] == 0)
-    with pytest.raises(Outcome, match="1 of 9 trainings failed"):
+    with pytest.raises(TrainingsFailed, match="1 of 9 trainings failed"):
         run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)))
     assert states(local)["not started"] >= 6
 
@@ -405,7 +466,7 @@ def test_a_stop_reaches_workers_and_the_next_launch_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Interruption, "requested", True, raising=False)
         patch.setattr(Interruption, "__init__", lambda self: None)
-        with pytest.raises(Outcome, match="interrupted; the same command goes on"):
+        with pytest.raises(Interrupted, match="interrupted; the same command goes on"):
             run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)))
     assert len(run_jobs(jobs, [])) == 3
     assert states(local) == {"done": 3}

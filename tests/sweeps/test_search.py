@@ -19,7 +19,8 @@ from launching import start
 from leukobench.errors import ConfigError
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
-from leukobench.sweeps.launch import Outcome, run_jobs
+from leukobench.sweeps.launch import run_jobs
+from leukobench.sweeps.outcome import Outcome
 from leukobench.sweeps.search import TABLE, Search, run, space_of
 from leukobench.sweeps.states import status
 from leukobench.tracking.reading import Results

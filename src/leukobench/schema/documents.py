@@ -55,8 +55,10 @@ class Document(Generic[T]):
         """Content of a file, None where there is none. Raises DocumentError."""
         try:
             text = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as e:
+            raise DocumentError(f"{path} cannot be read: {e.strerror or e}") from None
         return self.parse(text, str(path))
 
     def parse(self, text: bytes | str, where: str) -> T:
@@ -72,7 +74,7 @@ class Document(Generic[T]):
 
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DocumentError(
                 f"{where} is damaged (not JSON); remove its folder and launch again"
             ) from None

@@ -85,11 +85,14 @@ class Console:
         states: Mapping[str, str],
         failures: Mapping[str, str],
         settings: Settings,
+        undelivered: int,
     ) -> None:
         finished = sum(s == "finished" for s in states.values())
         say = self.rich.print
         say(
-            f"[bold]sweep {name}[/bold]: {finished} of {len(plan.trainings)} trainings finished; store {settings.shown_store}"
+            f"[bold]sweep {name}[/bold]: {finished} of {len(plan.trainings)} trainings finished"
+            + (f", {undelivered} not delivered" if undelivered else "")
+            + f"; store {settings.shown_store}"
         )
         names = {t.id: run_name(t.job) for t in plan.trainings}
         shown: set[str] = set()

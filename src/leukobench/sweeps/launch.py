@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console, Live
 from leukobench.sweeps.messages import STACK_IS_GONE
+from leukobench.sweeps.outcome import ended
 from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
 from leukobench.sweeps.queue import Queue
 from leukobench.sweeps.workers import Workers, work
@@ -39,10 +40,6 @@ Launch = Callable[[Path, int], Any]
 STOPPING = "\nstopping after this epoch; Ctrl-C again stops at once\n"
 STOPPED = "\nstopped; the same command goes on from the last checkpoint, and runs nothing twice\n"
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-
-
-class Outcome(LeukoBenchError):
-    """A sweep that ended with failures, after its summary was printed."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +182,7 @@ def run_jobs(
                 f"{e}\nRunning on: results stay in {settings.output} until they can be delivered."
             )
             store = None
+    incomplete = ""
     queue = Queue(plan.trainings, store, sweep_run, replaces.values())
     outlet = Outlet(store, sweep_run, console, replaces)
     states: dict[str, str] = {}
@@ -211,6 +209,7 @@ def run_jobs(
     states |= dict.fromkeys(queue.elsewhere, "finished")
     if queue.elsewhere:
         console.elsewhere(len(queue.elsewhere))
+    outlet.deliver_again()
     if store is not None and sweep_run is not None:
         facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
         try:
@@ -219,21 +218,24 @@ def run_jobs(
             store.close_sweep(sweep_run, facts)
             store.claims.tidy()
         except StoreError as e:
-            console.warn(str(e))
+            incomplete = str(e)
+            console.warn(incomplete)
     failures = {
         t.id: _folder(settings, t).run().get("error", "")
         for t in plan.trainings
         if states.get(t.id) == "failed"
     }
-    console.summary(name, plan, states, failures, settings)
-    if failures:
-        raise Outcome(
-            f"{len(failures)} of {len(plan.trainings)} trainings failed; they run again at the next launch"
-        )
-    if stopped or len(states) < len(plan.trainings) or "interrupted" in states.values():
-        raise Outcome(
-            "interrupted; the same command goes on where it stopped, and runs nothing twice"
-        )
+    outcome = ended(
+        len(plan.trainings),
+        interrupted=stopped or "interrupted" in states.values(),
+        failed=len(failures),
+        missing=len(plan.trainings) - len(states),
+        undelivered=len(outlet.undelivered),
+        incomplete=incomplete,
+    )
+    console.summary(name, plan, states, failures, settings, len(outlet.undelivered))
+    if outcome is not None:
+        raise outcome
     return states
 
 
@@ -243,12 +245,14 @@ class Outlet:
 
     Attributes:
         replaces: Run ids in the store, by identity, that new results take the place of.
+        undelivered: Trainings that the store did not take, by id.
     """
 
     store: Store | None
     sweep: SweepRun | None
     console: Console
     replaces: Mapping[str, str]
+    undelivered: dict[str, Training] = field(default_factory=dict)
 
     def order(self, training: Training) -> None:
         """Write down in the run folder what is to be delivered."""
@@ -264,6 +268,7 @@ class Outlet:
 
     def deliver(self, training: Training) -> None:
         """Bring what the run folder holds to the store; where it does not take it, it stays there."""
+        self.undelivered[training.id] = training
         if self.store is None or self.sweep is None:
             return
         folder = _folder(training.job.settings, training)
@@ -271,6 +276,15 @@ class Outlet:
             self.store.deliver(self.sweep, folder, write_order(training, self.replaces))
         except StoreError as e:
             self.console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
+        else:
+            del self.undelivered[training.id]
+
+    def deliver_again(self) -> None:
+        """Try once more what the store did not take, until it does not take one."""
+        for training in list(self.undelivered.values()):
+            self.deliver(training)
+            if training.id in self.undelivered:
+                return
 
 
 def run_here(

@@ -35,7 +35,8 @@ from leukobench.evaluation.registry import definition
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
-from leukobench.sweeps.launch import Multirun, Outcome, composition, run_jobs, workforce
+from leukobench.sweeps.launch import Multirun, composition, run_jobs, workforce
+from leukobench.sweeps.outcome import NotDelivered, Outcome, TrainingsFailed
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import duration
 from leukobench.tracking.description import REPEATS, words
@@ -215,6 +216,7 @@ def run(
     trials = options.trials if space else 1
     told: list[Trial] = []
     known: Known | None = None
+    undelivered: NotDelivered | None = None
     spent, ran = 0.0, 0
     while len(told) < trials:
         batch = [
@@ -236,6 +238,8 @@ def run(
             interrupted = None
             try:
                 go([job for t in new for job in t.jobs])
+            except NotDelivered as e:
+                undelivered = e
             except Outcome as e:
                 interrupted = e
             if planner["dry_run"]:
@@ -263,6 +267,8 @@ def run(
             )
     assert known is not None
     _finish(console, study, told, known, options, again)
+    if undelivered is not None:
+        raise undelivered
 
 
 def _trial(
@@ -378,7 +384,9 @@ def _finish(
     except StoreError as e:
         console.warn(str(e))
     if failed:
-        raise Outcome(f"{failed} of {len(trials)} trials failed; they run again at the next launch")
+        raise TrainingsFailed(
+            f"{failed} of {len(trials)} trials failed; they run again at the next launch"
+        )
 
 
 def _keep(study: Any, trials: Sequence[Trial], known: Known, options: Search) -> None:
