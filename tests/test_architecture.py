@@ -1,4 +1,6 @@
-"""The package's modules import one another without circles; imports inside functions count, those for types do not."""
+"""The package's modules import one another without circles; imports inside functions count, those
+for types do not.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def runtime_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def graph(root: Path) -> dict[str, set[str]]:
-    """Modules of the package that each module imports; a package that it only passes through does not count."""
+    """Modules of the package that each module imports; a package that it only passes through does
+    not count.
+    """
     files = modules(root)
     edges: dict[str, set[str]] = {}
     for name, path in files.items():

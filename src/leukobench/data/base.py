@@ -1,6 +1,7 @@
 """What a data set is, once loaded (`Dataset`), and where it comes from (`DataSource`).
 
-Nothing here knows a family of data or a file format: `leukobench.data.families` has a module for each family.
+Nothing here knows a family of data or a file format: `leukobench.data.families` has a module for
+each family.
 """
 
 from __future__ import annotations
@@ -49,15 +50,21 @@ class Dataset:
     Attributes:
         name: Key of the data set (`golub38`, `cnmc`, ...).
         family: Name of its family (`expression`, `image`); a model declares which one it reads.
-        samples: One row a sample, indexed by the sample's unique id (str), with columns `label` (class name),
-            `subject` (id of the person, None where the source has none), `content` (digest of the sample's bytes or
-            values: equal digests are exact duplicates), `series` (the experiment series it was measured in, or None)
-            and `official` (the source's own fold or part, or None).
-        classes: Class names in the order of their index; predictions have one probability column for each.
-        positive: The class that sensitivity and precision refer to in two-class tables (ALL), None for more classes.
-        fingerprint: Digest of everything a result depends on: ids, labels, subjects, contents, columns.
-        simulated: True where any of it was generated; every run, table and figure made from it says so.
-        expected_samples: How many labelled samples the complete data set has; fewer here means a subset.
+        samples: One row a sample, indexed by the sample's unique id (str), with columns `label`
+            (class name), `subject` (id of the person, None where the source has none), `content`
+            (digest of the sample's bytes or values: equal digests are exact duplicates), `series`
+            (the experiment series it was measured in, or None) and `official` (the source's own
+            fold or part, or None).
+        classes: Class names in the order of their index; predictions have one probability column
+            for each.
+        positive: The class that sensitivity and precision refer to in two-class tables (ALL), None
+            for more classes.
+        fingerprint: Digest of everything a result depends on: ids, labels, subjects, contents,
+            columns.
+        simulated: True where any of it was generated; every run, table and figure made from it says
+            so.
+        expected_samples: How many labelled samples the complete data set has; fewer here means a
+            subset.
         faults: What the loader found wrong and was told to live with (`allow_faulty=true`).
         root: Folder the files were read from.
     """
@@ -112,16 +119,21 @@ class Dataset:
         return self.expected_samples is not None and len(self) < self.expected_samples
 
     def rows(self, ids: Iterable[str]) -> np.ndarray:
-        """Row positions of sample ids, int64, in the order given. Raises KeyError text for an unknown id."""
+        """Row positions of sample ids, int64, in the order given. Raises KeyError text for an
+        unknown id.
+        """
         positions = self.samples.index.get_indexer(pd.Index(list(ids)))
         if (positions < 0).any():
             raise FaultyDataError(
-                f"{self.name}: {(positions < 0).sum()} of the sample ids asked for are not in the data"
+                f"{self.name}: {(positions < 0).sum()} of the sample ids asked for are not in the "
+                f"data"
             )
         return positions.astype(np.int64)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Self:
-        """The same data set with only these rows, in this order; its fingerprint follows the content."""
+        """The same data set with only these rows, in this order; its fingerprint follows the
+        content.
+        """
         samples = self.samples.iloc[list(rows)]
         return replace(
             self,
@@ -136,7 +148,9 @@ class Dataset:
 
     @property
     def matrix(self) -> np.ndarray | None:
-        """Values, shape (samples, features), where samples are rows of a matrix; None where they are files."""
+        """Values, shape (samples, features), where samples are rows of a matrix; None where they
+        are files.
+        """
         return None
 
     def files(self) -> dict[str, Path]:
@@ -152,7 +166,8 @@ class Dataset:
             ConfigError: Data of this family cannot be resampled.
         """
         raise ConfigError(
-            f"protocol.resample=before_split is not for {self.family} data: there is no row of values to resample"
+            f"protocol.resample=before_split is not for {self.family} data: there is no row of "
+            f"values to resample"
         )
 
 
@@ -164,7 +179,9 @@ def sample_frame(
     series: Sequence[str | None],
     official: Sequence[str | None],
 ) -> pd.DataFrame:
-    """The frame of `Dataset.samples`; object columns, so that an unknown value is None everywhere."""
+    """The frame of `Dataset.samples`; object columns, so that an unknown value is None
+    everywhere.
+    """
     columns = {
         "label": labels,
         "subject": subjects,
@@ -200,7 +217,8 @@ class DataSource(ABC):
         name: As `conf/data` and tables call it.
         family: Name of its family.
         facts: Title, licence, citation, official counts.
-        simulates: Name of what simulates its layout (see `leukobench.simulation`); None where nothing does.
+        simulates: Name of what simulates its layout (see `leukobench.simulation`); None where
+            nothing does.
     """
 
     name: ClassVar[str]
@@ -228,12 +246,15 @@ class DataSource(ABC):
 
         Raises:
             MissingDataError: Nothing at `root`; the message says how to get it.
-            FaultyDataError: Counts or content differ from what they should be, and `allow_faulty` is not set.
+            FaultyDataError: Counts or content differ from what they should be, and `allow_faulty`
+                is not set.
         """
 
     @abstractmethod
     def get(self) -> Path | None:
-        """Download where the source offers a direct download; else raise MissingDataError with instructions."""
+        """Download where the source offers a direct download; else raise MissingDataError with
+        instructions.
+        """
 
     @abstractmethod
     def check(self, progress: Callable[[str, int, int], None] | None = None) -> Report:

@@ -1,7 +1,7 @@
 """The data sets there are: the files of `conf/data`, read without Hydra.
 
-A source is built from its file, and the data sets in its defaults list, with `${settings.data}` and overrides filled in;
-nothing else of Hydra's language is needed to read, check or simulate data.
+A source is built from its file, and the data sets in its defaults list, with `${settings.data}` and
+overrides filled in; nothing else of Hydra's language is needed to read, check or simulate data.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _node(name: str, files: Mapping[str, Path]) -> dict[str, Any]:
         if other != "_self_":
             if other not in files:
                 raise ConfigError(
-                    f"{files[name]}: its defaults name the data set {other!r}; there are: {', '.join(files)}"
+                    f"{files[name]}: its defaults name the data set {other!r}; there are: "
+                    f"{', '.join(files)}"
                 )
             node |= _node(str(other), files)
     return node | own

@@ -20,7 +20,9 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Rule:
-    """Severity and text of what a source may find about names and labels; the text follows the count."""
+    """Severity and text of what a source may find about names and labels; the text follows the
+    count.
+    """
 
     severity: Severity
     text: str
@@ -32,8 +34,9 @@ class Finding:
 
     Attributes:
         rule: Short name of the check (`truncated_file`, `duplicate_content_across_subjects`).
-        severity: `error`: the data are not what they claim to be, training needs `allow_faulty=true`;
-            `warning`: usable, with care that the splits take by default; `note`: a fact worth knowing.
+        severity: `error`: the data are not what they claim to be, training needs
+            `allow_faulty=true`; `warning`: usable, with care that the splits take by default;
+            `note`: a fact worth knowing.
         message: A sentence: what was found, what was expected, what to do.
         count: How many samples, files or genes it concerns.
         where: Some of the ids or paths it concerns (at most twenty).
@@ -55,8 +58,8 @@ class Report:
     """The outcome of checking one data set.
 
     Attributes:
-        counts: Frame with columns `what` (class, subject, fold...), `name`, `found`, `expected` (None where the source
-            states none).
+        counts: Frame with columns `what` (class, subject, fold...), `name`, `found`, `expected`
+            (None where the source states none).
         facts: Sizes, the fingerprint, the folder: what a reader wants beside the findings.
     """
 

@@ -51,7 +51,10 @@ def id_findings(table: ExpressionTable) -> list[Finding]:
     findings = []
     twice = [i for i, n in Counter(table.ids).items() if n > 1]
     if twice:
-        message = f"{len(twice)} sample ids occur more than once, for instance {twice[0]!r}; each row needs its own id"
+        message = (
+            f"{len(twice)} sample ids occur more than once, for instance {twice[0]!r}; each row "
+            f"needs its own id"
+        )
         findings.append(Finding("duplicate_ids", "error", message, len(twice), some(twice)))
     genes = [g for g, n in Counter(table.genes).items() if n > 1]
     if genes:
@@ -71,7 +74,8 @@ def value_findings(table: ExpressionTable) -> list[Finding]:
         return []
     places = [f"sample {table.ids[r]}, gene {table.genes[g]}" for r, g in bad[:SHOWN]]
     message = (
-        f"{len(bad)} values are missing or infinite, the first in {places[0]}, in {len(set(bad[:, 0]))} samples and "
+        f"{len(bad)} values are missing or infinite, the first in {places[0]}, in "
+        f"{len(set(bad[:, 0]))} samples and "
         f"{len(set(bad[:, 1]))} genes; impute them or drop these samples or genes"
     )
     return [Finding("missing_values", "error", message, len(bad), tuple(places))]
@@ -87,8 +91,10 @@ def duplicate_row_findings(table: ExpressionTable) -> list[Finding]:
         return []
     n, most = len(table.ids), max(copies, key=len)
     message = (
-        f"{n} rows hold only {len(groups)} distinct arrays: {n - len(groups)} rows are exact copies of another one "
-        f"({table.ids[most[0]]!r} occurs {len(most)} times); splits keep copies together unless keep_together says "
+        f"{n} rows hold only {len(groups)} distinct arrays: {n - len(groups)} rows are exact "
+        f"copies of another one "
+        f"({table.ids[most[0]]!r} occurs {len(most)} times); splits keep copies together unless "
+        f"keep_together says "
         "otherwise"
     )
     findings = [
@@ -130,7 +136,10 @@ def gene_findings(table: ExpressionTable) -> list[Finding]:
     flat = np.ptp(table.values, axis=0) == 0
     if flat.any():
         genes = [table.genes[g] for g in np.flatnonzero(flat).tolist()]
-        message = f"{len(genes)} genes have one value in all samples, for instance {genes[0]!r}; they carry nothing"
+        message = (
+            f"{len(genes)} genes have one value in all samples, for instance {genes[0]!r}; they "
+            f"carry nothing"
+        )
         findings.append(Finding("constant_genes", "note", message, len(genes), some(genes)))
     rows = (
         np.flatnonzero(np.ptp(table.values, axis=1) == 0)
@@ -139,7 +148,10 @@ def gene_findings(table: ExpressionTable) -> list[Finding]:
     )
     if len(rows):
         ids = [table.ids[r] for r in rows.tolist()]
-        message = f"{len(ids)} samples have one value in all genes, for instance {ids[0]!r}: no measurement"
+        message = (
+            f"{len(ids)} samples have one value in all genes, for instance {ids[0]!r}: no "
+            f"measurement"
+        )
         findings.append(Finding("constant_rows", "error", message, len(ids), some(ids)))
     first: dict[bytes, int] = {}
     columns = np.ascontiguousarray(table.values.T)
@@ -165,13 +177,19 @@ def _subject_findings(table: ExpressionTable) -> list[Finding]:
     findings = []
     unknown = [i for i, s in zip(table.ids, table.subjects) if s is None]
     if 0 < len(unknown) < len(table.ids):
-        message = f"{len(unknown)} of {len(table.ids)} samples have no subject; fill the column or leave it out"
+        message = (
+            f"{len(unknown)} of {len(table.ids)} samples have no subject; fill the column or leave "
+            f"it out"
+        )
         findings.append(
             Finding("subjects_partly_unknown", "warning", message, len(unknown), some(unknown))
         )
     both = _spanning(table.subjects, table.official or [None] * len(table.ids))
     if both:
-        message = f"{len(both)} subjects are in more than one official part; the official split leaks them"
+        message = (
+            f"{len(both)} subjects are in more than one official part; the official split leaks "
+            f"them"
+        )
         findings.append(Finding("subject_in_two_parts", "warning", message, len(both), some(both)))
     several = _spanning(table.subjects, table.labels)
     if several:
@@ -187,7 +205,10 @@ def _small_class_findings(table: ExpressionTable) -> list[Finding]:
     small = [f"{c} ({sizes[c]})" for c in table.classes if sizes[c] < 5]
     if not small:
         return []
-    message = f"{len(small)} classes have fewer than 5 samples: {', '.join(small[:8])}; folds cannot hold them all"
+    message = (
+        f"{len(small)} classes have fewer than 5 samples: {', '.join(small[:8])}; folds cannot "
+        f"hold them all"
+    )
     return [Finding("small_classes", "note", message, len(small), some(small))]
 
 
@@ -205,8 +226,10 @@ def _series_findings(table: ExpressionTable) -> list[Finding]:
     if not alone:
         return []
     message = (
-        f"{len(alone)} of {len(home)} classes come from one series each, so that recognising the series "
-        f"(platform, laboratory) is as good as recognising the class: guessing each series' most frequent class "
+        f"{len(alone)} of {len(home)} classes come from one series each, so that recognising the "
+        f"series "
+        f"(platform, laboratory) is as good as recognising the class: guessing each series' most "
+        f"frequent class "
         f"is right for {sum(most.values()) / len(table.ids):.1%}; compare with leaving series out"
     )
     return [Finding("class_in_one_series", "warning", message, len(alone), some(alone))]

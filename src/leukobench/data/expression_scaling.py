@@ -1,6 +1,7 @@
 """Whether the genes of a table were scaled before any split, and over which rows.
 
-Scaling each part by itself shifts the parts against each other and uses the test rows' own statistics.
+Scaling each part by itself shifts the parts against each other and uses the test rows' own
+statistics.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from leukobench.data.check import Finding, some
 from leukobench.data.expression_values import ExpressionTable
 
 UNIT_TOLERANCE = 1e-6
-"""How far from 0 or 1 the smallest or largest value of a min-max scaled gene may be: files are rounded."""
+"""How far from 0 or 1 the smallest or largest value of a min-max scaled gene may be: files are
+rounded."""
 SCALED_SHARE = 0.99
 """Share of the genes that must be scaled for a block of rows to be called scaled."""
 
 
 def scaling_findings(table: ExpressionTable) -> list[Finding]:
-    """Genes that were scaled before any split: over all rows, by part or series, or by blocks of the file order."""
+    """Genes that were scaled before any split: over all rows, by part or series, or by blocks of
+    the file order.
+    """
     values = table.values
     if min(values.shape) < 4 or not np.isfinite(values).all():
         return []
@@ -57,7 +61,8 @@ def _by_group(values: np.ndarray, what: str, groups: Sequence[str | None]) -> Fi
     if how is None:
         return None
     message = (
-        f"each {what} is scaled {how} gene by gene by itself: the parts are no longer comparable, and test "
+        f"each {what} is scaled {how} gene by gene by itself: the parts are no longer comparable, "
+        f"and test "
         "rows were scaled with their own statistics; start from raw values"
     )
     return Finding("scaled_per_part", "warning", message, len(names), some(names))
@@ -70,7 +75,8 @@ def _blocks_finding(table: ExpressionTable) -> Finding | None:
     low, high = cut
     border = f"after row {low}" if low == high else f"between rows {low} and {high}"
     message = (
-        "the rows up to a border and the rows after it are each scaled to [0, 1] gene by gene by themselves "
+        "the rows up to a border and the rows after it are each scaled to [0, 1] gene by gene by "
+        "themselves "
         f"(the border lies {border}): parts that are no longer "
         "comparable were put together; start from raw values"
     )
@@ -79,7 +85,9 @@ def _blocks_finding(table: ExpressionTable) -> Finding | None:
 
 
 def _is_unit(values: np.ndarray) -> bool:
-    """Whether nearly every varying gene spans exactly [0, 1], with values in between (not merely 0 or 1)."""
+    """Whether nearly every varying gene spans exactly [0, 1], with values in between (not merely 0
+    or 1).
+    """
     low, high = values.min(axis=0), values.max(axis=0)
     varying = high > low
     if not varying.any():
@@ -90,7 +98,9 @@ def _is_unit(values: np.ndarray) -> bool:
 
 
 def _is_standard(values: np.ndarray) -> bool:
-    """Whether nearly every varying gene has mean 0 and standard deviation 1 (of either degree of freedom)."""
+    """Whether nearly every varying gene has mean 0 and standard deviation 1 (of either degree of
+    freedom).
+    """
     spread = values.std(axis=0)
     varying = spread > 0
     if not varying.any():
@@ -102,9 +112,11 @@ def _is_standard(values: np.ndarray) -> bool:
 
 
 def _unit_blocks(values: np.ndarray) -> tuple[int, int] | None:
-    """Between which rows (counted from 1) a border cuts [0, 1]-scaled rows into two [0, 1]-scaled blocks.
+    """Between which rows (counted from 1) a border cuts [0, 1]-scaled rows into two [0, 1]-scaled
+    blocks.
 
-    In rows scaled together a gene's least value stands, ties apart, in one row only, so no border has it on both sides.
+    In rows scaled together a gene's least value stands, ties apart, in one row only, so no border
+    has it on both sides.
     """
     zero, one = values <= UNIT_TOLERANCE, values >= 1 - UNIT_TOLERANCE
     n, genes = values.shape

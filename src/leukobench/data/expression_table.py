@@ -1,4 +1,5 @@
-"""A table of expression as a report or as a data set: loading and `leukobench data check` look at the same findings.
+"""A table of expression as a report or as a data set: loading and `leukobench data check` look at
+the same findings.
 
 `to_dataset` refuses a table with errors, `check_table` shows all.
 """
@@ -17,7 +18,8 @@ from leukobench.data.simulated import is_simulated
 from leukobench.errors import FaultyDataError
 
 UNLOADABLE = frozenset({"missing_values", "non_numeric_values", "truncated_rows", "duplicate_ids"})
-"""Errors that `allow_faulty` cannot help: there is no number to compute with, or no telling rows apart."""
+"""Errors that `allow_faulty` cannot help: there is no number to compute with, or no telling rows
+apart."""
 
 
 def check_table(table: ExpressionTable) -> Report:
@@ -49,8 +51,8 @@ def to_dataset(table: ExpressionTable, allow_faulty: bool = False) -> Expression
     """The data set of a table.
 
     Raises:
-        FaultyDataError: The table has findings of severity `error` and `allow_faulty` is not set, or has faults that
-            leave nothing to compute with.
+        FaultyDataError: The table has findings of severity `error` and `allow_faulty` is not set,
+            or has faults that leave nothing to compute with.
     """
     errors = [f for f in findings_of(table) if f.severity == "error"]
     fatal = any(f.rule in UNLOADABLE for f in errors)

@@ -1,7 +1,8 @@
-"""Expression values as a source read them, faults included, and what becomes of them: a report or a data set.
+"""Expression values as a source read them, faults included, and what becomes of them: a report or a
+data set.
 
-Loading and `leukobench data check` look at the same findings: `to_dataset` refuses a table with errors, the report
-shows all.
+Loading and `leukobench data check` look at the same findings: `to_dataset` refuses a table with
+errors, the report shows all.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ class ExpressionTable:
         labels: Class names.
         classes: Class names in index order.
         subjects, series, official: As in `Dataset.samples`; None where the source has none.
-        expected: Official counts: `what` (`sample`, `gene`, `class`, `part`, `series`, `subject`...) to name to count.
-        further_counts: Counts that only this source can take (lineages); compared with `expected` like the others.
+        expected: Official counts: `what` (`sample`, `gene`, `class`, `part`, `series`,
+            `subject`...) to name to count.
+        further_counts: Counts that only this source can take (lineages); compared with `expected`
+            like the others.
         findings: What reading already found (missing files, unknown labels).
         root: Folder or file that was read.
     """
@@ -60,7 +63,9 @@ class ExpressionTable:
         return [array_digest(row) for row in self.values]
 
     def counts(self) -> list[tuple[str, str, int, int | None]]:
-        """Rows (what, name, found, expected) of samples, genes, classes, subjects, series and parts."""
+        """Rows (what, name, found, expected) of samples, genes, classes, subjects, series and
+        parts.
+        """
         found: dict[str, dict[str, int]] = {
             "sample": {"all": len(self.ids)},
             "gene": {"all": len(self.genes)},

@@ -1,4 +1,6 @@
-"""Facts about a source, read from a YAML file beside its code: title, licence, citation, counts, texts of findings."""
+"""Facts about a source, read from a YAML file beside its code: title, licence, citation, counts,
+texts of findings.
+"""
 
 from __future__ import annotations
 

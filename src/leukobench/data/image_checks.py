@@ -1,7 +1,7 @@
 """What can be wrong with a folder of images, and how it is found.
 
-Loading and `leukobench data check` look at the same table: loading compares names, labels and byte digests, the check
-decodes every image besides.
+Loading and `leukobench data check` look at the same table: loading compares names, labels and byte
+digests, the check decodes every image besides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def quick_findings(table: ImageTable, contents: Sequence[str | None]) -> tuple[F
 
 
 def double_id_findings(table: ImageTable) -> tuple[Finding, ...]:
-    """Files that claim to be the same sample, for instance two copies of the download under one root."""
+    """Files that claim to be the same sample, for instance two copies of the download under one
+    root.
+    """
     samples = table.samples
     double = samples[samples["id"].duplicated(keep="first")]
     if double.empty:
@@ -38,7 +40,8 @@ def double_id_findings(table: ImageTable) -> tuple[Finding, ...]:
         Finding(
             "sample_twice",
             "error",
-            f"{len(double)} files have the name of another file and would be the same sample; keep one copy of the "
+            f"{len(double)} files have the name of another file and would be the same sample; keep "
+            f"one copy of the "
             "download under the root. Of each name the first file is used.",
             len(double),
             shown(relative(p, table.root) for p in double["path"]),
@@ -55,7 +58,8 @@ def class_findings(table: ImageTable) -> tuple[Finding, ...]:
         Finding(
             "missing_class",
             "error",
-            f"no image of {', '.join(empty)} was found under {table.root}; a class folder is missing or empty. "
+            f"no image of {', '.join(empty)} was found under {table.root}; a class folder is "
+            f"missing or empty. "
             "Unpack the whole download there.",
             len(empty),
             tuple(empty),
@@ -64,7 +68,9 @@ def class_findings(table: ImageTable) -> tuple[Finding, ...]:
 
 
 def content_findings(table: ImageTable, contents: Sequence[str | None]) -> tuple[Finding, ...]:
-    """Files whose bytes are not those of the official file of that name: altered, truncated, or another file's."""
+    """Files whose bytes are not those of the official file of that name: altered, truncated, or
+    another file's.
+    """
     altered, swapped = [], []
     for path, expected, content in zip(table.files["path"], table.files["sha256"], contents):
         if expected is None or content is None or content == expected:
@@ -80,7 +86,8 @@ def content_findings(table: ImageTable, contents: Sequence[str | None]) -> tuple
             Finding(
                 "altered_file",
                 "error",
-                f"{len(altered)} files are not byte for byte the official ones (truncated, re-encoded or edited); "
+                f"{len(altered)} files are not byte for byte the official ones (truncated, "
+                f"re-encoded or edited); "
                 "download them again.",
                 len(altered),
                 shown(altered),
@@ -91,7 +98,8 @@ def content_findings(table: ImageTable, contents: Sequence[str | None]) -> tuple
             Finding(
                 "swapped_file",
                 "error",
-                f"{len(swapped)} files hold the content of another official file; their labels and subjects are wrong. "
+                f"{len(swapped)} files hold the content of another official file; their labels and "
+                f"subjects are wrong. "
                 "Download them again.",
                 len(swapped),
                 shown(swapped),
@@ -177,7 +185,9 @@ def subject_findings(table: ImageTable) -> tuple[Finding, ...]:
 
 
 def decode_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> tuple[Finding, ...]:
-    """What decoding showed: damaged, blank, wrongly sized and wrongly named images, equal pixels in unequal files."""
+    """What decoding showed: damaged, blank, wrongly sized and wrongly named images, equal pixels in
+    unequal files.
+    """
     names = table.names()
     return (
         *_damaged(names, facts),
@@ -239,7 +249,10 @@ def _wrong_suffix(
             misnamed.append(f"{name}: {fact.format}")
     if not misnamed:
         return []
-    message = f"{len(misnamed)} files are of another format than their name says; they are read by their content."
+    message = (
+        f"{len(misnamed)} files are of another format than their name says; they are read by their "
+        f"content."
+    )
     return [Finding("wrong_suffix", "warning", message, len(misnamed), shown(misnamed))]
 
 
@@ -263,7 +276,8 @@ def _equal_pixels(names: Sequence[str], facts: Sequence[ImageFacts]) -> list[Fin
     if not same:
         return []
     message = (
-        f"{len(same)} groups of images have equal pixels in files of unequal bytes (re-saved copies); splits, which "
+        f"{len(same)} groups of images have equal pixels in files of unequal bytes (re-saved "
+        f"copies); splits, which "
         "compare bytes, do not keep them together. Remove the copies."
     )
     return [Finding("duplicate_pixels", "warning", message, len(same), shown(same))]

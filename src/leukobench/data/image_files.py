@@ -1,4 +1,5 @@
-"""Image files on disk: finding them, unpacking downloaded zips, byte digests kept between runs, and a full look inside.
+"""Image files on disk: finding them, unpacking downloaded zips, byte digests kept between runs, and
+a full look inside.
 
 What a file should have been is not known here: `leukobench.data.image_checks` compares.
 """
@@ -39,14 +40,17 @@ MAX_ZIP_DEPTH = 3
 """Downloads hold zips within a zip at most once; deeper nesting is not followed."""
 
 CONTENT_BYTES = 16
-"""A content digest is the first 128 bits of SHA-256, so that lists of official digests stay small."""
+"""A content digest is the first 128 bits of SHA-256, so that lists of official digests stay
+small."""
 
 WORKERS = max(4, min(16, os.cpu_count() or 1))
 
 
 @contextmanager
 def console_progress() -> Iterator[Progress]:
-    """A progress callback that draws on the terminal, and does nothing where standard error is none."""
+    """A progress callback that draws on the terminal, and does nothing where standard error is
+    none.
+    """
     from rich.console import Console
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -66,7 +70,9 @@ def console_progress() -> Iterator[Progress]:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below a folder, in the order of their paths, and what was not looked into, with the reason."""
+    """The files below a folder, in the order of their paths, and what was not looked into, with the
+    reason.
+    """
 
     files: tuple[Path, ...]
     skipped: tuple[str, ...]
@@ -75,8 +81,8 @@ class Listing:
 def list_folder(root: Path) -> Listing:
     """Every file below `root`; hidden ones and macOS's `__MACOSX` copies are no data.
 
-    A link to a folder is followed where it leads to a folder below the root that it does not lie in itself: others
-    lead anywhere on the machine, or round in circles.
+    A link to a folder is followed where it leads to a folder below the root that it does not lie in
+    itself: others lead anywhere on the machine, or round in circles.
     """
     home = root.resolve()
     files: list[Path] = []
@@ -122,13 +128,16 @@ def natural_key(text: str) -> list[tuple[int, str]]:
 
 
 def unpack_zips(root: Path, progress: Progress | None = None) -> bool:
-    """Unpack every zip below `root` beside itself, into a folder with the zip's name; True where there was one.
+    """Unpack every zip below `root` beside itself, into a folder with the zip's name; True where
+    there was one.
 
-    A folder appears only when its zip is unpacked whole, so that an interrupted unpacking is not taken for a subset.
+    A folder appears only when its zip is unpacked whole, so that an interrupted unpacking is not
+    taken for a subset.
 
     Raises:
         FaultyDataError: A zip is damaged or would write outside its folder.
-        MissingDataError: It cannot be unpacked here (no space, no permission): the message says what to do by hand.
+        MissingDataError: It cannot be unpacked here (no space, no permission): the message says
+            what to do by hand.
     """
     any_found = False
     for _ in range(MAX_ZIP_DEPTH):
@@ -157,7 +166,8 @@ def unpack_zip(path: Path, folder: Path, progress: Progress | None = None) -> Pa
             free = shutil.disk_usage(path.parent).free
             if size > free:
                 raise MissingDataError(
-                    f"{path}: unpacking needs {size / 1e9:.1f} GB and {path.parent} has {free / 1e9:.1f} GB free; "
+                    f"{path}: unpacking needs {size / 1e9:.1f} GB and {path.parent} has "
+                    f"{free / 1e9:.1f} GB free; "
                     "unpack it elsewhere and point `root` of the data set there."
                 )
             draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=path.parent))
@@ -176,11 +186,13 @@ def unpack_zip(path: Path, folder: Path, progress: Progress | None = None) -> Pa
                 shutil.rmtree(draft, ignore_errors=True)
     except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
         raise FaultyDataError(
-            f"{path}: the zip cannot be read ({error}); the download is probably incomplete, download it again."
+            f"{path}: the zip cannot be read ({error}); the download is probably incomplete, "
+            f"download it again."
         ) from error
     except OSError as error:
         raise MissingDataError(
-            f"{path}: cannot be unpacked into {path.parent} ({error}); unpack it by hand and point `root` of the data "
+            f"{path}: cannot be unpacked into {path.parent} ({error}); unpack it by hand and point "
+            f"`root` of the data "
             "set to the folder."
         ) from error
     return folder
@@ -205,9 +217,10 @@ def content_digests(
 ) -> list[str]:
     """Digest of each file's bytes, in order.
 
-    Digests are kept in `.leukobench/contents.parquet` below `root` (in the user's cache folder where `root` cannot be
-    written). A kept digest is used while the file's size, modification and change times are what they were; the
-    change time also moves when a file of the same size and date is renamed over another.
+    Digests are kept in `.leukobench/contents.parquet` below `root` (in the user's cache folder
+    where `root` cannot be written). A kept digest is used while the file's size, modification and
+    change times are what they were; the change time also moves when a file of the same size and
+    date is renamed over another.
 
     Args:
         known: Digests just computed from the files, to be kept without reading them again.
@@ -241,7 +254,9 @@ def content_digests(
 
 
 def _others(kept: dict[str, str], keys: Sequence[str]) -> dict[str, str]:
-    """Entries of files not asked for now (another part of the data set); stale entries of the asked ones go."""
+    """Entries of files not asked for now (another part of the data set); stale entries of the asked
+    ones go.
+    """
     asked = {key.split("\t", 1)[0] for key in keys}
     return {key: value for key, value in kept.items() if key.split("\t", 1)[0] not in asked}
 
@@ -294,8 +309,8 @@ class ImageFacts:
         format: Pillow's format (`BMP`, `TIFF`...).
         pixels: Digest of the decoded pixels, None where they could not be decoded.
         blank: Whether all pixels are equal.
-        fault: `truncated`, `unreadable`, `too_large` or `deep` (more than 8 bits a channel, which training refuses);
-            None for a sound image.
+        fault: `truncated`, `unreadable`, `too_large` or `deep` (more than 8 bits a channel, which
+            training refuses); None for a sound image.
         reason: Pillow's or the system's own words on the fault.
     """
 
@@ -345,7 +360,9 @@ def inspect_image(path: Path) -> ImageFacts:
 
 
 def inspect_images(paths: Sequence[Path], progress: Progress | None = None) -> list[ImageFacts]:
-    """`inspect_image` of every file, in order, in threads (Pillow and hashlib let go of the interpreter's lock)."""
+    """`inspect_image` of every file, in order, in threads (Pillow and hashlib let go of the
+    interpreter's lock).
+    """
     return in_threads(inspect_image, paths, "reading and decoding images", progress)
 
 

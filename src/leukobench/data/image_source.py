@@ -1,4 +1,6 @@
-"""A folder of images as a source of data: unpacking, loading, checking, and telling how to get what is missing."""
+"""A folder of images as a source of data: unpacking, loading, checking, and telling how to get what
+is missing.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ from leukobench.errors import FaultyDataError, MissingDataError
 
 
 class ImageSource(DataSource):
-    """A folder of images. A subclass states the facts and lists the files (`scan`); the rest is the same for all.
+    """A folder of images. A subclass states the facts and lists the files (`scan`); the rest is the
+    same for all.
 
     Class attributes:
         suffixes: File endings of its images, in lower case.
@@ -43,7 +46,9 @@ class ImageSource(DataSource):
 
     @abstractmethod
     def scan(self, root: Path, everything: bool) -> ImageTable:
-        """List the files under `root`: those this configuration trains on, or `everything` the data set has."""
+        """List the files under `root`: those this configuration trains on, or `everything` the data
+        set has.
+        """
 
     def load(self) -> ImageDataset:
         with console_progress() as progress:
@@ -111,7 +116,8 @@ class ImageSource(DataSource):
         """The folder, where the files are there already.
 
         Raises:
-            MissingDataError: They are not: the text says how to get them; a licence stands before a download.
+            MissingDataError: They are not: the text says how to get them; a licence stands before a
+                download.
         """
         if self.root is not None and self.root.exists() and self._has_images(self.root):
             return self.root
@@ -161,14 +167,18 @@ class ImageSource(DataSource):
             f"the folder {self.root}" if self.root is not None else "a folder, and set `root` to it"
         )
         return (
-            f"{self.name} ({self.title}) {what}. {self.facts.how_to_get} Unpack it, or put the zip as downloaded, into {where} "
-            "(below the folder that the environment variable LEUKOBENCH_DATA names, or set `data.root=FOLDER`). "
+            f"{self.name} ({self.title}) {what}. {self.facts.how_to_get} Unpack it, or put the zip "
+            f"as downloaded, into {where} "
+            "(below the folder that the environment variable LEUKOBENCH_DATA names, or set "
+            "`data.root=FOLDER`). "
             f"Licence: {self.licence}. Simulated files of the same layout: "
             f"`leukobench data simulate {self.name} --out FOLDER`."
         )
 
     def _is_simulated(self, root: Path) -> bool:
-        """Whether any of the files is marked as simulated: in the root, in a folder around it, or anywhere below."""
+        """Whether any of the files is marked as simulated: in the root, in a folder around it, or
+        anywhere below.
+        """
         around = (root, *root.resolve().parents[:2])
         return any(is_simulated(p) for p in around) or any(p.name == MARK for p in find_files(root))
 
@@ -219,7 +229,9 @@ def refusal(name: str, root: Path, errors: Sequence[Finding]) -> str:
 def count_rows(
     found: Mapping[tuple[str, str], int], expected: Mapping[tuple[str, str], int]
 ) -> pd.DataFrame:
-    """Found beside expected counts, in the order of the found ones; what is expected and absent has 0 found."""
+    """Found beside expected counts, in the order of the found ones; what is expected and absent has
+    0 found.
+    """
     keys = [*found, *(k for k in expected if k not in found)]
     kinds = {k[0]: i for i, k in reversed(list(enumerate(keys)))}
     keys.sort(key=lambda k: kinds[k[0]])

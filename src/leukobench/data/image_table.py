@@ -22,16 +22,18 @@ class ImageTable:
     """The image files of a data set as found, faults included.
 
     Attributes:
-        files: One row a file, columns `id` (sample id), `label`, `subject`, `series`, `official` (as in
-            `Dataset.samples`; label None: not a sample, only checked), `part` (the folder it lies in, for counting),
-            `path`, `size` (expected (width, height), None where any will do) and `sha256` (expected digest of the
-            content, None where the source has no list).
+        files: One row a file, columns `id` (sample id), `label`, `subject`, `series`, `official`
+            (as in `Dataset.samples`; label None: not a sample, only checked), `part` (the folder it
+            lies in, for counting), `path`, `size` (expected (width, height), None where any will
+            do) and `sha256` (expected digest of the content, None where the source has no list).
         classes: Class names in index order.
-        expected: Official counts by (what, name), `what` being `sample`, `class`, `part`, `part and class`, `subject`.
+        expected: Official counts by (what, name), `what` being `sample`, `class`, `part`, `part and
+            class`, `subject`.
         findings: What listing the files already showed.
-        official_digests: Every official file's label for its digest (`fold_0/UID_1_1_1_all.bmp`), to name what a
-            swapped file really is.
-        expected_samples: How many labelled samples the complete data set has in the parts asked for.
+        official_digests: Every official file's label for its digest (`fold_0/UID_1_1_1_all.bmp`),
+            to name what a swapped file really is.
+        expected_samples: How many labelled samples the complete data set has in the parts asked
+            for.
     """
 
     name: str
@@ -56,7 +58,9 @@ class ImageTable:
         return [relative(p, self.root) for p in self.files["path"]]
 
     def found(self) -> dict[tuple[str, str], int]:
-        """Counts of the samples by what `expected` counts them by, and of the files without a label by part."""
+        """Counts of the samples by what `expected` counts them by, and of the files without a label
+        by part.
+        """
         samples = self.samples
         counts: dict[tuple[str, str], int] = {("sample", "all"): len(samples)}
         for name in self.classes:
@@ -108,7 +112,9 @@ def relative(path: Path, root: Path) -> str:
 
 
 class Notes:
-    """What did not fit while files were listed, by rule; `findings` puts the rules' severity and text to it."""
+    """What did not fit while files were listed, by rule; `findings` puts the rules' severity and
+    text to it.
+    """
 
     def __init__(self) -> None:
         self.where: dict[str, list[str]] = {}
@@ -117,7 +123,9 @@ class Notes:
         self.where.setdefault(rule, []).append(where)
 
     def findings(self, rules: Mapping[str, Rule]) -> list[Finding]:
-        """One finding a rule that was hit, in the order of `rules`; a text follows the count of hits."""
+        """One finding a rule that was hit, in the order of `rules`; a text follows the count of
+        hits.
+        """
         unknown = set(self.where) - set(rules)
         assert not unknown, f"no text for the rules {unknown}"
         findings = []

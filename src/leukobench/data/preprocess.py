@@ -1,7 +1,8 @@
 """Preprocessing: what is done to the values between the data set and the model.
 
-For expression data a fitted object that sees only the rows it is given (`fit`), then applies to any (`transform`).
-For images a description of size and normalisation; decoding is the image store's, normalising the device's work.
+For expression data a fitted object that sees only the rows it is given (`fit`), then applies to any
+(`transform`). For images a description of size and normalisation; decoding is the image store's,
+normalising the device's work.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Encoder(Protocol):
 
 
 def signal_to_noise(values: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """|mean difference| over the sum of standard deviations, for each gene; one-versus-rest maximum over classes.
+    """|mean difference| over the sum of standard deviations, for each gene; one-versus-rest maximum
+    over classes.
 
     The statistic of Golub et al. 1999 (Science 286:531), by whose absolute value genes are ranked.
 
@@ -55,7 +57,8 @@ class ExpressionPreprocess:
     """Log, gene selection, scaling and an optional learned encoder, in this order.
 
     Attributes:
-        log: Take log10 of values clipped to [floor, ceiling] (intensities of the 1999 arrays run from -28,400 up).
+        log: Take log10 of values clipped to [floor, ceiling] (intensities of the 1999 arrays run
+            from -28,400 up).
         genes: How many genes to keep; None keeps all.
         select_by: `snr` (signal to noise, Golub 1999) or `anova` (F value).
         scale: `zscore`, `minmax` (to [0, 1]) or `none`.
@@ -146,7 +149,8 @@ class FittedExpression:
         """All steps but the encoder: (n, genes) to (n, selected genes), float32."""
         if values.shape[1] != self.genes_in:
             raise ConfigError(
-                f"the preprocessing was fitted on {self.genes_in} genes and is given {values.shape[1]}"
+                f"the preprocessing was fitted on {self.genes_in} genes and is given "
+                f"{values.shape[1]}"
             )
         return np.ascontiguousarray(
             self.pipeline.transform(np.asarray(values, np.float64)), np.float32
@@ -158,7 +162,9 @@ class FittedExpression:
         return np.arange(self.genes_in) if step is None else step.get_support(indices=True)
 
     def state(self) -> Mapping[str, np.ndarray | str]:
-        """Plain arrays that rebuild the affine part without pickle: `columns`, `offset`, `factor` and log limits."""
+        """Plain arrays that rebuild the affine part without pickle: `columns`, `offset`, `factor`
+        and log limits.
+        """
         columns = self.selected()
         scaler = self.pipeline.named_steps.get("scale")
         offset, factor = np.zeros(len(columns)), np.ones(len(columns))
@@ -180,12 +186,14 @@ class FittedExpression:
 
 @dataclass(frozen=True)
 class ImagePreprocess:
-    """How an image becomes a tensor: resized to `size` x `size` once (image store), then normalised on the device.
+    """How an image becomes a tensor: resized to `size` x `size` once (image store), then normalised
+    on the device.
 
     Attributes:
         size: Edge in pixels.
-        normalise: `unit` ([0, 1] min-max), `imagenet`, `half` (to [-1, 1]; the tf_ networks), or `auto`: what the
-            model's weights were trained with, `unit` for a model without pretrained weights.
+        normalise: `unit` ([0, 1] min-max), `imagenet`, `half` (to [-1, 1]; the tf_ networks), or
+            `auto`: what the model's weights were trained with, `unit` for a model without
+            pretrained weights.
     """
 
     size: int = 224
@@ -203,8 +211,8 @@ class ImagePreprocess:
 class Resample:
     """SMOTE of the rows it is given (imbalanced-learn); `method` `none` leaves them as they are.
 
-    Where it happens is the protocol's: inside the training part, or before the split (which puts interpolated
-    neighbours of test rows into training).
+    Where it happens is the protocol's: inside the training part, or before the split (which puts
+    interpolated neighbours of test rows into training).
     """
 
     method: Literal["none", "smote"] = "none"
@@ -213,7 +221,9 @@ class Resample:
     def __call__(
         self, values: np.ndarray, y: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the rows given, in their order, followed by the synthetic ones; shapes (m, features) and (m,)."""
+        """Returns the rows given, in their order, followed by the synthetic ones; shapes (m,
+        features) and (m,).
+        """
         if self.method == "none":
             return values, y
         if self.method != "smote":

@@ -1,7 +1,7 @@
 """The mark that simulated data carry: a text file `SIMULATED` in their folder.
 
-Every loader asks `is_simulated(root)` and passes the answer on as `Dataset.simulated`, so that each run, table and
-figure made from such data says so.
+Every loader asks `is_simulated(root)` and passes the answer on as `Dataset.simulated`, so that each
+run, table and figure made from such data says so.
 """
 
 from __future__ import annotations

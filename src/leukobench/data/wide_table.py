@@ -1,4 +1,5 @@
-"""Tables with one row a sample and tens of thousands of columns, for which general csv readers are slow.
+"""Tables with one row a sample and tens of thousands of columns, for which general csv readers are
+slow.
 
 What is wrong in a table is named instead of guessing column types.
 """
@@ -75,8 +76,8 @@ def read_wide(path: Path, text: Collection[str]) -> WideTable:
         text: Columns to be kept as text; all others are read as numbers.
 
     Raises:
-        FaultyDataError: A text column is absent (the message lists those found), a column holds no number at all, or
-            the file cannot be read to its end.
+        FaultyDataError: A text column is absent (the message lists those found), a column holds no
+            number at all, or the file cannot be read to its end.
     """
     columns = header_of(path)
     absent = [name for name in text if name not in columns]
@@ -108,7 +109,10 @@ def _read_text(path: Path, columns: Sequence[str], text: Collection[str]) -> Wid
     values = np.stack(rows) + np.float32(0) if rows else np.empty((0, len(genes)), np.float32)
     findings = _word_findings(path, genes, values, words=words)
     if short:
-        message = f"{path.name}: {len(short)} lines are cut short or too long ({short[0]}); get the file again"
+        message = (
+            f"{path.name}: {len(short)} lines are cut short or too long ({short[0]}); get the file "
+            f"again"
+        )
         findings.append(Finding("truncated_rows", "error", message, len(short), some(short)))
     return WideTable(genes, values, text=kept, findings=tuple(findings))
 
@@ -165,7 +169,8 @@ def _word_findings(
     if whole:
         named = ", ".join(f"{genes[g]!r} (for instance {first[g]!r})" for g in whole[:5])
         raise FaultyDataError(
-            f"{path}: {len(whole)} columns that should be genes hold text and no number: {named}. Name them in `ignore`, "
+            f"{path}: {len(whole)} columns that should be genes hold text and no number: {named}. "
+            f"Name them in `ignore`, "
             "or as the label, id, subject, series or official column"
         )
     places = [f"row {w.row + 1}, gene {genes[w.gene]}: {w.text!r}" for w in words]
@@ -186,7 +191,8 @@ def _absent_columns(path: Path, absent: Sequence[str], columns: Sequence[str]) -
 def some_columns(columns: Sequence[str], most: int = 200) -> str:
     """The first columns of a table for a message, in at most about `most` characters.
 
-    One long column is a line that was not divided; the message then names the separators that are known.
+    One long column is a line that was not divided; the message then names the separators that are
+    known.
     """
     text = ", ".join(columns[:12])
     if len(text) > most:

@@ -1,6 +1,8 @@
-"""Simulated data in the official layouts, for trying the software and for tests; nothing is learned about leukemia.
+"""Simulated data in the official layouts, for trying the software and for tests; nothing is learned
+about leukemia.
 
-A source names what simulates its layout (`DataSource.simulates`); no module of the core imports this package.
+A source names what simulates its layout (`DataSource.simulates`); no module of the core imports
+this package.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ def simulate(source: DataSource, out: str | Path, *, seed: int = 0, **sizes: int
     odd = [name for name in given if name not in simulator.sizes]
     if odd:
         raise ConfigError(
-            f"simulated {source.name} has no {' and no '.join(odd)} to choose; give {' or '.join(simulator.sizes)}"
+            f"simulated {source.name} has no {' and no '.join(odd)} to choose; give "
+            f"{' or '.join(simulator.sizes)}"
         )
     return simulator.write(Path(out), seed=seed, **given)

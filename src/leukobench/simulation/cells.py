@@ -1,8 +1,9 @@
-"""Drawing cells by optical density (light times exp(-density)): an outline, a nucleus of one or more lobes, texture.
+"""Drawing cells by optical density (light times exp(-density)): an outline, a nucleus of one or
+more lobes, texture.
 
-What is drawn depends on the class (size, share of the nucleus, texture, lobes) and, more strongly, on the person (stain,
-size, texture, focus): a split that puts one person's cells on both sides therefore gives better figures than one by
-person, as with the real cells.
+What is drawn depends on the class (size, share of the nucleus, texture, lobes) and, more strongly,
+on the person (stain, size, texture, focus): a split that puts one person's cells on both sides
+therefore gives better figures than one by person, as with the real cells.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Person:
-    """What all cells of one person share: factors on stain (by channel), size, nucleus and texture; width of edges."""
+    """What all cells of one person share: factors on stain (by channel), size, nucleus and texture;
+    width of edges.
+    """
 
     stain: Density
     size: float
@@ -78,7 +81,9 @@ def person(seed: int, name: str) -> Person:
 
 @cache
 def texture(seed: int, grain: float) -> np.ndarray:
-    """A tile of smooth noise, float32, shape (TILE, TILE), mean 0, deviation 1; `grain` is its width in pixels."""
+    """A tile of smooth noise, float32, shape (TILE, TILE), mean 0, deviation 1; `grain` is its
+    width in pixels.
+    """
     rng = np.random.default_rng([seed, 7])
     noise = rng.standard_normal((TILE, TILE), dtype=np.float32)
     tile = ndimage.gaussian_filter(noise, grain, mode="wrap")
@@ -112,7 +117,9 @@ def soft(distance: np.ndarray, width: float) -> np.ndarray:
 def draw_cell(
     rng: np.random.Generator, look: Look, who: Person, *, seed: int, nucleus: Density
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One cell in the middle of a patch that just holds it: density (n, n, 3) and share of the cell (n, n), float32."""
+    """One cell in the middle of a patch that just holds it: density (n, n, 3) and share of the cell
+    (n, n), float32.
+    """
     radius = look.radius * who.size * float(np.exp(rng.normal(0, 0.09)))
     half = int(radius * (1.2 + 3 * look.rough))
     n = 2 * half + 1
@@ -147,7 +154,9 @@ def lit(rng: np.random.Generator, density: np.ndarray) -> np.ndarray:
 
 
 def add_at(canvas: np.ndarray, patch: np.ndarray, y: int, x: int) -> None:
-    """Lay a patch centred at (y, x) over a canvas, as far as it lies inside; the denser of the two stays."""
+    """Lay a patch centred at (y, x) over a canvas, as far as it lies inside; the denser of the two
+    stays.
+    """
     half = len(patch) // 2
     top, left = max(0, y - half), max(0, x - half)
     bottom, right = min(len(canvas), y + half + 1), min(canvas.shape[1], x + half + 1)
@@ -166,7 +175,9 @@ def draw_smear(
     *,
     seed: int,
 ) -> np.ndarray:
-    """A field of a blood smear, uint8, shape (height, width, 3): leukocytes at (y, x), red cells around them."""
+    """A field of a blood smear, uint8, shape (height, width, 3): leukocytes at (y, x), red cells
+    around them.
+    """
     density = np.full((*shape, 3), 0.07, np.float32)
     places = np.array([[y, x] for _, y, x in cells]).reshape(-1, 2)
     sprites = [soft(blob(rng, 60, RED_RADIUS, rough=0.03), 4) for _ in range(6)]

@@ -1,8 +1,9 @@
 """Simulated expression in the layouts of the real sets.
 
-Log-expression is a sum of a gene's level, effects of class on a few informative genes, of the person and of the series
-on many genes, and noise. Series shift the genes strongly, so that a model can read the series instead of the class where a
-class comes from one series; persons shift them enough for a person's arrays to resemble each other.
+Log-expression is a sum of a gene's level, effects of class on a few informative genes, of the
+person and of the series on many genes, and noise. Series shift the genes strongly, so that a model
+can read the series instead of the class where a class comes from one series; persons shift them
+enough for a person's arrays to resemble each other.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def log_expression(
     series: Sequence[str] = (),
     effects: Effects = Effects(),
 ) -> np.ndarray:
-    """Log2 expression, shape (samples, genes), of samples with these classes, subjects and series."""
+    """Log2 expression, shape (samples, genes), of samples with these classes, subjects and
+    series.
+    """
     level = np.clip(rng.normal(7.5, 2.0, genes), 3, 14)
     values = level + rng.normal(0, NOISE, (len(labels), genes))
     shifted = max(1, round(effects.informative * genes))
@@ -94,7 +97,8 @@ def simulate_golub(
     genes: int = 7129,
     seed: int = 0,
 ) -> Path:
-    """Write the three files of data set `golub`; without `samples` classes and parts have their official counts.
+    """Write the three files of data set `golub`; without `samples` classes and parts have their
+    official counts.
 
     Raises:
         LeukoBenchError: `subjects` differs from `samples`: there is one array a patient.
@@ -132,9 +136,10 @@ def simulate_cumida(
 ) -> Path:
     """Write seven series `Leukemia_<GSE>.csv`.
 
-    Each series' platform has 17 in 20 of all `genes`, in an order of its own, so that both ways of merging can be tried:
-    about a third of the probes are in all seven. (On the real files, platforms of different makers may share no probe
-    name.) The two chips of GSE22529 measure the same simulated patients.
+    Each series' platform has 17 in 20 of all `genes`, in an order of its own, so that both ways of
+    merging can be tried: about a third of the probes are in all seven. (On the real files,
+    platforms of different makers may share no probe name.) The two chips of GSE22529 measure the
+    same simulated patients.
     """
     rng = np.random.default_rng(seed)
     series, labels, subjects = [], [], []
@@ -162,7 +167,8 @@ def simulate_table(
 ) -> Path:
     """Write `expression.csv` with columns sample, subject, series, label and genes.
 
-    Samples are spread over `subjects` persons (half as many as samples by default), each of one class and one series.
+    Samples are spread over `subjects` persons (half as many as samples by default), each of one
+    class and one series.
 
     Raises:
         LeukoBenchError: There are fewer samples than subjects, or fewer subjects than classes.

@@ -1,4 +1,5 @@
-"""Simulated cells in the official layouts of the image data sets; every image is a function of seed and place.
+"""Simulated cells in the official layouts of the image data sets; every image is a function of seed
+and place.
 
 Whatever the number of threads, the same arguments write the same files.
 """
@@ -35,7 +36,9 @@ HIDDEN = 17
 
 @dataclass(frozen=True)
 class Planned:
-    """One C-NMC file to be drawn: place below the root, original name, person, class folder, side in pixels."""
+    """One C-NMC file to be drawn: place below the root, original name, person, class folder, side
+    in pixels.
+    """
 
     path: str
     name: str
@@ -52,13 +55,15 @@ def simulate_cnmc(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Path:
-    """C-NMC 2019 in Kaggle's folders (`C-NMC_Leukemia/training_data/fold_k/{all,hem}` and so on) below `out`.
+    """C-NMC 2019 in Kaggle's folders (`C-NMC_Leukemia/training_data/fold_k/{all,hem}` and so on)
+    below `out`.
 
     Args:
-        samples: Training images; preliminary and final ones come in the official proportion on top. None: the official
-            file list, name by name (15,114 images, 9.8 GB).
-        subjects: Training subjects, at least 6 (one a class and fold) and at most `samples`; by default in the official
-            proportion. Folds share none, preliminary and final images are of others.
+        samples: Training images; preliminary and final ones come in the official proportion on top.
+            None: the official file list, name by name (15,114 images, 9.8 GB).
+        subjects: Training subjects, at least 6 (one a class and fold) and at most `samples`; by
+            default in the official proportion. Folds share none, preliminary and final images are
+            of others.
 
     Returns:
         `out`.
@@ -115,7 +120,8 @@ def _plan_cnmc(samples: int, subjects: int | None, rng: np.random.Generator) -> 
         subjects = min(official["subjects"], max(6, wanted))
     if not 6 <= subjects <= samples:
         raise LeukoBenchError(
-            f"simulated cnmc: {samples} training images of {subjects} subjects asked for; at least 6 subjects are needed "
+            f"simulated cnmc: {samples} training images of {subjects} subjects asked for; at least "
+            f"6 subjects are needed "
             "(two classes in three subject-disjoint folds), and as many images as subjects"
         )
     n_ill = _between(subjects * official["ALL subjects"] / official["subjects"], 3, subjects - 3)
@@ -150,7 +156,9 @@ def _between(x: float, low: int, high: int) -> int:
 def _cells(
     kind: str, people: Sequence[int], images: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, str]]:
-    """Person and official name of each of `images` cells of these people, who have unequally many."""
+    """Person and official name of each of `images` cells of these people, who have unequally
+    many.
+    """
     weights = {str(number): float(rng.lognormal(0, 0.8)) for number in people}
     for number, count in share_out(images, weights).items():
         who = number if kind == "all" else f"H{number}"
@@ -170,7 +178,8 @@ def simulate_all_idb1(
 
     Args:
         samples: Fields, 2 to 999; 49 in 108 show blasts.
-        subjects: People behind the fields, whom the names do not tell; by default one for two fields.
+        subjects: People behind the fields, whom the names do not tell; by default one for two
+            fields.
 
     Returns:
         `out`.
@@ -258,12 +267,14 @@ def simulate_aml(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Path:
-    """AML-Cytomorphology_LMU: `AML-Cytomorphology_LMU/CLS/CLS_NNNN.tiff` and `annotations.dat` below `out`.
+    """AML-Cytomorphology_LMU: `AML-Cytomorphology_LMU/CLS/CLS_NNNN.tiff` and `annotations.dat`
+    below `out`.
 
     Args:
-        samples: Cells, at least 15; classes in the official proportion with at least one cell each. None: the official
-            counts (18,365 cells, 11.8 GB).
-        subjects: People behind the cells, whom the names do not tell; 200 by default, at most one for four cells.
+        samples: Cells, at least 15; classes in the official proportion with at least one cell each.
+            None: the official counts (18,365 cells, 11.8 GB).
+        subjects: People behind the cells, whom the names do not tell; 200 by default, at most one
+            for four cells.
 
     Returns:
         `out`.
@@ -271,7 +282,8 @@ def simulate_aml(
     total = sum(COUNTS.values()) if samples is None else samples
     if total < len(COUNTS):
         raise LeukoBenchError(
-            f"simulated aml: {total} cells asked for; at least {len(COUNTS)}, one a class, are needed"
+            f"simulated aml: {total} cells asked for; at least {len(COUNTS)}, one a class, are "
+            f"needed"
         )
     counts = dict(COUNTS) if samples is None else share_out(total, COUNTS)
     n_people = subjects or max(1, min(200, total // 4))
@@ -309,21 +321,24 @@ def simulate_aml(
 
 
 def _prepare(out: Path, folder: str, what: str) -> Path:
-    """The folder to write into, marked before its first image, so that half a simulation is marked as well.
+    """The folder to write into, marked before its first image, so that half a simulation is marked
+    as well.
 
     Raises:
         LeukoBenchError: Something else lies there: simulated and other images never mix.
     """
     root = out / folder if folder else out
     text = (
-        "Simulated images: drawn by a program, of no person. Not for any statement about leukemia.\n"
+        "Simulated images: drawn by a program, of no person. Not for any statement about "
+        "leukemia.\n"
         f"{what}, version {VERSION}\n"
     )
     mark = root / MARK
     same = mark.is_file() and mark.read_text() == text
     if root.is_dir() and any(root.iterdir()) and not same:
         raise LeukoBenchError(
-            f"{root} is not empty and does not hold this very simulation; simulated images are not mixed with others. "
+            f"{root} is not empty and does not hold this very simulation; simulated images are not "
+            f"mixed with others. "
             "Choose another folder, or remove that one"
         )
     for marked in {root, out}:

@@ -8,7 +8,8 @@ from leukobench.errors import LeukoBenchError
 
 
 def share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Whole numbers in proportion to `weights` that add up to `total`, at least 1 each, by largest remainder.
+    """Whole numbers in proportion to `weights` that add up to `total`, at least 1 each, by largest
+    remainder.
 
     Raises:
         LeukoBenchError: `total` is less than the number of weights.

@@ -29,9 +29,9 @@ class GeneRanking:
     """Genes ranked by what the model made of them, beside their univariate ranking.
 
     Attributes:
-        table: One row a gene, best first: `rank`, `gene`, `name`, `attribution` (mean absolute integrated gradient of
-            the logit), `high_speaks_for`, and where the run's data are here `signal_to_noise` on its training rows with
-            `signal_to_noise_rank`.
+        table: One row a gene, best first: `rank`, `gene`, `name`, `attribution` (mean absolute
+            integrated gradient of the logit), `high_speaks_for`, and where the run's data are here
+            `signal_to_noise` on its training rows with `signal_to_noise_rank`.
         samples: How many samples were explained.
         spearman: Rank correlation of both rankings over all genes, NaN without the data.
         overlap: How many of the first `TOP` genes both rankings share.
@@ -48,8 +48,8 @@ def explain_genes(
 ) -> GeneRanking:
     """Rank the genes a model reads by integrated gradients from the training median.
 
-    The logit is the positive class's, or the predicted class's where there is none. Genes are those before a learned
-    encoder, which is differentiated through.
+    The logit is the positive class's, or the predicted class's where there is none. Genes are those
+    before a learned encoder, which is differentiated through.
 
     Args:
         inputs: Tables; none for a part of the run's own data.
@@ -116,7 +116,9 @@ def explain_genes(
 def _values(
     model: SavedModel, dataset: Dataset | None, ids: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Raw values of the model's genes and class indices of these samples; synthetic samples have none and are left out."""
+    """Raw values of the model's genes and class indices of these samples; synthetic samples have
+    none and are left out.
+    """
     assert isinstance(dataset, ExpressionDataset)
     rows = dataset.ids.get_indexer(pd.Index(list(ids)))
     rows = rows[rows >= 0]

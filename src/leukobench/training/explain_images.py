@@ -35,9 +35,10 @@ class ImageExplanation:
     """What explaining images left.
 
     Attributes:
-        table: One row an image and method: `sample`, `label` (true class, empty where unknown), `predicted`,
-            `probability`, `method`, `outside` (share of saliency on black background), `background` (share of black
-            pixels; what evenly spread saliency would give); both NaN where the image has no black background.
+        table: One row an image and method: `sample`, `label` (true class, empty where unknown),
+            `predicted`, `probability`, `method`, `outside` (share of saliency on black background),
+            `background` (share of black pixels; what evenly spread saliency would give); both NaN
+            where the image has no black background.
         pictures: Files written.
         faults: Images that could not be read, with the reason.
     """
@@ -47,7 +48,9 @@ class ImageExplanation:
     faults: tuple[tuple[str, str], ...]
 
     def outside(self) -> pd.DataFrame:
-        """Mean share of saliency outside the cell by method and predicted class, beside the background's area."""
+        """Mean share of saliency outside the cell by method and predicted class, beside the
+        background's area.
+        """
         known = self.table.dropna(subset=["outside"])
         by = known.groupby(["method", "predicted"], as_index=False)
         return by.agg(
@@ -66,7 +69,8 @@ def explain_images(
     methods: Sequence[Method] = METHODS,
     progress: Progress | None = None,
 ) -> ImageExplanation:
-    """Write one strip an image (the image and each method's overlay for the predicted class), mean maps and a table.
+    """Write one strip an image (the image and each method's overlay for the predicted class), mean
+    maps and a table.
 
     Args:
         inputs: Images, folders or zips.
@@ -161,7 +165,8 @@ def explain_images(
 def own_images(
     model: SavedModel, per_class: int, part: str = "test"
 ) -> tuple[list[Path], list[str]]:
-    """Images of the run's own data, the same number of each class, evenly spaced through a part; and their classes.
+    """Images of the run's own data, the same number of each class, evenly spaced through a part;
+    and their classes.
 
     Raises:
         MissingDataError: The data set is not where the run found it.
@@ -181,7 +186,9 @@ def own_images(
 
 
 def activation_maxima(model: SavedModel, out: Path, steps: int = 120) -> dict[str, float]:
-    """Write `activation.png`, an image that each class's logit is large for; its probabilities by class."""
+    """Write `activation.png`, an image that each class's logit is large for; its probabilities by
+    class.
+    """
     model.input.expect(FAMILY.name, model.name)
     size = int(model.input.size or 0)
     module = model.family.module(model.input)
@@ -195,7 +202,9 @@ def activation_maxima(model: SavedModel, out: Path, steps: int = 120) -> dict[st
 
 
 def _file_names(files: Sequence[ImageInputFile]) -> list[str]:
-    """A distinct file name for each image: its own, with its folder where two are called the same."""
+    """A distinct file name for each image: its own, with its folder where two are called the
+    same.
+    """
     stems = [Path(f.sample).stem for f in files]
     names = []
     for i, f in enumerate(files):

@@ -1,4 +1,6 @@
-"""Images to predict or explain: files, folders and zips, decoded in batches, each bad one with its reason."""
+"""Images to predict or explain: files, folders and zips, decoded in batches, each bad one with its
+reason.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, Mis
 
 IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MAX_FILE = 256_000_000
-"""Bytes of one image file; an uncompressed image of as many pixels as are accepted has 192 million."""
+"""Bytes of one image file; an uncompressed image of as many pixels as are accepted has 192
+million."""
 BATCH = 64
 
 
@@ -41,7 +44,8 @@ class ImageInputFile:
 
 
 def image_files(paths: Sequence[Path]) -> tuple[list[ImageInputFile], list[str]]:
-    """The images behind files, folders and zips, in order, and notes on files that were passed over.
+    """The images behind files, folders and zips, in order, and notes on files that were passed
+    over.
 
     Raises:
         ConfigError: A table.
@@ -138,7 +142,9 @@ def _hidden(name: str) -> bool:
 def read_images(
     files: Sequence[ImageInputFile], size: int, batch: int = BATCH
 ) -> Iterator[tuple[Sequence[ImageInputFile], list[np.ndarray | str]]]:
-    """Decoded images, uint8, shape (size, size, 3), in batches; the reason instead of an image where one is bad."""
+    """Decoded images, uint8, shape (size, size, 3), in batches; the reason instead of an image
+    where one is bad.
+    """
 
     def decode(file: ImageInputFile) -> np.ndarray | str:
         try:

@@ -1,4 +1,6 @@
-"""Tables of expression to predict or explain: files, folders and zips, a model's genes found by name."""
+"""Tables of expression to predict or explain: files, folders and zips, a model's genes found by
+name.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def table_files(paths: Sequence[Path], scratch: Path) -> Iterator[tuple[str, Pat
             yield from ((str(path / f.relative_to(folder)), f) for f in tables)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             raise ConfigError(
-                f"{path} is an image, and this model reads tables of expression ({', '.join(SUFFIXES)})"
+                f"{path} is an image, and this model reads tables of expression "
+                f"({', '.join(SUFFIXES)})"
             )
         elif not path.name.lower().endswith(SUFFIXES):
             raise ConfigError(
@@ -52,7 +55,8 @@ def read_expression(
     Columns are found by name: their order does not matter, and further ones are not used.
 
     Returns:
-        Sample names; values in the order of `genes`, shape (n, genes), float32, NaN where one is missing; notes.
+        Sample names; values in the order of `genes`, shape (n, genes), float32, NaN where one is
+        missing; notes.
 
     Raises:
         FaultyDataError: Genes are missing, a column name stands twice, or the table cannot be read.
@@ -65,7 +69,8 @@ def read_expression(
     twice = [n for n, count in Counter(header).items() if count > 1 and n in set(genes)]
     if twice:
         raise FaultyDataError(
-            f"{path}: {len(twice)} genes stand in several columns, for instance {twice[0]!r}; keep one each"
+            f"{path}: {len(twice)} genes stand in several columns, for instance {twice[0]!r}; keep "
+            f"one each"
         )
     missing = [g for g in genes if g not in position]
     if missing:

@@ -1,4 +1,5 @@
-"""The families of data sets, one module each; a module's name is the family's, its `FAMILY` says what it is.
+"""The families of data sets, one module each; a module's name is the family's, its `FAMILY` says
+what it is.
 
 A new family is a new module here, beside one of the same name in `leukobench.training.families`.
 """

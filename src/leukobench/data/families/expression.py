@@ -25,7 +25,9 @@ FAMILY = Family(
 
 @dataclass(frozen=True, eq=False)
 class ExpressionDataset(Dataset):
-    """Gene expression: `values` has shape (samples, genes), float32; `genes` names the columns (probe ids)."""
+    """Gene expression: `values` has shape (samples, genes), float32; `genes` names the columns
+    (probe ids).
+    """
 
     values: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     genes: tuple[str, ...] = ()
@@ -35,13 +37,15 @@ class ExpressionDataset(Dataset):
         super().__post_init__()
         if self.values.shape != (len(self.samples), len(self.genes)):
             raise FaultyDataError(
-                f"{self.name}: values have shape {self.values.shape}, expected ({len(self.samples)}, {len(self.genes)})"
+                f"{self.name}: values have shape {self.values.shape}, expected "
+                f"({len(self.samples)}, {len(self.genes)})"
             )
         bad = ~np.isfinite(self.values)
         if bad.any():
             r, c = np.argwhere(bad)[0]
             raise FaultyDataError(
-                f"{self.name}: {int(bad.sum())} values are missing or infinite, the first in sample "
+                f"{self.name}: {int(bad.sum())} values are missing or infinite, the first in "
+                f"sample "
                 f"{self.samples.index[r]!r}, gene {self.genes[c]!r}"
             )
 
@@ -55,12 +59,14 @@ class ExpressionDataset(Dataset):
     def resampled(
         self, preprocess: ExpressionPreprocess, resample: Resample, share: float, seed: int
     ) -> tuple[Self, frozenset[str]]:
-        """All rows scaled together, then resampled, as a data set of its own: the leak of `before_split`.
+        """All rows scaled together, then resampled, as a data set of its own: the leak of
+        `before_split`.
 
         Args:
             preprocess: Fitted on all rows, without its encoder.
-            share: Below 1, that share of the rows is drawn at random first and the others are forgotten (kandi's
-                numbers fit 80 %: its classes have 79 rows after SMOTE, fewer than the largest class had before).
+            share: Below 1, that share of the rows is drawn at random first and the others are
+                forgotten (kandi's numbers fit 80 %: its classes have 79 rows after SMOTE, fewer
+                than the largest class had before).
         """
         fitted = replace(preprocess, encoder=None).fit(self.values, self.y, seed=seed)
         rows = np.arange(len(self))

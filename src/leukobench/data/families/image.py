@@ -18,7 +18,9 @@ FAMILY = Family(name="image", default_preprocess=ImagePreprocess, files=True)
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset(Dataset):
-    """Images on disk: `paths` holds one file a sample, in row order; decoding is the image store's work."""
+    """Images on disk: `paths` holds one file a sample, in row order; decoding is the image store's
+    work.
+    """
 
     paths: tuple[Path, ...] = ()
 

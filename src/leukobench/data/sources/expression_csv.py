@@ -17,13 +17,16 @@ from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
 
 
 class ExpressionCsv(DataSource):
-    """A user's own table of expression: one row a sample, one column a gene, and a column of labels.
+    """A user's own table of expression: one row a sample, one column a gene, and a column of
+    labels.
 
     Args:
-        root: The table: .csv, .tsv or .txt (comma, semicolon or tabulator), gzipped or not, or .parquet.
+        root: The table: .csv, .tsv or .txt (comma, semicolon or tabulator), gzipped or not, or
+            .parquet.
         label: Column of class names.
         id: Column of sample ids; None numbers the rows from 1.
-        subject: Column with the person each sample is of; None where unknown, then subject-level splits refuse.
+        subject: Column with the person each sample is of; None where unknown, then subject-level
+            splits refuse.
         series: Column with the experiment series; None for one series.
         official: Column with a given part or fold (`train`, `test`) for the split `official`.
         ignore: Further columns that are not genes.
@@ -74,7 +77,8 @@ class ExpressionCsv(DataSource):
 
     def get(self) -> Path | None:
         raise MissingDataError(
-            "expression_csv reads a table of your own: set data.root to it, and data.label, data.id, data.subject, "
+            "expression_csv reads a table of your own: set data.root to it, and data.label, "
+            "data.id, data.subject, "
             "data.series to its columns"
         )
 
@@ -112,7 +116,9 @@ class ExpressionCsv(DataSource):
         return wide
 
     def _column(self, wide: WideTable, role: str) -> list[str | None] | None:
-        """Entries of the column with this role, None where one is missing; None without such a column."""
+        """Entries of the column with this role, None where one is missing; None without such a
+        column.
+        """
         name = self.columns[role]
         if name is None:
             return None
@@ -124,7 +130,8 @@ class ExpressionCsv(DataSource):
         empty = [i for i, x in enumerate(entries, start=1) if x is None]
         if empty:
             raise FaultyDataError(
-                f"{path}: column {self.columns[role]!r} ({role}) is empty in {len(empty)} rows, the first row {empty[0]}"
+                f"{path}: column {self.columns[role]!r} ({role}) is empty in {len(empty)} rows, "
+                f"the first row {empty[0]}"
             )
         return [str(x) for x in entries]
 
@@ -135,20 +142,23 @@ class ExpressionCsv(DataSource):
         unknown = sorted(set(found) - set(classes))
         if unknown:
             raise FaultyDataError(
-                f"{path}: labels {unknown} in column {column!r} are not among classes {list(classes)}"
+                f"{path}: labels {unknown} in column {column!r} are not among classes "
+                f"{list(classes)}"
             )
         if len(classes) < 2:
             raise FaultyDataError(f"{path}: column {column!r} holds one class only, {found}")
         if self.positive_class is not None and self.positive_class not in classes:
             raise ConfigError(
-                f"expression_csv: positive={self.positive_class!r} is not among classes {list(classes)}"
+                f"expression_csv: positive={self.positive_class!r} is not among classes "
+                f"{list(classes)}"
             )
         return classes
 
     def _path(self) -> Path:
         if self.root is None:
             raise MissingDataError(
-                "expression_csv: no table given; set data.root=PATH to a .csv, .tsv or .parquet file"
+                "expression_csv: no table given; set data.root=PATH to a .csv, .tsv or .parquet "
+                "file"
             )
         if self.root.is_dir():
             tables = sorted(p for p in self.root.iterdir() if p.name.endswith(SUFFIXES))
@@ -164,6 +174,7 @@ class ExpressionCsv(DataSource):
             )
         if not self.root.name.endswith(SUFFIXES):
             raise ConfigError(
-                f"expression_csv: {self.root.name} is of no kind that is read ({', '.join(SUFFIXES)})"
+                f"expression_csv: {self.root.name} is of no kind that is read "
+                f"({', '.join(SUFFIXES)})"
             )
         return self.root

@@ -40,7 +40,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "missing_subject": Rule(
         "error",
-        "rows of the manifest have no subject while others have one. Fill the column subject, or remove it.",
+        "rows of the manifest have no subject while others have one. Fill the column subject, or "
+        "remove it.",
     ),
     "misplaced_file": Rule("warning", "images lie in no class folder and are not used."),
     "unlisted_file": Rule(
@@ -55,8 +56,8 @@ class ImageFolder(ImageSource):
 
     Layouts, below the root:
         `CLASS/.../IMAGE`: the name of the first folder is the class; subjects are unknown.
-        `manifest.csv`: columns `path` (from the manifest's folder, or absolute) and `label`, and any of `subject`,
-            `series` and `official` (a part or fold of yours, for split=official).
+        `manifest.csv`: columns `path` (from the manifest's folder, or absolute) and `label`, and
+            any of `subject`, `series` and `official` (a part or fold of yours, for split=official).
 
     Args:
         manifest: The csv file, from the root; None takes `manifest.csv` where there is one.
@@ -71,7 +72,8 @@ class ImageFolder(ImageSource):
         licence="yours",
         citation="",
         how_to_get=(
-            "It reads your own images: one folder a class, or any layout with a file manifest.csv of columns path, label "
+            "It reads your own images: one folder a class, or any layout with a file manifest.csv "
+            "of columns path, label "
             "and, if you know them, subject and series."
         ),
     )
@@ -201,7 +203,8 @@ class ImageFolder(ImageSource):
             ) from error
         if not {"path", "label"} <= set(columns):
             raise FaultyDataError(
-                f"{self._name}: {manifest} has the columns {columns}; it needs path and label, separated by commas, and "
+                f"{self._name}: {manifest} has the columns {columns}; it needs path and label, "
+                f"separated by commas, and "
                 f"may have {', '.join(OPTIONAL_COLUMNS)}"
             )
         return lines
@@ -213,11 +216,15 @@ def _whole_findings(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -
         return []
     findings = []
     if len(classes) < 2:
-        text = f"only the class {classes[0]!r} was found; a data set needs two or more: one folder or label each."
+        text = (
+            f"only the class {classes[0]!r} was found; a data set needs two or more: one folder or "
+            f"label each."
+        )
         findings.append(Finding("one_class", "error", text))
     if all(row.get("subject") is None for row in rows):
         text = (
-            "No subject is known for any image: if one person has several images, splits leak. Name subjects in a "
+            "No subject is known for any image: if one person has several images, splits leak. "
+            "Name subjects in a "
             f"{MANIFEST} (columns path, label, subject)."
         )
         findings.append(Finding("no_subjects", "warning", text, len(rows)))
@@ -225,7 +232,9 @@ def _whole_findings(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -
 
 
 def _class_level(root: Path) -> Path:
-    """The folder whose subfolders are the classes: below the root there may be one folder that holds everything."""
+    """The folder whose subfolders are the classes: below the root there may be one folder that
+    holds everything.
+    """
     while True:
         folders = _folders(root)
         images = [p for p in root.iterdir() if p.is_file() and p.suffix.lower() in READABLE]

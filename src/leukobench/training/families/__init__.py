@@ -1,6 +1,7 @@
 """What training and trained models do differently for each family of data: one module a family.
 
-A module's name is the family's, its `FAMILY` does the work; see `leukobench.training.families.base.Family`.
+A module's name is the family's, its `FAMILY` does the work; see
+`leukobench.training.families.base.Family`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What a family does in training and in use, and what passes between it and the rest: `NetworkInput`, `ModelInput`."""
+"""What a family does in training and in use, and what passes between it and the rest:
+`NetworkInput`, `ModelInput`.
+"""
 
 from __future__ import annotations
 
@@ -77,9 +79,10 @@ class ModelInput:
         normalise: Normalisation of an image's pixels.
         data: Facts of the training data: name, samples, subjects, subset, simulated.
         frozen: Digest of the network's frozen tensors, None where it has none.
-        arrays: For expression `offset`, `factor`, `log_limits`, perhaps `encoder.weight` and `encoder.bias`
-            (see `leukobench.models.inputs.ExpressionInput`); `centre`, the training median of each gene; and `spans`,
-            shape (2, 2): smallest and largest median, then smallest and largest spread, of a training sample.
+        arrays: For expression `offset`, `factor`, `log_limits`, perhaps `encoder.weight` and
+            `encoder.bias` (see `leukobench.models.inputs.ExpressionInput`); `centre`, the training
+            median of each gene; and `spans`, shape (2, 2): smallest and largest median, then
+            smallest and largest spread, of a training sample.
     """
 
     family: str
@@ -151,7 +154,9 @@ class ReadingOptions:
 def prediction_rows(
     classes: Sequence[str], rows: Sequence[tuple[str, str, str]], p: np.ndarray
 ) -> pd.DataFrame:
-    """The frame of (input, sample, error) rows with `p_<class>`; `p` has a row for each one without an error."""
+    """The frame of (input, sample, error) rows with `p_<class>`; `p` has a row for each one without
+    an error.
+    """
     frame = pd.DataFrame(list(rows), columns=["input", "sample", "error"], dtype=object)
     good = (frame["error"] == "").to_numpy()
     for i, name in enumerate(probability_columns(classes)):
@@ -182,12 +187,16 @@ class Family(ABC):
 
     @abstractmethod
     def complete(self, reads: ModelInput, job: Job, prepared: Prepared, fitted: Any) -> ModelInput:
-        """`reads` with what a trained model must know of its raw input; `fitted` is `NetworkInput.preprocess`."""
+        """`reads` with what a trained model must know of its raw input; `fitted` is
+        `NetworkInput.preprocess`.
+        """
 
     def backbone(
         self, job: Job, prepared: Prepared, network_of: NetworkOf, progress: Progress | None
     ) -> Backbone | None:
-        """The job's frozen backbone, whose features are computed once; None where the family has none."""
+        """The job's frozen backbone, whose features are computed once; None where the family has
+        none.
+        """
         return None
 
     @abstractmethod

@@ -1,4 +1,6 @@
-"""Gene expression in training and in use: values in memory, scaled by a fit on stated rows; tables of new samples."""
+"""Gene expression in training and in use: values in memory, scaled by a fit on stated rows; tables
+of new samples.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +45,13 @@ if TYPE_CHECKING:
     from leukobench.training.saved import SavedModel
 
 MANY_GENES = 200
-"""Above this many genes the signature names no columns: MLflow looks at them one by one, which for 7,129 genes takes two
-seconds a prediction, and prints all of them in its errors. The model knows its genes and checks them itself."""
+"""Above this many genes the signature names no columns: MLflow looks at them one by one, which for
+7,129 genes takes two seconds a prediction, and prints all of them in its errors. The model knows
+its genes and checks them itself."""
 SCALE_TOLERANCE = 2.5
-"""How many times wider or narrower than in any training sample the values of a new one may spread. Logarithms to base
-2 and 10 differ by 3.3; over fifty selected genes the 34 independent arrays of Golub 1999 spread up to 1.9 times as
-widely as the 38 training arrays."""
+"""How many times wider or narrower than in any training sample the values of a new one may spread.
+Logarithms to base 2 and 10 differ by 3.3; over fifty selected genes the 34 independent arrays of
+Golub 1999 spread up to 1.9 times as widely as the 38 training arrays."""
 SHIFT_TOLERANCE = 0.5
 """How far beyond the medians of the training samples a new one's may lie, in spreads."""
 
@@ -98,7 +101,8 @@ class Expression(Family):
     ) -> ModelInput:
         raw, rows, scaling = _data(prepared), _fit_rows(job, prepared), fitted
         if prepared.scaled:
-            # The data set was scaled before it was resampled and split: the same fit, once more, on the values as loaded.
+            # The data set was scaled before it was resampled and split: the same fit, once more, on
+            # the values as loaded.
             loaded = load_dataset(job)
             assert isinstance(loaded, ExpressionDataset)
             raw, rows = loaded, np.arange(len(loaded))
@@ -231,7 +235,8 @@ def _encoder_arrays(encoder: Any) -> dict[str, np.ndarray]:
         return {}
     if not isinstance(encoder, Autoencoder) or encoder.fitted is None:
         raise ConfigError(
-            f"a model behind an encoder of class {type(encoder).__name__} cannot be saved; set save_model=false"
+            f"a model behind an encoder of class {type(encoder).__name__} cannot be saved; set "
+            f"save_model=false"
         )
     layer: Any = encoder.fitted.encoder
     return {
@@ -247,14 +252,15 @@ def _predicted(
     return prediction_rows(model.classes, rows, model.predict(values[good]))
 
 
-# --- values unlike those of training ------------------------------------------------------------------------------
+# --- values unlike those of training ---
 
 
 def unlike_training(reads: ModelInput, values: np.ndarray) -> list[str | None]:
     """Why each row of values (n, genes) is unlike any training sample, None where it is not.
 
-    A row's median and spread (1st to 99th percentile) are compared with those of the training samples: values of
-    another scale (logarithms, z-scores, [0, 1]) would give probabilities that mean nothing.
+    A row's median and spread (1st to 99th percentile) are compared with those of the training
+    samples: values of another scale (logarithms, z-scores, [0, 1]) would give probabilities that
+    mean nothing.
     """
     (low_median, high_median), (low, high) = reads.arrays["spans"]
     medians, spreads = sample_spans(values)
@@ -264,15 +270,18 @@ def unlike_training(reads: ModelInput, values: np.ndarray) -> list[str | None]:
         margin = SHIFT_TOLERANCE * high
         if len(bad):
             out.append(
-                f"{len(bad)} values are missing or infinite, the first of gene {reads.genes[bad[0]]}"
+                f"{len(bad)} values are missing or infinite, the first of gene "
+                f"{reads.genes[bad[0]]}"
             )
         elif low > 0 and not (
             low / SCALE_TOLERANCE <= spread <= high * SCALE_TOLERANCE
             and low_median - margin <= median <= high_median + margin
         ):
             out.append(
-                f"the values are on another scale: they spread over {spread:.4g} (1st to 99th percentile) about a "
-                f"median of {median:.4g}, those of the training samples over {low:.4g} to {high:.4g} about "
+                f"the values are on another scale: they spread over {spread:.4g} (1st to 99th "
+                f"percentile) about a "
+                f"median of {median:.4g}, those of the training samples over {low:.4g} to "
+                f"{high:.4g} about "
                 f"{low_median:.4g} to {high_median:.4g}{_guess(row, float(high))}"
             )
         else:

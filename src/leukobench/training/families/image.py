@@ -1,4 +1,6 @@
-"""Images in training and in use: decoded once into a store, normalised in batches; files of new images."""
+"""Images in training and in use: decoded once into a store, normalised in batches; files of new
+images.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,9 @@ FAMILY = Images()
 def _feed(
     job: Job, prepared: Prepared, network_of: NetworkOf, progress: Progress | None
 ) -> tuple[nn.Module, ImageFeed, ImagePreprocess]:
-    """Network, feed and preprocessing; the network first, whose weights decide on the normalisation."""
+    """Network, feed and preprocessing; the network first, whose weights decide on the
+    normalisation.
+    """
     dataset = prepared.dataset
     preprocess = build_preprocess(job, dataset.family)
     assert isinstance(dataset, ImageDataset)

@@ -47,7 +47,10 @@ class AllIdb(ImageSource):
         findings = notes.findings(self.facts.rules)
         missing = [n for n in range(1, total + 1) if n not in numbers]
         if rows and missing and not simulated:
-            message = f"{total - len(missing)} of {total} official images are here; {len(missing)} are missing."
+            message = (
+                f"{total - len(missing)} of {total} official images are here; {len(missing)} are "
+                f"missing."
+            )
             names = shown(f"Im{n:03d}" for n in missing)
             findings.append(Finding("missing_files", "warning", message, len(missing), names))
         return ImageTable(
@@ -87,7 +90,9 @@ class AllIdb(ImageSource):
 
 
 class AllIdb1(AllIdb):
-    """ALL-IDB1: `im/ImNNN_Y.jpg`, fields of one or many cells, and `xyc/ImNNN_Y.xyc`, the blasts' centroids."""
+    """ALL-IDB1: `im/ImNNN_Y.jpg`, fields of one or many cells, and `xyc/ImNNN_Y.xyc`, the blasts'
+    centroids.
+    """
 
     name: ClassVar[str] = "all_idb1"
     facts = read_facts(PACKAGE, "all_idb1")
@@ -142,7 +147,10 @@ class AllIdb1(AllIdb):
                 outside.append(f"{sample}: {fact.size[0]} x {fact.size[1]}")
         if not outside:
             return ()
-        message = f"{len(outside)} fields have blast centroids outside the image: image and .xyc do not belong together."
+        message = (
+            f"{len(outside)} fields have blast centroids outside the image: image and .xyc do not "
+            f"belong together."
+        )
         return (Finding("centroids_outside", "error", message, len(outside), shown(outside)),)
 
 
@@ -158,11 +166,16 @@ class AllIdb2(AllIdb):
     def further_findings(
         self, table: ImageTable, facts: Sequence[ImageFacts]
     ) -> tuple[Finding, ...]:
-        """Crops of another size than 257 x 257; a warning, since that size is stated by users, not by the source."""
+        """Crops of another size than 257 x 257; a warning, since that size is stated by users, not
+        by the source.
+        """
         other = [n for n, f in zip(table.names(), facts) if f.size not in (None, (257, 257))]
         if not other:
             return ()
-        message = f"{len(other)} images are not 257 x 257 as usual for this set; they may have been re-saved."
+        message = (
+            f"{len(other)} images are not 257 x 257 as usual for this set; they may have been "
+            f"re-saved."
+        )
         return (Finding("unusual_size", "warning", message, len(other), shown(other)),)
 
 
@@ -171,7 +184,9 @@ def _centroid_files(root: Path) -> dict[str, Path]:
 
 
 def read_centroids(path: Path) -> np.ndarray:
-    """Centroids (x, y) of an .xyc file, one a line, shape (n, 2), float64; empty for a healthy field."""
+    """Centroids (x, y) of an .xyc file, one a line, shape (n, 2), float64; empty for a healthy
+    field.
+    """
     points = []
     for number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), start=1):
         words = line.split()

@@ -23,11 +23,12 @@ def read_annotations(path: Path) -> pd.DataFrame:
     """The release's list of images.
 
     Returns:
-        Frame indexed by sample id (`BAS_0001`), columns `label`, `first`, `second`: codes; None where an image was not
-        re-annotated.
+        Frame indexed by sample id (`BAS_0001`), columns `label`, `first`, `second`: codes; None
+        where an image was not re-annotated.
 
     Raises:
-        FaultyDataError: A line is not of four columns with known codes; the message gives its number.
+        FaultyDataError: A line is not of four columns with known codes; the message gives its
+            number.
     """
     ids, rows = [], []
     known = {*COUNTS, UNCLASSIFIABLE, "nan"}
@@ -54,16 +55,18 @@ def read_annotations(path: Path) -> pd.DataFrame:
 def agreement(
     annotations: pd.DataFrame, classes: Mapping[str, Sequence[str]] | None = None
 ) -> pd.DataFrame:
-    """How far experts agree on the cells that two of them labelled again: a ceiling for any classifier.
+    """How far experts agree on the cells that two of them labelled again: a ceiling for any
+    classifier.
 
     Args:
         annotations: From `read_annotations`.
-        classes: Groups of codes as in `AML`; agreement is then that of groups. Images whose label is in no group are
-            left out; a re-annotation in no group, or unclassifiable, is a disagreement.
+        classes: Groups of codes as in `AML`; agreement is then that of groups. Images whose label
+            is in no group are left out; a re-annotation in no group, or unclassifiable, is a
+            disagreement.
 
     Returns:
-        One row a pair (`label` and `first`, `label` and `second`, `first` and `second`) with `images`, `agree` (images
-        with equal answers), `rate` and Cohen's `kappa`.
+        One row a pair (`label` and `first`, `label` and `second`, `first` and `second`) with
+        `images`, `agree` (images with equal answers), `rate` and Cohen's `kappa`.
     """
     from sklearn.metrics import cohen_kappa_score
 

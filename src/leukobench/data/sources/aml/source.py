@@ -24,8 +24,9 @@ class AML(ImageSource):
     """AML-Cytomorphology_LMU in TCIA's folders, or the zip as downloaded.
 
     Args:
-        classes: What becomes a class: name to codes of the release (`{blast: [MYO, MOB], other: [...]}`), in index
-            order. Cells of codes that are not named are left out. None: the 15 codes, each a class.
+        classes: What becomes a class: name to codes of the release (`{blast: [MYO, MOB], other:
+            [...]}`), in index order. Cells of codes that are not named are left out. None: the 15
+            codes, each a class.
         positive: The class that sensitivity refers to, where there are two.
     """
 
@@ -51,7 +52,8 @@ class AML(ImageSource):
         unknown = sorted(set(codes) - set(COUNTS))
         if unknown or len(set(codes)) < len(codes) or not codes or not all(groups.values()):
             raise ConfigError(
-                f"aml: classes must give each class at least one of the codes {', '.join(COUNTS)}, each code once; "
+                f"aml: classes must give each class at least one of the codes {', '.join(COUNTS)}, "
+                f"each code once; "
                 f"got {groups}"
             )
         if positive is not None and positive not in groups:
@@ -94,7 +96,9 @@ class AML(ImageSource):
         )
 
     def _row(self, root: Path, path: Path, notes: Notes) -> dict[str, Any] | None:
-        """The row of one file; None where it is no image of a class folder, or has no official name."""
+        """The row of one file; None where it is no image of a class folder, or has no official
+        name.
+        """
         folder = path.parent.name.upper()
         if path.suffix.lower() not in self.suffixes or folder not in COUNTS:
             return None
@@ -149,7 +153,8 @@ class AML(ImageSource):
         if not missing:
             return []
         message = (
-            f"{len(wanted) - len(missing):,} of the {len(wanted):,} images listed in annotations.dat are here; "
+            f"{len(wanted) - len(missing):,} of the {len(wanted):,} images listed in "
+            f"annotations.dat are here; "
             f"{len(missing):,} are missing. Results from a subset say so."
         )
         return [Finding("missing_files", "warning", message, len(missing), shown(missing))]
@@ -157,11 +162,16 @@ class AML(ImageSource):
     def further_findings(
         self, table: ImageTable, facts: Sequence[ImageFacts]
     ) -> tuple[Finding, ...]:
-        """Classes that are left out, and images that are not RGBA with an opaque alpha as officially."""
+        """Classes that are left out, and images that are not RGBA with an opaque alpha as
+        officially.
+        """
         findings = []
         left = table.files.loc[table.files["label"].isna(), "part"]
         if len(left):
-            message = f"{len(left)} images of codes that this choice of classes leaves out are checked and not used."
+            message = (
+                f"{len(left)} images of codes that this choice of classes leaves out are checked "
+                f"and not used."
+            )
             findings.append(
                 Finding("classes_left_out", "note", message, len(left), tuple(sorted(set(left))))
             )
@@ -169,13 +179,18 @@ class AML(ImageSource):
             f"{n}: {f.mode}" for n, f in zip(table.names(), facts) if f.mode not in (None, "RGBA")
         ]
         if other:
-            message = f"{len(other)} images are not RGBA as the official ones; they may have been re-saved."
+            message = (
+                f"{len(other)} images are not RGBA as the official ones; they may have been "
+                f"re-saved."
+            )
             findings.append(Finding("unusual_mode", "warning", message, len(other), shown(other)))
         return tuple(findings)
 
 
 def _agreement_facts(annotations: pd.DataFrame) -> dict[str, str]:
-    """Counts of agreement as text for a report; without kappa, so that loading does not import scikit-learn."""
+    """Counts of agreement as text for a report; without kappa, so that loading does not import
+    scikit-learn.
+    """
     both = annotations[annotations["first"].notna() & annotations["second"].notna()]
     return {
         f"label and {c}": f"{int((both['label'] == both[c]).sum())} of {len(both)} agree"

@@ -1,4 +1,6 @@
-"""The official release as facts: names, folds, subjects and contents of its images, without the files."""
+"""The official release as facts: names, folds, subjects and contents of its images, without the
+files.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ FACTS = read_facts(PACKAGE, "cnmc")
 FOLDS = ("fold_0", "fold_1", "fold_2")
 CLASS_OF = {"all": "ALL", "hem": "normal"}
 NAME = re.compile(r"^UID_([Hh]?\d+)_(\d+)_(\d+)_(all|hem)\.bmp$")
-"""`UID_<subject>_<image>_<cell>_<class>.bmp`. One healthy subject is written in lower case in all its 36 names."""
+"""`UID_<subject>_<image>_<cell>_<class>.bmp`. One healthy subject is written in lower case in all
+its 36 names."""
 
 CELL_SIZE = (450, 450)
 FINAL_SIZE = (600, 600)
@@ -25,7 +28,8 @@ LABELS_CSV = "C-NMC_test_prelim_phase_data_labels.csv"
 
 
 def subject_of(name: str) -> str:
-    """Subject id of an official name, in upper case: there is an h3 and no H3, among H1, H2, H4 and so on.
+    """Subject id of an official name, in upper case: there is an h3 and no H3, among H1, H2, H4 and
+    so on.
 
     >>> subject_of("UID_h3_10_2_hem.bmp")
     'H3'
@@ -40,8 +44,10 @@ def subject_of(name: str) -> str:
 def official_files() -> pd.DataFrame:
     """All 15,114 official files, as facts.
 
-    Columns: `part` (`fold_0`, `fold_1`, `fold_2`, `preliminary`, `final`), `file` (name on disk), `name` (original name
-    with subject and class; None for final images, where it is not public), `sha256` (the first 32 hex digits).
+    Columns: `part` (`fold_0`, `fold_1`, `fold_2`, `preliminary`, `final`), `file` (name on disk),
+    `name` (original name
+    with subject and class; None for final images, where it is not public), `sha256` (the first 32
+    hex digits).
     """
     with as_file(files(PACKAGE) / "files.parquet") as path:
         frame = pd.read_parquet(path)
@@ -68,7 +74,8 @@ def official_names(parts: Sequence[str] = ("train",)) -> pd.DataFrame:
         parts: `train` (10,661 images in three folds), `preliminary` (1,867).
 
     Returns:
-        Frame indexed by sample id (`UID_1_1_1_all`) with columns `label`, `subject`, `official` and `content`.
+        Frame indexed by sample id (`UID_1_1_1_all`) with columns `label`, `subject`, `official` and
+        `content`.
     """
     table = official_files()
     table = table[table["part"].isin(folders_of(parts)) & table["name"].notna()]

@@ -1,4 +1,6 @@
-"""From the files under a root to rows of an image table: places, names, labels, and what of them does not fit."""
+"""From the files under a root to rows of an image table: places, names, labels, and what of them
+does not fit.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ LABEL_COLUMNS = ("Patient_ID", "new_names", "labels")
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """One official image: its original name (None for final images) and the digest of its content."""
+    """One official image: its original name (None for final images) and the digest of its
+    content.
+    """
 
     name: str | None
     sha256: str
@@ -135,7 +139,9 @@ class Reader:
         return names
 
     def _read_labels(self, path: Path) -> dict[str, str]:
-        """Original name of each preliminary file, from `Patient_ID,new_names,labels` rows (label 1 is ALL)."""
+        """Original name of each preliminary file, from `Patient_ID,new_names,labels` rows (label 1
+        is ALL).
+        """
         where = relative(path, self.root)
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
@@ -177,7 +183,10 @@ class Reader:
         missing = self._missing_files(parts, rows)
         findings += [*_missing_classes(parts, rows), *missing]
         if zips and missing:
-            message = f"{len(zips)} zip files lie beside the images; some may hold what is missing. Unpack them."
+            message = (
+                f"{len(zips)} zip files lie beside the images; some may hold what is missing. "
+                f"Unpack them."
+            )
             where = shown(relative(z, self.root) for z in zips)
             findings.append(Finding("zip_beside_images", "note", message, len(zips), where))
         return tuple(findings)
@@ -193,7 +202,8 @@ class Reader:
         total, lost = (Counter(part for part, _ in places) for places in (wanted, missing))
         detail = ", ".join(f"{p} {total[p] - lost[p]:,} of {total[p]:,}" for p in parts)
         message = (
-            f"{len(wanted) - len(missing):,} of {len(wanted):,} official files are here ({detail}); "
+            f"{len(wanted) - len(missing):,} of {len(wanted):,} official files are here "
+            f"({detail}); "
             f"{len(missing):,} are missing. "
             "Results from a subset say so; unpack the whole download for the complete data set."
         )
@@ -221,5 +231,8 @@ def _missing_classes(parts: Sequence[str], rows: Sequence[Mapping[str, Any]]) ->
             absent += missing
     if not absent:
         return []
-    message = f"{len(absent)} class folders are missing or empty: {', '.join(absent)}. Unpack the whole download."
+    message = (
+        f"{len(absent)} class folders are missing or empty: {', '.join(absent)}. Unpack the whole "
+        f"download."
+    )
     return [Finding("missing_class_folder", "warning", message, len(absent), tuple(absent))]

@@ -26,11 +26,13 @@ from leukobench.data.sources.cnmc.reader import Reader
 class CNMC(ImageSource):
     """C-NMC 2019 in TCIA's or Kaggle's folders, or the zips as downloaded.
 
-    Folders are known by their names wherever they lie under the root: `fold_0/all`, `fold_0/hem` and so on; a folder
-    whose name holds `prelim` with the labels csv in or beside it; one whose name holds `final`.
+    Folders are known by their names wherever they lie under the root: `fold_0/all`, `fold_0/hem`
+    and so on; a folder whose name holds `prelim` with the labels csv in or beside it; one whose
+    name holds `final`.
 
     Args:
-        parts: What becomes samples: `train`, `preliminary`. Final images have no labels and never do.
+        parts: What becomes samples: `train`, `preliminary`. Final images have no labels and never
+            do.
     """
 
     name: ClassVar[str] = "cnmc"
@@ -87,7 +89,8 @@ class CNMC(ImageSource):
 def official_dataset(parts: Sequence[str] = ("train",)) -> ImageDataset:
     """The official data set without its files: for computing splits from the name list alone.
 
-    Ids, labels, subjects, folds and contents, and so the fingerprint, are those of a complete, unaltered download.
+    Ids, labels, subjects, folds and contents, and so the fingerprint, are those of a complete,
+    unaltered download.
     """
     samples = official_names(parts)
     return image_dataset(
@@ -121,7 +124,8 @@ def _final_findings(table: ImageTable, facts: Sequence[ImageFacts]) -> list[Find
     if not large:
         return []
     message = (
-        f"{len(large)} images of the final part are 600 x 600, all others 450 x 450, as officially released. "
+        f"{len(large)} images of the final part are 600 x 600, all others 450 x 450, as officially "
+        f"released. "
         "They have no labels and are not used as samples."
     )
     return [Finding("final_images_600", "note", message, len(large), shown(large))]
@@ -134,7 +138,8 @@ def _lower_case_findings(table: ImageTable) -> list[Finding]:
         return []
     ids = sorted({name.split("_")[1] for name in lower})
     message = (
-        f"subject {', '.join(ids)} is written in lower case in {len(lower)} file names (36 in the official "
+        f"subject {', '.join(ids)} is written in lower case in {len(lower)} file names (36 in the "
+        f"official "
         "release); patterns that expect a capital H drop these images. It is read as "
         f"{', '.join(i.upper() for i in ids)}."
     )

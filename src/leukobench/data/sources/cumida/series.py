@@ -30,7 +30,9 @@ class SeriesFiles:
 
 
 def series_name(path: Path) -> str:
-    """Series of a file: `Leukemia_GSE22529_U133A.csv` is GSE22529_U133A; without a GSE number the file's name."""
+    """Series of a file: `Leukemia_GSE22529_U133A.csv` is GSE22529_U133A; without a GSE number the
+    file's name.
+    """
     stem = re.sub(r"\.csv(\.gz)?$", "", path.name, flags=re.IGNORECASE)
     found = re.search(r"GSE\d+(_[A-Za-z0-9]+)*", stem)
     return found.group() if found else stem
@@ -58,7 +60,8 @@ def series_files(root: Path | None, wanted: Sequence[str] | None) -> SeriesFiles
     found, others = _in_folder(root)
     if not found:
         raise MissingDataError(
-            f"cumida: no table with columns samples,type,... in {root}. `leukobench data get cumida` downloads the "
+            f"cumida: no table with columns samples,type,... in {root}. `leukobench data get "
+            f"cumida` downloads the "
             f"series, or take them from {FACTS.url}"
         )
     findings = _surplus(
@@ -69,8 +72,10 @@ def series_files(root: Path | None, wanted: Sequence[str] | None) -> SeriesFiles
     absent = [s for s in wanted if s not in found]
     if absent:
         raise MissingDataError(
-            f"cumida: {len(absent)} of {len(wanted)} series are missing in {root}: {', '.join(absent)} (found: "
-            f"{', '.join(found)}). `leukobench data get cumida` downloads them; data.series=null takes what is there"
+            f"cumida: {len(absent)} of {len(wanted)} series are missing in {root}: "
+            f"{', '.join(absent)} (found: "
+            f"{', '.join(found)}). `leukobench data get cumida` downloads them; data.series=null "
+            f"takes what is there"
         )
     unused = [path.name for name, path in found.items() if name not in wanted]
     findings += _surplus("further series lie in the folder and are not read", unused)
@@ -135,7 +140,8 @@ def by_position(
     if narrow:
         listed = ", ".join(f"{n} in {s}" for s, n in narrow.items())
         raise FaultyDataError(
-            f"cumida: merging by position wants the first {n_columns} probes of each series, but there are only "
+            f"cumida: merging by position wants the first {n_columns} probes of each series, but "
+            f"there are only "
             f"{listed}; set data.n_columns={min(narrow.values())} or less"
         )
     values = np.concatenate([t.values[:, :n_columns] for t in tables.values()])
@@ -156,8 +162,10 @@ def by_name(tables: Mapping[str, WideTable]) -> tuple[np.ndarray, tuple[str, ...
         pairs = [(len(probes[a] & probes[b]), a, b) for a, b in combinations(probes, 2)]
         listed = "; ".join(f"{a} and {b} {n}" for n, a, b in sorted(pairs)[:8])
         raise FaultyDataError(
-            f"cumida: no probe is in all {len(tables)} series; the pairs with the fewest in common: {listed}. Choose "
-            "series of one kind of platform with data.series (data=cumida_affymetrix does), or merge=position, which "
+            f"cumida: no probe is in all {len(tables)} series; the pairs with the fewest in "
+            f"common: {listed}. Choose "
+            "series of one kind of platform with data.series (data=cumida_affymetrix does), or "
+            "merge=position, which "
             "mixes genes"
         )
     blocks = []
@@ -168,14 +176,18 @@ def by_name(tables: Mapping[str, WideTable]) -> tuple[np.ndarray, tuple[str, ...
 
 
 def mixed_column_findings(tables: Mapping[str, WideTable], n_columns: int) -> list[Finding]:
-    """Columns that hold different probes in different series, when tables are merged by position."""
+    """Columns that hold different probes in different series, when tables are merged by
+    position.
+    """
     columns = zip(*(t.genes[:n_columns] for t in tables.values()))
     mixed = [j for j, names in enumerate(columns, start=1) if len(set(names)) > 1]
     if not mixed:
         return []
     message = (
-        f"{len(mixed)} of {n_columns} columns are different probes in different series, since the tables are merged by "
-        "position: differences between series stand where differences between classes should; merge=intersection keeps "
+        f"{len(mixed)} of {n_columns} columns are different probes in different series, since the "
+        f"tables are merged by "
+        "position: differences between series stand where differences between classes should; "
+        "merge=intersection keeps "
         "probes apart"
     )
     where = some(f"column_{j}" for j in mixed)
@@ -187,8 +199,10 @@ def same_patient_findings(series: Mapping[str, WideTable]) -> list[Finding]:
     if not all(s in series for s in SAME_PATIENTS):
         return []
     message = (
-        f"{' and '.join(SAME_PATIENTS)} are two chips of the same patients; which arrays belong together is not in "
-        "the files, so a split by sample may put one patient on both sides: leave one of the two out of "
+        f"{' and '.join(SAME_PATIENTS)} are two chips of the same patients; which arrays belong "
+        f"together is not in "
+        "the files, so a split by sample may put one patient on both sides: leave one of the two "
+        "out of "
         "data.series, or keep series together"
     )
     count = SERIES[SAME_PATIENTS[0]]

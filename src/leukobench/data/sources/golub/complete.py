@@ -40,11 +40,14 @@ from leukobench.errors import FaultyDataError, MissingDataError
 
 
 class Golub(DataSource):
-    """The complete set: 72 arrays x 7129 genes, raw values, official part in column `official` (`train`, `test`).
+    """The complete set: 72 arrays x 7129 genes, raw values, official part in column `official`
+    (`train`, `test`).
 
-    Layout: `data_set_ALL_AML_train.csv`, `data_set_ALL_AML_independent.csv` (one row a gene, one column a patient number,
-    each followed by a column `call`) and `actual.csv` (`patient,cancer`); comma, semicolon or tabulator. Rows are in the
-    order of patient numbers, whatever the order of the columns. One array a patient: the subject is the patient number.
+    Layout: `data_set_ALL_AML_train.csv`, `data_set_ALL_AML_independent.csv` (one row a gene, one
+    column a patient number,
+    each followed by a column `call`) and `actual.csv` (`patient,cancer`); comma, semicolon or
+    tabulator. Rows are in the order of patient numbers, whatever the order of the columns. One
+    array a patient: the subject is the patient number.
     """
 
     name: ClassVar[str] = "golub"
@@ -66,7 +69,8 @@ class Golub(DataSource):
         OpenML names neither patients nor parts: each array is recognised by its values.
 
         Raises:
-            MissingDataError: OpenML cannot be reached; the message says how to get the files by hand.
+            MissingDataError: OpenML cannot be reached; the message says how to get the files by
+                hand.
             FaultyDataError: What came is not the raw data.
         """
         from sklearn.datasets import fetch_openml
@@ -84,7 +88,8 @@ class Golub(DataSource):
         wrong = [p for p, array in official_arrays().items() if labels[p] != array.label]
         if wrong:
             raise FaultyDataError(
-                f"golub: OpenML's data set `leukemia` gives patients {wrong} another class than the source"
+                f"golub: OpenML's data set `leukemia` gives patients {wrong} another class than "
+                f"the source"
             )
         write_golub(
             root,
@@ -148,7 +153,8 @@ def _recognised(values: np.ndarray) -> dict[int, int]:
             rows[patient] = row_of[array.digest]
     if values.shape != (72, 7129) or len(rows) < 72:
         raise FaultyDataError(
-            f"golub: OpenML's data set `leukemia` has shape {values.shape} and {len(rows)} of the 72 raw arrays; "
+            f"golub: OpenML's data set `leukemia` has shape {values.shape} and {len(rows)} of the "
+            f"72 raw arrays; "
             f"expected (72, 7129) with all of them. {BY_HAND}"
         )
     return rows

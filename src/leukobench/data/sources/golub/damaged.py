@@ -31,13 +31,15 @@ LABELS = {"0": "AML", "1": "ALL"}
 
 
 class GolubCorrupt(DataSource):
-    """The damaged copy of the set that circulates as `leukemiamicroarray.csv`: 72 rows, 36 of them distinct.
+    """The damaged copy of the set that circulates as `leukemiamicroarray.csv`: 72 rows, 36 of them
+    distinct.
 
-    Every second array of the independent part in file order, its last one repeated until there are 34 rows; then every
-    second array of the training part likewise, 38 rows; each of the two blocks scaled to [0, 1] gene by gene by itself.
-    Read from `leukemiamicroarray.csv` if that lies in `root`, else rebuilt from the files of data set `golub`. The two
-    agree within the file's rounding to six decimals (5e-7), so their fingerprints differ. Subjects are the patients
-    the rows were copied from. Simulated files of `golub` are damaged by the same recipe.
+    Every second array of the independent part in file order, its last one repeated until there are
+    34 rows; then every second array of the training part likewise, 38 rows; each of the two blocks
+    scaled to [0, 1] gene by gene by itself. Read from `leukemiamicroarray.csv` if that lies in
+    `root`, else rebuilt from the files of data set `golub`. The two agree within the file's
+    rounding to six decimals (5e-7), so their fingerprints differ. Subjects are the patients the
+    rows were copied from. Simulated files of `golub` are damaged by the same recipe.
     """
 
     name: ClassVar[str] = "golub_corrupt"
@@ -100,7 +102,8 @@ class GolubCorrupt(DataSource):
         absent = sorted({*order["test"], *order["train"]} - set(row))
         if absent or not all(order.values()):
             raise FaultyDataError(
-                f"golub_corrupt: it is rebuilt from both parts of golub, and the arrays of patients {absent} are missing "
+                f"golub_corrupt: it is rebuilt from both parts of golub, and the arrays of "
+                f"patients {absent} are missing "
                 f"in {whole.root}. {HOW_TO_GET}"
             )
         patients = damaged_rows(order["test"], order["train"])
@@ -124,7 +127,9 @@ class GolubCorrupt(DataSource):
 
 
 def damaged_rows(test_order: Sequence[int], train_order: Sequence[int]) -> list[int]:
-    """Patient numbers of the damaged copy's rows: of each part every second array, the last one repeated to fill."""
+    """Patient numbers of the damaged copy's rows: of each part every second array, the last one
+    repeated to fill.
+    """
 
     def every_second(order: Sequence[int]) -> list[int]:
         kept = list(order[1::2])
@@ -146,7 +151,10 @@ def _label_findings(labels: Sequence[str], patients: Sequence[int]) -> list[Find
             differing.append(row)
     if not differing:
         return []
-    message = f"{len(differing)} rows have another class than the patient they were copied from: {differing[:9]}"
+    message = (
+        f"{len(differing)} rows have another class than the patient they were copied from: "
+        f"{differing[:9]}"
+    )
     return [Finding("label_disagrees", "error", message, len(differing), some(differing))]
 
 

@@ -1,4 +1,6 @@
-"""The files of the set: finding, reading and writing the labels and the two parts, faults included."""
+"""The files of the set: finding, reading and writing the labels and the two parts, faults
+included.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ def nothing_found(name: str, root: Path) -> str:
     """Why there is no data set in a folder, for a reader."""
     if find_table(root, DAMAGED_FILE) is not None:
         return (
-            f"{name}: {root} holds {DAMAGED_FILE}, the damaged copy (36 distinct arrays in 72 rows), and not the data "
+            f"{name}: {root} holds {DAMAGED_FILE}, the damaged copy (36 distinct arrays in 72 "
+            f"rows), and not the data "
             f"set; use data=golub_corrupt for it. {HOW_TO_GET}"
         )
     return f"{name}: no file {' or '.join(PART_FILES.values())} in {root}. {HOW_TO_GET}"
@@ -95,7 +98,8 @@ def read_labels(root: Path) -> dict[int, str]:
             patient, label = int(row[at_patient]), row[at_cancer].strip().upper()
         except (ValueError, IndexError) as error:
             raise FaultyDataError(
-                f"{path}: cannot read the line {','.join(row)!r}; expected PATIENT,ALL or PATIENT,AML"
+                f"{path}: cannot read the line {','.join(row)!r}; expected PATIENT,ALL or "
+                f"PATIENT,AML"
             ) from error
         if label not in CLASSES:
             raise FaultyDataError(
@@ -154,7 +158,9 @@ def read_part(path: Path) -> Part:
 def _numbers(
     body: Sequence[Sequence[str]], columns: Sequence[int]
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Numbers of these columns, shape (rows, columns), and row and column of each field that is none."""
+    """Numbers of these columns, shape (rows, columns), and row and column of each field that is
+    none.
+    """
     try:
         return np.array([[row[i] for i in columns] for row in body], dtype=np.float32), []
     except ValueError:
@@ -195,7 +201,8 @@ def write_golub(
     Args:
         arrays: Values of each patient number, shape (genes,).
         order: Patient numbers of each part (`train`, `test`) in column order.
-        calls: Detection calls (A, P, M) of each patient; without them the files have no `call` columns.
+        calls: Detection calls (A, P, M) of each patient; without them the files have no `call`
+            columns.
     """
     root.mkdir(parents=True, exist_ok=True)
     for part, filename in PART_FILES.items():

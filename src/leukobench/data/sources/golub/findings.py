@@ -34,7 +34,9 @@ class Parts:
 
 
 def joined(parts: Mapping[str, Part]) -> Parts:
-    """The parts with the genes of the first one, in its order; genes that not all parts have are left out and reported."""
+    """The parts with the genes of the first one, in its order; genes that not all parts have are
+    left out and reported.
+    """
     first = next(iter(parts.values()))
     genes, descriptions, findings = first.genes, first.descriptions, []
     if any(part.genes != genes for part in parts.values()):
@@ -67,7 +69,10 @@ def label_findings(patients: Sequence[int], labels: Mapping[int, str]) -> list[F
     findings = []
     unlabelled = sorted(set(patients) - set(labels))
     if unlabelled:
-        message = f"patients {unlabelled} have an array and no line in {LABELS_FILE}; their arrays are left out"
+        message = (
+            f"patients {unlabelled} have an array and no line in {LABELS_FILE}; their arrays are "
+            f"left out"
+        )
         findings.append(
             Finding("label_missing", "error", message, len(unlabelled), some(unlabelled))
         )
@@ -93,9 +98,14 @@ def wrong_label_findings(labels: Mapping[int, str]) -> list[Finding]:
 
 
 def array_findings(genes: Sequence[str], arrays: Sequence[Array]) -> list[Finding]:
-    """Arrays whose values differ from the source's, or are another patient's, or lie in the other part."""
+    """Arrays whose values differ from the source's, or are another patient's, or lie in the other
+    part.
+    """
     if digest(*genes)[:12] != facts("golub").more["genes_digest"]:
-        message = "the genes are not the 7129 of the source in its order, so that values were not compared with the source"
+        message = (
+            "the genes are not the 7129 of the source in its order, so that values were not "
+            "compared with the source"
+        )
         return [Finding("genes_not_official", "warning", message, len(genes))]
     official = official_arrays()
     owner = {a.digest: a.patient for a in official.values()}
@@ -111,13 +121,17 @@ def array_findings(genes: Sequence[str], arrays: Sequence[Array]) -> list[Findin
     findings = []
     if changed:
         message = (
-            f"the arrays of patients {changed[:10]} have other values than the source (raw, not scaled); "
+            f"the arrays of patients {changed[:10]} have other values than the source (raw, not "
+            f"scaled); "
             "get the files again"
         )
         findings.append(Finding("array_differs", "error", message, len(changed), some(changed)))
     if swapped:
         listed = ", ".join(swapped[:6])
-        message = f"{len(swapped)} arrays stand under another patient's number: {listed}; get the files again"
+        message = (
+            f"{len(swapped)} arrays stand under another patient's number: {listed}; get the files "
+            f"again"
+        )
         findings.append(Finding("array_swapped", "error", message, len(swapped), some(swapped)))
     if moved:
         message = f"the arrays of patients {moved[:10]} are in the file of the other part"

