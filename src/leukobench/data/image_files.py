@@ -226,31 +226,26 @@ def content_digests(
         known: Digests just computed from the files, to be kept without reading them again.
     """
     stats = [p.stat() for p in paths]
-    keys = [
-        f"{os.path.relpath(p, root)}\t{s.st_size}\t{s.st_mtime_ns}\t{s.st_ctime_ns}"
-        for p, s in zip(paths, stats)
-    ]
-    if known is not None:
-        kept = dict(zip(keys, known))
-        todo: list[int] = []
-    else:
-        kept = _read_kept(root)
-        todo = [i for i, key in enumerate(keys) if key not in kept]
-        kept = {key: kept[key] for key in keys if key in kept} | _others(kept, keys)
-
-    def one(i: int) -> str:
-        with open(paths[i], "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[: 2 * CONTENT_BYTES]
-
-    for i, value in zip(todo, in_threads(one, todo, "reading contents", progress)):
-        kept[keys[i]] = value
-    digests = [kept[key] for key in keys]
+    keys = []
+    for path, stat in zip(paths, stats):
+        place = os.path.relpath(path, root)
+        keys.append(f"{place}\t{stat.st_size}\t{stat.st_mtime_ns}\t{stat.st_ctime_ns}")
+    kept = _read_kept(root) if known is None else dict(zip(keys, known))
+    todo = [i for i, key in enumerate(keys) if key not in kept]
+    read = in_threads(lambda i: _read_digest(paths[i]), todo, "reading contents", progress)
+    kept |= {keys[i]: value for i, value in zip(todo, read)}
     if todo or known is not None:
         # a file changed within the clock's grain of its reading could change again unseen: not kept
         recent = time.time_ns() - 2_000_000_000
         fresh = {key for key, s in zip(keys, stats) if max(s.st_mtime_ns, s.st_ctime_ns) > recent}
-        _write_kept(root, {k: v for k, v in kept.items() if k not in fresh})
-    return digests
+        sure = {key: kept[key] for key in keys if key not in fresh}
+        _write_kept(root, sure | _others(kept, keys))
+    return [kept[key] for key in keys]
+
+
+def _read_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[: 2 * CONTENT_BYTES]
 
 
 def _others(kept: dict[str, str], keys: Sequence[str]) -> dict[str, str]:

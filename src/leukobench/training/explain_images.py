@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,81 +85,109 @@ def explain_images(
     files, _ = image_files(inputs)
     if labels is not None and len(labels) != len(files):
         raise ConfigError(f"{len(labels)} labels are given for {len(files)} images")
-    size = int(model.input.size or 0)
-    module = model.family.module(model.input)
-    ends = (module(torch.zeros(1, 1, 1, 3)), module(torch.full((1, 1, 1, 3), 255.0)))
-    rows: list[dict[str, object]] = []
+    explainer = _Explainer(model, methods)
+    names = _file_names(files)
     faults: list[tuple[str, str]] = []
     pictures: list[Path] = []
-    kept: dict[Method, list[np.ndarray]] = {m: [] for m in methods}
-    groups: list[int] = []
-    names = _file_names(files)
     done = 0
-    for chunk, decoded in read_images(files, size, 8):
-        good = [(file, image) for file, image in zip(chunk, decoded) if not isinstance(image, str)]
-        faults += [(f.sample, d) for f, d in zip(chunk, decoded) if isinstance(d, str)]
-        offset, done = done, done + len(chunk)
-        if not good:
-            continue
-        images = np.stack([image for _, image in good])
-        p = model.predict(images)
-        predicted = p.argmax(axis=1)
-        x = module(torch.from_numpy(images))
-        maps = {
-            m: explain.saliency(model.network, x, torch.from_numpy(predicted), m, ends=ends)
-            for m in methods
-        }
-        for i, (file, image) in enumerate(good):
-            at = offset + list(chunk).index(file)
-            label = labels[at] if labels is not None else ""
-            called = f"{model.classes[predicted[i]]} {p[i, predicted[i]]:.2f}"
-            titles, panels = [f"{called}, true {label}" if label else called], [image]
-            for m in methods:
-                share = explain.outside_cell(image, maps[m][i])
-                rows.append(
-                    {
-                        "sample": file.sample,
-                        "label": label,
-                        "predicted": model.classes[predicted[i]],
-                        "probability": float(p[i, predicted[i]]),
-                        "method": m,
-                        "outside": np.nan if share is None else share.saliency,
-                        "background": np.nan if share is None else share.area,
-                    }
-                )
-                drawn = (
-                    explain.smoothed(maps[m][i], max(3, size // 28))
-                    if m == "integrated_gradients"
-                    else maps[m][i]
-                )
-                panels.append(explain.overlay(image, drawn))
-                titles.append(
-                    TITLES[m] + ("" if share is None else f", {share.saliency:.0%} outside")
-                )
-                kept[m].append(maps[m][i])
-            groups.append(int(predicted[i]))
-            pictures.append(_strip(panels, titles, out / f"{names[at]}.png"))
+    for chunk, decoded in read_images(files, explainer.size, 8):
+        places, images = [], []
+        for at, (file, image) in enumerate(zip(chunk, decoded), start=done):
+            if isinstance(image, str):
+                faults.append((file.sample, image))
+            else:
+                places.append(at)
+                images.append(image)
+        done += len(chunk)
+        if images:
+            found = explainer.explained(np.stack(images))
+            for i, at in enumerate(places):
+                label = labels[at] if labels is not None else ""
+                panels, titles = explainer.drawn(found, i, files[at].sample, label=label)
+                pictures.append(_strip(panels, titles, out / f"{names[at]}.png"))
         if progress is not None:
             progress("images", done, len(files))
-    if not groups:
-        raise FaultyDataError(
-            f"none of {len(files)} images can be read: "
-            + "; ".join(f"{s}: {e}" for s, e in faults[:3])
-        )
-    for m in methods:
-        means = explain.mean_maps(np.stack(kept[m]), np.array(groups))
-        grey = np.full((size, size, 3), 40, np.uint8)
-        counts = {g: groups.count(g) for g in means}
-        pictures.append(
-            _strip(
-                [explain.overlay(grey, explain.smoothed(v, 3), 1.0) for v in means.values()],
-                [f"called {model.classes[g]}, {counts[g]} images" for g in means],
-                out / f"mean_{m}.png",
-            )
-        )
-    table = pd.DataFrame(rows)
+    if not explainer.groups:
+        some = "; ".join(f"{sample}: {reason}" for sample, reason in faults[:3])
+        raise FaultyDataError(f"none of {len(files)} images can be read: {some}")
+    pictures += [explainer.mean_picture(method, out) for method in methods]
+    table = pd.DataFrame(explainer.rows)
     table.to_csv(out / "saliency.csv", index=False)
     return ImageExplanation(table, tuple(pictures), tuple(faults))
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Images of a batch, their probabilities, and each method's saliency for the predicted class."""
+
+    images: np.ndarray
+    probabilities: np.ndarray
+    maps: Mapping[Method, np.ndarray]
+
+
+class _Explainer:
+    """Explains images batch by batch, keeping what the table and the mean maps are made of."""
+
+    def __init__(self, model: SavedModel, methods: Sequence[Method]) -> None:
+        self.model, self.methods = model, methods
+        self.size = int(model.input.size or 0)
+        self.module = model.family.module(model.input)
+        black, white = torch.zeros(1, 1, 1, 3), torch.full((1, 1, 1, 3), 255.0)
+        self.ends = self.module(black), self.module(white)
+        self.rows: list[dict[str, object]] = []
+        self.maps: dict[Method, list[np.ndarray]] = {m: [] for m in methods}
+        self.groups: list[int] = []
+
+    def explained(self, images: np.ndarray) -> _Batch:
+        p = self.model.predict(images)
+        x, target = self.module(torch.from_numpy(images)), torch.from_numpy(p.argmax(axis=1))
+        maps = {}
+        for m in self.methods:
+            maps[m] = explain.saliency(self.model.network, x, target, m, ends=self.ends)
+        return _Batch(images, p, maps)
+
+    def drawn(
+        self, batch: _Batch, i: int, sample: str, *, label: str
+    ) -> tuple[list[np.ndarray], list[str]]:
+        """Panels and titles of one image's strip; its rows and maps are kept."""
+        image, p = batch.images[i], batch.probabilities[i]
+        predicted = int(p.argmax())
+        self.groups.append(predicted)
+        name = self.model.classes[predicted]
+        title = f"{name} {p[predicted]:.2f}"
+        panels, titles = [image], [f"{title}, true {label}" if label else title]
+        for m in self.methods:
+            saliency = batch.maps[m][i]
+            self.maps[m].append(saliency)
+            share = explain.outside_cell(image, saliency)
+            said = "" if share is None else f", {share.saliency:.0%} outside"
+            if m == "integrated_gradients":
+                saliency = explain.smoothed(saliency, max(3, self.size // 28))
+            panels.append(explain.overlay(image, saliency))
+            titles.append(TITLES[m] + said)
+            self.rows.append(
+                {
+                    "sample": sample,
+                    "label": label,
+                    "predicted": name,
+                    "probability": float(p[predicted]),
+                    "method": m,
+                    "outside": np.nan if share is None else share.saliency,
+                    "background": np.nan if share is None else share.area,
+                }
+            )
+        return panels, titles
+
+    def mean_picture(self, method: Method, out: Path) -> Path:
+        """The mean map of each predicted class, on grey."""
+        means = explain.mean_maps(np.stack(self.maps[method]), np.array(self.groups))
+        grey = np.full((self.size, self.size, 3), 40, np.uint8)
+        panels, titles = [], []
+        for group, mean in means.items():
+            panels.append(explain.overlay(grey, explain.smoothed(mean, 3), 1.0))
+            count = self.groups.count(group)
+            titles.append(f"called {self.model.classes[group]}, {count} images")
+        return _strip(panels, titles, out / f"mean_{method}.png")
 
 
 def own_images(

@@ -61,51 +61,72 @@ def read_expression(
     Raises:
         FaultyDataError: Genes are missing, a column name stands twice, or the table cannot be read.
     """
-    try:
-        header = header_of(path)
-    except (OSError, ValueError) as e:  # pyarrow's errors are of both
-        raise FaultyDataError(f"{path} cannot be read as a table ({e})") from e
-    position = {name: i for i, name in enumerate(header)}
-    twice = [n for n, count in Counter(header).items() if count > 1 and n in set(genes)]
-    if twice:
-        raise FaultyDataError(
-            f"{path}: {len(twice)} genes stand in several columns, for instance {twice[0]!r}; keep "
-            f"one each"
-        )
-    missing = [g for g in genes if g not in position]
-    if missing:
-        raise FaultyDataError(missing_genes(path, header, genes, missing))
+    header = _header(path, genes)
     wanted = set(genes)
     extra = [name for name in header if name not in wanted]
     text = _text_columns(path, header, extra)
-    if id_column is not None and id_column not in header:
-        near = difflib.get_close_matches(id_column, header, n=2)
-        raise FaultyDataError(
-            f"{path}: no column {id_column!r} of sample names"
-            + (f"; near it: {near}" if near else "")
-        )
-    if id_column is None:
-        named = [c for c in extra if c.strip().lower() in ID_COLUMNS]
-        id_column = next(iter([*named, *text]), None)
-    if id_column is not None and id_column not in text:
-        text.append(id_column)
-    table = read_wide(path, text)
+    id_column = _id_column(path, header, extra, text=text, asked=id_column)
+    table = read_wide(path, list(dict.fromkeys([*text, *filter(None, [id_column])])))
     if not len(table.values):
         raise FaultyDataError(f"{path}: the table has a header and no row")
     column = {g: i for i, g in enumerate(table.genes)}
     values = np.ascontiguousarray(table.values[:, [column[g] for g in genes]])
-    ids = (
-        table.text[id_column]
-        if id_column is not None
-        else [f"{path.name}:{i + 1}" for i in range(len(values))]
-    )
+    ids = [f"{path.name}:{i + 1}" for i in range(len(values))]
+    if id_column is not None:
+        ids = list(table.text[id_column])
     notes = []
     unused = [c for c in extra if c != id_column]
     if unused:
         notes.append(f"{len(unused)} columns are not read by the model, for instance {unused[0]!r}")
     if [n for n in header if n in wanted] != list(genes):
         notes.append("the genes stand in another order than in training; they are taken by name")
-    return [str(i) for i in ids], values, notes
+    return ids, values, notes
+
+
+def _header(path: Path, genes: Sequence[str]) -> list[str]:
+    """Column names of a table in which each gene stands once.
+
+    Raises:
+        FaultyDataError: It cannot be read, or a gene is missing or stands twice.
+    """
+    try:
+        header = header_of(path)
+    except (OSError, ValueError) as e:  # pyarrow's errors are of both
+        raise FaultyDataError(f"{path} cannot be read as a table ({e})") from e
+    times = Counter(header)
+    twice = [g for g in genes if times[g] > 1]
+    if twice:
+        raise FaultyDataError(
+            f"{path}: {len(twice)} genes stand in several columns, for instance {twice[0]!r}; "
+            "keep one each"
+        )
+    missing = [g for g in genes if not times[g]]
+    if missing:
+        raise FaultyDataError(missing_genes(path, header, genes, missing))
+    return header
+
+
+def _id_column(
+    path: Path,
+    header: Sequence[str],
+    extra: Sequence[str],
+    *,
+    text: Sequence[str],
+    asked: str | None,
+) -> str | None:
+    """Column of sample names: that asked for, else one that is called so, else the first of text.
+
+    Raises:
+        FaultyDataError: There is no such column.
+    """
+    if asked is None:
+        named = [c for c in extra if c.strip().lower() in ID_COLUMNS]
+        return next(iter([*named, *text]), None)
+    if asked not in header:
+        near = difflib.get_close_matches(asked, header, n=2)
+        hint = f"; near it: {near}" if near else ""
+        raise FaultyDataError(f"{path}: no column {asked!r} of sample names{hint}")
+    return asked
 
 
 def _text_columns(path: Path, header: Sequence[str], extra: Sequence[str]) -> list[str]:

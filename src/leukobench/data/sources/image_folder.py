@@ -161,25 +161,21 @@ class ImageFolder(ImageSource):
 
     def _listed(self, root: Path, manifest: Path, notes: Notes) -> list[dict[str, Any]]:
         lines = self._manifest_lines(manifest)
-        has_subjects = any((line.get("subject") or "").strip() for line in lines)
+        has_subjects = any(line["subject"] for line in lines)
         rows: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=2):
-            value = {
-                c: (line.get(c) or "").strip() or None for c in ("path", "label", *OPTIONAL_COLUMNS)
-            }
-            at = f"{relative(manifest, root)}, line {number}: {value['path']}"
-            path = manifest.parent / (value["path"] or "")
-            if value["path"] is None or not path.is_file():
+            at = f"{relative(manifest, root)}, line {number}: {line['path']}"
+            path = manifest.parent / (line["path"] or "")
+            if line["path"] is None or not path.is_file():
                 notes.add("missing_files", at)
                 continue
-            if value["label"] is None:
+            if line["label"] is None:
                 notes.add("missing_label", at)
                 continue
-            if has_subjects and value["subject"] is None:
+            if has_subjects and line["subject"] is None:
                 notes.add("missing_subject", at)
-            part = value["official"] or "manifest"
-            row = {c: value[c] for c in ("label", *OPTIONAL_COLUMNS)}
-            rows.append({"id": value["path"], "part": part, "path": path, **row})
+            part = line["official"] or "manifest"
+            rows.append({**line, "id": line["path"], "part": part, "path": path})
         listed = {row["path"].resolve() for row in rows}
         for path in find_files(root):
             if path.suffix.lower() in READABLE and path.resolve() not in listed:
@@ -187,7 +183,7 @@ class ImageFolder(ImageSource):
         return rows
 
     def _manifest_lines(self, manifest: Path) -> list[dict[str, str | None]]:
-        """Lines of the manifest by column.
+        """Lines of the manifest by column, None where a field is empty.
 
         Raises:
             FaultyDataError: It cannot be read, or lacks a column.
@@ -196,7 +192,7 @@ class ImageFolder(ImageSource):
             with open(manifest, encoding="utf-8-sig", newline="") as file:
                 table = csv.DictReader(file)
                 columns = list(table.fieldnames or ())
-                lines: list[dict[str, str | None]] = list(table)
+                lines = list(table)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise FaultyDataError(
                 f"{self._name}: {manifest} cannot be read as a csv file ({error})"
@@ -207,7 +203,8 @@ class ImageFolder(ImageSource):
                 f"separated by commas, and "
                 f"may have {', '.join(OPTIONAL_COLUMNS)}"
             )
-        return lines
+        known = ("path", "label", *OPTIONAL_COLUMNS)
+        return [{c: (line.get(c) or "").strip() or None for c in known} for line in lines]
 
 
 def _whole_findings(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[Finding]:

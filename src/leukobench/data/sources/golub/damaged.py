@@ -97,17 +97,16 @@ class GolubCorrupt(DataSource):
         row = {int(str(subject)): i for i, subject in enumerate(whole.subjects or ())}
         order = {part: file_order(part) for part in PART_FILES}
         if simulated:
-            parts = whole.official or ()
-            order = {part: tuple(p for p in row if parts[row[p]] == part) for part in PART_FILES}
+            order = {part: _patients(whole, part) for part in PART_FILES}
         absent = sorted({*order["test"], *order["train"]} - set(row))
         if absent or not all(order.values()):
             raise FaultyDataError(
-                f"golub_corrupt: it is rebuilt from both parts of golub, and the arrays of "
-                f"patients {absent} are missing "
-                f"in {whole.root}. {HOW_TO_GET}"
+                "golub_corrupt: it is rebuilt from both parts of golub, and the arrays of patients "
+                f"{absent} are missing in {whole.root}. {HOW_TO_GET}"
             )
         patients = damaged_rows(order["test"], order["train"])
-        values = whole.values[[row[p] for p in patients]].astype(np.float64)
+        rows = [row[p] for p in patients]
+        values = whole.values[rows].astype(np.float64)
         cut = len(order["test"])
         scaled = np.concatenate([_unit_scaled(values[:cut]), _unit_scaled(values[cut:])])
         return ExpressionTable(
@@ -116,7 +115,7 @@ class GolubCorrupt(DataSource):
             genes=[f"Gene_{g + 1}" for g in range(len(whole.genes))],
             gene_names=whole.genes,
             ids=_row_names(len(patients)),
-            labels=[whole.labels[row[p]] for p in patients],
+            labels=[whole.labels[i] for i in rows],
             classes=CLASSES,
             positive=self.positive,
             subjects=[str(p) for p in patients],
@@ -124,6 +123,12 @@ class GolubCorrupt(DataSource):
             findings=tuple(f for f in whole.findings if f.severity == "error"),
             root=whole.root,
         )
+
+
+def _patients(table: ExpressionTable, part: str) -> tuple[int, ...]:
+    """Patient numbers of a part, in row order."""
+    pairs = zip(table.subjects or (), table.official or ())
+    return tuple(int(str(subject)) for subject, of in pairs if of == part)
 
 
 def damaged_rows(test_order: Sequence[int], train_order: Sequence[int]) -> list[int]:

@@ -133,26 +133,31 @@ def read_part(path: Path) -> Part:
         raise FaultyDataError(f"{path}: no column is headed by a patient number; found {head[:6]}")
     body = [row for row in rows[1:] if len(row) > max(columns)]
     short = [row[at_gene] for row in rows[1:] if len(row) <= max(columns)]
-    findings: list[Finding] = []
-    if short:
-        message = (
-            f"{path.name}: {len(short)} lines are cut short, the first of gene {short[0]!r}; "
-            "get the file again"
-        )
-        findings.append(Finding("truncated_rows", "error", message, len(short), some(short)))
     values, words = _numbers(body, columns)
-    if words:
-        places = [f"patient {head[i]}, gene {body[r][at_gene]}: {body[r][i]!r}" for r, i in words]
-        message = f"{path.name}: {len(words)} values are not numbers, the first of {places[0]}"
-        findings.append(Finding("non_numeric_values", "error", message, len(words), some(places)))
+    places = [f"patient {head[i]}, gene {body[r][at_gene]}: {body[r][i]!r}" for r, i in words]
     return Part(
         patients=[int(head[i]) for i in columns],
         genes=[row[at_gene].strip() for row in body],
         descriptions=[row[at_name].strip() for row in body],
         # adding 0 turns the -0 of some copies into 0, which would give equal arrays two digests
         values=values.T + np.float32(0),
-        findings=tuple(findings),
+        findings=tuple(_part_findings(path.name, short, places)),
     )
+
+
+def _part_findings(file: str, short: Sequence[str], places: Sequence[str]) -> list[Finding]:
+    """Findings on lines that are cut short (of these genes) and on fields that are no numbers."""
+    findings = []
+    if short:
+        message = (
+            f"{file}: {len(short)} lines are cut short, the first of gene {short[0]!r}; "
+            "get the file again"
+        )
+        findings.append(Finding("truncated_rows", "error", message, len(short), some(short)))
+    if places:
+        message = f"{file}: {len(places)} values are not numbers, the first of {places[0]}"
+        findings.append(Finding("non_numeric_values", "error", message, len(places), some(places)))
+    return findings
 
 
 def _numbers(
