@@ -11,6 +11,7 @@ import pytest
 from leukobench.archives import fault_of
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
 from leukobench.names import check_label, check_name
+from leukobench.schema.delivery import DELIVERY
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,12 @@ def test_names_of_people_are_taken(name: str) -> None:
 def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="sweep"):
         check_name("sweep", name)
+
+
+def test_no_run_folder_orders_a_delivery_elsewhere() -> None:
+    text = '{"sweep": "../../escape", "training": "t", "name": "n", "jobs": []}'
+    with pytest.raises(ConfigError, match="escape"):
+        DELIVERY.parse(text, "delivery.json")
 
 
 def test_a_label_is_one_line_of_human_text() -> None:

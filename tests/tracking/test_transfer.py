@@ -505,6 +505,18 @@ def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_refused(
     refused(other, path, "unpacks to 0.3 GB")
 
 
+def test_an_export_shows_no_credentials_that_an_earlier_version_logged(source: Source) -> None:
+    files = list((source.settings.output / "artifacts").rglob("job.json"))
+    assert files
+    for file in files:
+        file.write_text(file.read_text().replace("sqlite:///", "http://anna:s3cret@lab/"))
+    export_sweep(source.settings, NAME, source.file)
+    with zipfile.ZipFile(source.file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert any(b"http://***@lab/" in content for content in members.values())
+    assert not any(b"s3cret" in content for content in members.values())
+
+
 def test_an_export_replaces_an_earlier_one_and_nothing_else(
     exported: Source, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from leukobench.credentials import redacted
+from leukobench.names import check_name
 from leukobench.schema.documents import Document
 
 
@@ -71,6 +72,9 @@ class DeliveryOrder:
         jobs: Results, by epoch.
         tags: Of all runs.
         replaces: Run ids in the store, by identity, that new results take the place of.
+
+    Raises:
+        ConfigError: No sweep can be called so.
     """
 
     sweep: str
@@ -79,6 +83,9 @@ class DeliveryOrder:
     jobs: tuple[ResultOrder, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
     replaces: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name("sweep", self.sweep)
 
     def with_jobs(self, jobs: tuple[ResultOrder, ...]) -> DeliveryOrder:
         """With these results too, by epoch."""
