@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,3 +142,21 @@ def test_what_the_command_line_holds_is_left_as_it_was(
     monkeypatch.setattr(sys, "argv", ["as", "it", "was"])
     assert command("train", "--cfg", "job").exit_code == 0
     assert sys.argv == ["as", "it", "was"]
+
+
+PLANNING = """\
+import sys
+from leukobench.cli import cli
+cli(["sweep", "quickstart", "--dry-run"], standalone_mode=False)
+print("imported:", sorted({"torch", "pytorch_lightning", "timm", "torchvision"} & set(sys.modules)))
+"""
+
+
+def test_an_expression_sweep_is_planned_without_torch(database: Path, tmp_path: Path) -> None:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    environment = {**os.environ, "LEUKOBENCH_OUTPUT": str(tmp_path)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    command = [sys.executable, "-c", PLANNING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "120 jobs asked" in done.stderr
+    assert done.stdout.splitlines()[-1] == "imported: []"

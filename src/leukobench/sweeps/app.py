@@ -7,6 +7,7 @@ the environment. So this module calls what lies behind those doors, and is the o
 
 from __future__ import annotations
 
+import gc
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,15 @@ def run_app(folder: Path, name: str, arguments: Sequence[str]) -> None:
         LeukoBenchError: From planning and running.
     """
     refuse(arguments)
+    gc.disable()  # until trainings begin: searching for cycles takes a fifth of the imports
+    try:
+        _parse_and_answer(folder, name, arguments)
+    finally:
+        gc.unfreeze()  # what holds resources must be found when the process ends
+        gc.enable()
+
+
+def _parse_and_answer(folder: Path, name: str, arguments: Sequence[str]) -> None:
     parser = get_args_parser()
     parser.prog = "leukobench"
     options = parser.parse_args(list(arguments))

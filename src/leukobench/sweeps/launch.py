@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +36,7 @@ from leukobench.tracking.store import Store, StoreRefused, SweepRun
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
 
+log = logging.getLogger(__name__)
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 OnStage = Callable[[str, int, int], None]
 Launch = Callable[[Path, int], Any]
@@ -188,6 +191,7 @@ def run_jobs(
     states: dict[str, str] = {}
     stopped = False
     if plan.trainings:
+        collect_again(in_process=launch is None)
         with (
             console.running(plan, entries) as live,
             Interruption().watching(STOPPING, STOPPED) as interruption,
@@ -287,6 +291,20 @@ class Outlet:
                 return
 
 
+def collect_again(in_process: bool) -> None:
+    """Let Python search for reference cycles, where that was put off, but never among what has been imported.
+
+    Args:
+        in_process: Whether this process trains, so that what trainings need is imported first.
+    """
+    if gc.isenabled():
+        return
+    if in_process:
+        import leukobench.training.run  # noqa: F401
+    gc.freeze()
+    gc.enable()
+
+
 def run_here(
     queue: Queue,
     outlet: Outlet,
@@ -296,19 +314,8 @@ def run_here(
     fail_fast: bool,
 ) -> None:
     """Run what a queue holds in this process; `states` takes the state of each training by id."""
-    from leukobench.training.ahead import features_ahead
-
-    def preparing(what: str, done: int, total: int) -> None:
-        live.on_stage(what, done, total)
-        if interruption.requested:
-            raise KeyboardInterrupt  # nothing on the way takes it for a failure of its own
-
-    try:
-        features_ahead([training.job for training in queue.waiting], preparing)
-    except KeyboardInterrupt:
+    if not prepare_features(queue, live, interruption):
         return
-    except Exception:
-        pass  # what fails here fails in its own training, with its traceback
     while queue.waiting:
         training = queue.take()
         if training is None and (interruption.requested or not queue.waiting):
@@ -326,6 +333,30 @@ def run_here(
         live.end(training, state)
         if interruption.requested or (fail_fast and state == "failed"):
             return
+
+
+def prepare_features(queue: Queue, live: Live, interruption: Interruption) -> bool:
+    """Compute what several trainings read of frozen backbones; False where a stop was asked for.
+
+    What fails here fails in its own training, with its traceback.
+    """
+    jobs = [training.job for training in queue.waiting if training.job.trains_head]
+    if not jobs:
+        return True
+    from leukobench.training.ahead import features_ahead
+
+    def preparing(what: str, done: int, total: int) -> None:
+        live.on_stage(what, done, total)
+        if interruption.requested:
+            raise KeyboardInterrupt  # nothing on the way takes it for a failure of its own
+
+    try:
+        features_ahead(jobs, preparing)
+    except KeyboardInterrupt:
+        return False
+    except Exception as e:
+        log.debug("features are left to the trainings", exc_info=e)
+    return True
 
 
 def run_workers(

@@ -27,9 +27,7 @@ def features_ahead(jobs: Sequence[Job], progress: Progress | None = None) -> int
     """
     distinct: dict[str, Job] = {}
     for job in jobs:
-        if job.config["model"].get("finetune") == "head" and job.config["planner"].get(
-            "features", True
-        ):
+        if job.trains_head:
             nodes = [job.config[k] for k in ("model", "data", "preprocess", "augment")]
             distinct.setdefault(_key(job, *nodes), job)
     alike: dict[str, list[Job]] = {}

@@ -126,6 +126,12 @@ class Job:
             return "early stopping keeps the weights of the best epoch"
         return None
 
+    @property
+    def trains_head(self) -> bool:
+        """Whether the config asks for a head on a frozen backbone, whose features are computed once."""
+        wanted = bool(self.config["planner"].get("features", True))
+        return wanted and self.config["model"].get("finetune") == "head"
+
     def params(self) -> dict[str, str]:
         """What the store logs as params: choices by group, scalars, and every other key in dotted form."""
         flat: dict[str, str] = {}
