@@ -121,3 +121,40 @@ def test_the_core_does_not_import_simulation() -> None:
         if not inside and any(t.startswith("leukobench.simulation") for t in targets):
             found.append(module)
     assert [m for m in found if not m.startswith("leukobench.command")] == []
+
+
+FAMILY_CLASSES = {
+    "ExpressionDataset",
+    "ExpressionPreprocess",
+    "FittedExpression",
+    "ImageDataset",
+    "ImageFeed",
+    "ImagePreprocess",
+}
+FAMILY_NAMES = {"expression", "image"}
+
+
+def asks_for_family(node: ast.AST) -> bool:
+    """Whether code asks which family data are of: by a class, or by a name of its own."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+        return any(ast.unparse(n) in FAMILY_CLASSES for n in ast.walk(node))
+    if isinstance(node, ast.Compare) and "family" in ast.unparse(node.left):
+        found = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
+        return bool(FAMILY_NAMES.intersection(map(str, found)))
+    return False
+
+
+def test_only_the_file_of_a_family_knows_which_family_it_is() -> None:
+    own = ("leukobench.data.families.", "leukobench.training.families.")
+    found = []
+    for module, path in modules(ROOT).items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        lines = [n.lineno for n in ast.walk(tree) if asks_for_family(n)]
+        if not module.startswith(own):
+            found += [f"{module}:{line}" for line in lines]
+    assert found == [], "what depends on the family belongs in its file"
+
+
+def test_each_family_of_data_has_a_file_for_training() -> None:
+    names = {path.stem for path in (ROOT / "data" / "families").glob("[a-z]*.py")}
+    assert names == {path.stem for path in (ROOT / "training" / "families").glob("[a-z]*.py")}

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from leukobench.data.base import Dataset
-from leukobench.data.families.expression import FAMILY, ExpressionDataset
+from leukobench.data.families.expression import FAMILY, as_expression
 from leukobench.data.preprocess import signal_to_noise
 from leukobench.errors import FaultyDataError, LeukoBenchError
 from leukobench.models import explain
@@ -69,6 +69,7 @@ def explain_genes(
         values = np.concatenate([read_expression(path, model.genes)[1] for path in inputs])
         values = values[np.isfinite(values).all(axis=1)]
     else:
+        assert dataset is not None
         values = _values(model, dataset, part_of(model, part))[0]
     if not len(values):
         raise FaultyDataError("there is no sample to explain")
@@ -114,15 +115,14 @@ def explain_genes(
 
 
 def _values(
-    model: SavedModel, dataset: Dataset | None, ids: Sequence[str]
+    model: SavedModel, dataset: Dataset, ids: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Raw values of the model's genes and class indices of these samples; synthetic samples have
     none and are left out.
     """
-    assert isinstance(dataset, ExpressionDataset)
-    rows = dataset.ids.get_indexer(pd.Index(list(ids)))
+    data = as_expression(dataset)
+    rows = data.ids.get_indexer(pd.Index(list(ids)))
     rows = rows[rows >= 0]
-    column = {g: i for i, g in enumerate(dataset.genes)}
-    return np.ascontiguousarray(
-        dataset.values[rows][:, [column[g] for g in model.genes]]
-    ), dataset.y[rows]
+    column = {g: i for i, g in enumerate(data.genes)}
+    values = data.values[rows][:, [column[g] for g in model.genes]]
+    return np.ascontiguousarray(values), data.y[rows]

@@ -11,7 +11,7 @@ import numpy as np
 from leukobench.data.base import Dataset, array_digest, digest, frame_digest, sample_frame
 from leukobench.data.families.base import Family
 from leukobench.data.preprocess import ExpressionPreprocess, Resample
-from leukobench.errors import FaultyDataError
+from leukobench.errors import ConfigError, FaultyDataError
 
 FAMILY = Family(
     name="expression",
@@ -95,6 +95,17 @@ class ExpressionDataset(Dataset):
             root=self.root,
         )
         return new, frozenset(names)  # type: ignore[return-value]
+
+
+def as_expression(dataset: Dataset) -> ExpressionDataset:
+    """The data set, known to be of expression.
+
+    Raises:
+        ConfigError: It is of another family.
+    """
+    if not isinstance(dataset, ExpressionDataset):
+        raise ConfigError(f"{dataset.name} holds {dataset.family} data, not {FAMILY.name} data")
+    return dataset
 
 
 def expression_dataset(

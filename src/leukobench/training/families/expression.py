@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from leukobench.data.families.expression import ExpressionDataset
+from leukobench.data.families.expression import as_expression
 from leukobench.data.preprocess import ExpressionPreprocess, FittedExpression
 from leukobench.errors import ConfigError, FaultyDataError
 from leukobench.models.autoencoder import Autoencoder
@@ -63,7 +63,7 @@ class Expression(Family):
     def network_input(
         self, job: Job, prepared: Prepared, network_of: NetworkOf, progress: Progress | None
     ) -> NetworkInput:
-        dataset = _data(prepared)
+        dataset = as_expression(prepared.dataset)
         rows, y = rows_of(prepared), dataset.y
         fitted = _fitted(job, prepared, rows)
         values = fitted.scaled(dataset.values)
@@ -99,13 +99,12 @@ class Expression(Family):
     def complete(
         self, reads: ModelInput, job: Job, prepared: Prepared, fitted: FittedExpression
     ) -> ModelInput:
-        raw, rows, scaling = _data(prepared), _fit_rows(job, prepared), fitted
+        raw, rows, scaling = as_expression(prepared.dataset), _fit_rows(job, prepared), fitted
         if prepared.scaled:
             # The data set was scaled before it was resampled and split: the same fit, once more, on
             # the values as loaded.
-            loaded = load_dataset(job)
-            assert isinstance(loaded, ExpressionDataset)
-            raw, rows = loaded, np.arange(len(loaded))
+            raw = as_expression(load_dataset(job))
+            rows = np.arange(len(raw))
             preprocess = replace(_preprocess(job), encoder=None)
             scaling = preprocess.fit(raw.values, raw.y, seed=int(job.config["seed"]))
         state = {k: np.asarray(v) for k, v in scaling.state().items()}
@@ -200,11 +199,6 @@ class Expression(Family):
 FAMILY = Expression()
 
 
-def _data(prepared: Prepared) -> ExpressionDataset:
-    assert isinstance(prepared.dataset, ExpressionDataset)
-    return prepared.dataset
-
-
 def _preprocess(job: Job) -> ExpressionPreprocess:
     preprocess = build_preprocess(job, Expression.name)
     assert isinstance(preprocess, ExpressionPreprocess)
@@ -219,7 +213,7 @@ def _fit_rows(job: Job, prepared: Prepared) -> np.ndarray:
 
 
 def _fitted(job: Job, prepared: Prepared, rows: dict[str, np.ndarray]) -> FittedExpression:
-    dataset, preprocess = _data(prepared), _preprocess(job)
+    dataset, preprocess = as_expression(prepared.dataset), _preprocess(job)
     if prepared.scaled:
         preprocess = ExpressionPreprocess(scale="none", encoder=preprocess.encoder)
     chosen = _fit_rows(job, prepared)
