@@ -12,7 +12,6 @@ import leukobench
 
 ROOT = Path(leukobench.__file__).parent
 EXCEPTIONS = (
-    {"leukobench.sweeps.guard", "leukobench.sweeps.launch"},
     {
         "leukobench.tracking.claims",
         "leukobench.tracking.description",
