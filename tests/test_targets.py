@@ -124,7 +124,7 @@ def test_nothing_of_a_stored_config_that_names_other_code_is_built(
     "target",
     [
         "builtins.eval",
-        "leukobench.commands.serve_ui",
+        "leukobench.cli.ui.serve_ui",
         "leukobench.data.golub.pd.read_pickle",
         "leukobench.models.weights.timm.models.load_checkpoint",
         "torch.load",

@@ -113,7 +113,7 @@ def look_up_launch(values: dict[str, object]) -> None:
 
 
 def look_up_paper(name: str, only: tuple[str, ...]) -> None:
-    from leukobench.commands import papers
+    from leukobench.cli.papers import papers
 
     if not only:
         papers(name)

@@ -30,8 +30,6 @@ sys.exit(answer[0] if answer else 70)
 
 IMPORTS = (
     "leukobench.cli",
-    "leukobench.commands",
-    "leukobench.commands_models",
     "leukobench.report.html",
     "leukobench.report.figures",
     "leukobench.sweeps.launch",

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukobench.commands_models import operating
+from leukobench.cli.predict import operating
 from leukobench.errors import ConfigError, FaultyDataError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record

@@ -1,18 +1,105 @@
-"""What the subcommands around stores and outputs do: move sweeps, remove what is no longer needed, compare."""
+"""Around stores and outputs: move sweeps, compare them, remove what is no longer needed."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from rich.markup import escape
+import click
 
-from leukobench.commands import Where, err, out, progress
+from leukobench.cli.console import Where, err, escape, out, progress
+from leukobench.cli.options import MetricName, settings_options
+from leukobench.cli.root import cli
+from leukobench.evaluation.definition import Averaging
 from leukobench.settings import Settings, resolve
 
 if TYPE_CHECKING:
     from leukobench.papers.difference import Side
+
+
+@cli.command("export")
+@click.argument("sweep")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@settings_options
+def export_command(sweep: str, file: Path, **where: str | None) -> None:
+    """Write a sweep's finished runs, with their artifacts, to one file, to be imported into another store.
+
+    \b
+    leukobench export quickstart quickstart.zip
+    leukobench export fata fata.zip --store http://server:5000
+    """
+    export_sweep(sweep, file, where)
+
+
+@cli.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@settings_options
+def import_command(file: Path, **where: str | None) -> None:
+    """Bring an exported sweep into the store. Results that it has stay as they are; importing twice adds nothing.
+
+    \b
+    leukobench import quickstart.zip
+    leukobench import fata.zip --store http://server:5000
+    """
+    import_sweep(file, where)
+
+
+@cli.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option(
+    "--metric", type=MetricName(), default="balanced_accuracy", show_default=True, metavar="METRIC"
+)
+@click.option("--averaging", type=click.Choice(get_args(Averaging)), default="macro")
+@click.option(
+    "--part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True
+)
+@click.option(
+    "--format", "form", type=click.Choice(["md", "csv"]), help="Default: for the terminal."
+)
+@settings_options
+def diff(
+    first: str,
+    second: str,
+    metric: str,
+    averaging: str,
+    part: str,
+    form: str | None,
+    **where: str | None,
+) -> None:
+    """Compare two sweeps cell by cell: differences with intervals, paired tests, changed predictions.
+
+    A and B are names of sweeps or exported files; :KEY=VALUE behind one takes some of its results, by a param or by
+    what was recorded of a run (version.torch, commit, protocol, ...).
+
+    \b
+    leukobench diff quickstart quickstart_again
+    leukobench diff before.zip after.zip --metric auroc
+    leukobench diff rai:protocol=paper rai:protocol=leak_free
+    leukobench diff fata:version.torch=2.8.0 fata:version.torch=2.9.1 --format md
+    """
+    show_difference(first, second, metric, averaging, part, form, where)
+
+
+@cli.command()
+@click.option(
+    "--keep-days", default=14.0, show_default=True, help="What was used within so many days stays."
+)
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--dry-run", is_flag=True, help="List, and remove nothing.")
+@settings_options
+def gc(keep_days: float, yes: bool, dry_run: bool, **where: str | None) -> None:
+    """List what is no longer needed in the output folder, with sizes and reasons, and remove it after asking.
+
+    Checkpoints of finished trainings, run folders that the store holds, feature and image stores that nobody uses,
+    saved plans and leftovers of killed processes. Undelivered results and whatever a launch uses stay.
+
+    \b
+    leukobench gc --dry-run
+    leukobench gc --keep-days 30
+    """
+    collect_garbage(keep_days, yes, dry_run, where)
 
 
 def size(bytes: int) -> str:
@@ -111,7 +198,7 @@ def show_difference(
     else:
         from leukobench.report.terminal import show_layout
 
-        show_layout(lay_out(found), out)
+        show_layout(lay_out(found), out.console)
 
 
 def _side(text: str, settings: Settings) -> Side:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from leukobench.cli import cli
-from leukobench.commands_models import draw_figures
+from leukobench.cli.models import draw_figures
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import delivery_record
