@@ -5,9 +5,10 @@ augmentation happen in batches on the device, see `leukobench.models.augment`.
 
 A store is a folder `<folder>/<key>/` with
 
-- `images.npy`: uint8, shape (n, H, W, 3), one image a data set row, readable with `numpy.load(..., mmap_mode="r")`;
-- `store.json`: format version, shape, resize method, and the digests of `leukobench.integrity`, against which a store is
-  checked the first time that a process opens it.
+- `images.npy`: uint8, shape (n, H, W, 3), one image a data set row, readable with
+  `numpy.load(..., mmap_mode="r")`;
+- `store.json`: format version, shape, resize method, and the digests of `leukobench.integrity`,
+  against which a store is checked the first time that a process opens it.
 
 The key is a digest of the format version, the size, the resize method and the content digests of the rows in their
 order: other labels, names or folders find the same store, other bytes never do. A store is built under another name

@@ -67,7 +67,7 @@ def ended(
         )
     if incomplete:
         return NotDelivered(
-            f"all results are in the store, and the sweep's own run is not complete ({incomplete}); "
-            "`leukobench sync` completes it"
+            "all results are in the store, and the sweep's own run is not complete "
+            f"({incomplete}); `leukobench sync` completes it"
         )
     return None

@@ -69,7 +69,7 @@ class Backbone:
         return checked(self.folder / HEADER).sound
 
     def make_room(self) -> None:
-        """Move what is stored and is damaged out of the way, and say so; called with the lock held."""
+        """Move what is stored and damaged out of the way, and say so; the lock is held."""
         damages = checked(self.folder / HEADER).damages
         if damages and any(self.folder.glob("[!.]*")):
             warn(damages, "the features are computed again")
