@@ -181,7 +181,8 @@ def simulate_table(
     rng = np.random.default_rng(seed)
     of = sorted(i % persons for i in range(samples))
     label_of = ["ALL" if i % 5 < 3 else "AML" for i in range(persons)]
-    label_of[-1] = "AML"
+    if "AML" not in label_of:
+        label_of[-1] = "AML"
     series_of = rng.choice(["series_1", "series_2"], persons).tolist()
     names = [f"P{i + 1:04d}" for i in of]
     labels, series = [label_of[i] for i in of], [series_of[i] for i in of]
