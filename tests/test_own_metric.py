@@ -1,4 +1,5 @@
-"""A project's own metric is one file in its folder of configs, and works wherever any metric does."""
+"""A project's own metric is one file in its folder of configs, and works wherever any metric
+does."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from kept import frame, results
@@ -67,7 +69,8 @@ Add = Callable[..., None]
 
 @pytest.fixture
 def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
-    """Adds the file of a metric to a folder of the project's own configs; its functions lie beside the folder."""
+    """Adds the file of a metric to a folder of the project's own configs; its functions lie beside
+    the folder."""
     conf = tmp_path / "project" / "conf"
     (conf / "metric").mkdir(parents=True)
     module = f"metrics_of_{tmp_path.name}".replace("-", "_")
@@ -101,9 +104,9 @@ def trained(
     return store, done
 
 
-def youdens(predictions: object) -> float:
-    sensitivity = compute(predictions, "recall", "binary")  # type: ignore[arg-type]
-    return sensitivity + compute(predictions, "specificity", "binary") - 1.0  # type: ignore[arg-type]
+def youdens(predictions: pd.DataFrame) -> float:
+    sensitivity = compute(predictions, "recall", "binary")
+    return sensitivity + compute(predictions, "specificity", "binary") - 1.0
 
 
 def test_it_fills_cells_and_columns_beside_them_with_an_interval(

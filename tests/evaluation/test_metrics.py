@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leukobench.errors import LeukoBenchError
+from leukobench.evaluation.logged import kept_metrics, metrics_of
 from leukobench.evaluation.metrics import (
     Metric,
     Predicted,
@@ -15,9 +16,7 @@ from leukobench.evaluation.metrics import (
     compute,
     confusion_matrix,
     count_metric,
-    kept_metrics,
     metric_of,
-    metrics_of,
     per_class,
 )
 from leukobench.evaluation.registry import definition, definitions

@@ -1,4 +1,5 @@
-"""What one row of the registry says of a metric. The rows stand in `leukobench.evaluation.registry`."""
+"""What one row of the registry says of a metric. The rows stand in
+`leukobench.evaluation.registry`."""
 
 from __future__ import annotations
 
@@ -24,20 +25,23 @@ class MetricDefinition:
         name: By which everything names it.
         title: As people write it within a sentence; `heading` begins with a capital.
         meaning: What it is, in a few words.
-        kind: `proportion`: hits over trials of one class or of all samples. `score`: any other number of called classes.
-            `ranking`: of how probabilities order the samples. `loss`: of how far probabilities are from the truth.
-            `count`: of samples called right or wrong. `size`: of samples there are. `kept`: what a run kept and its
-            predictions cannot tell.
+        kind: `proportion`: hits over trials of one class or of all samples. `score`: any other
+            number of called classes. `ranking`: of how probabilities order the samples. `loss`: of
+            how far probabilities are from the truth. `count`: of samples called right or wrong.
+            `size`: of samples there are. `kept`: what a run kept and its predictions cannot tell.
         direction: Which values are better; `none` where neither is.
         bounds: Smallest and largest possible value.
         needs: What its function takes:
 
             - `confusion`: f(Confusion) -> numerator and denominator, each of shape (...)
-            - `class_counts`: f(ClassCounts) -> numerator and denominator of each class, each of shape (..., classes)
-            - `class_probabilities`: f(truth, p) -> value of each class, shape (classes,); both of shape (n, classes)
-            - `probabilities`: f(y, p, classes, positive) -> float; y true class indices, shape (n,), p probabilities,
+            - `class_counts`: f(ClassCounts) -> numerator and denominator of each class, each of
+              shape (..., classes)
+            - `class_probabilities`: f(truth, p) -> value of each class, shape (classes,); both of
               shape (n, classes)
-            - `labels`: f(labels, of) -> float; true class names of the distinct samples of a part, shape (n,)
+            - `probabilities`: f(y, p, classes, positive) -> float; y true class indices, shape
+              (n,), p probabilities, shape (n, classes)
+            - `labels`: f(labels, of) -> float; true class names of the distinct samples of a part,
+              shape (n,)
             - `artifact`: f(content, key, place) -> float or None; content of `artifact`
         function: That function. Metrics of counts work on whole stacks of confusion matrices.
         aliases: Other names under which papers print it, and their titles.
@@ -69,7 +73,8 @@ class MetricDefinition:
 
     @property
     def computed(self) -> bool:
-        """Whether it is computed from predictions, with an interval; else it is a size or kept by the run."""
+        """Whether it is computed from predictions, with an interval; else it is a size or kept by
+        the run."""
         return self.needs not in ("labels", "artifact")
 
     @property

@@ -1,8 +1,9 @@
 """The formulas of the metrics: of confusion matrices, of class probabilities, of labels.
 
-Metrics of counts give numerator and denominator for whole stacks of confusion matrices, because an interval evaluates
-thousands of resampled ones at once, which scikit-learn does not offer; the tests hold every one of them equal to
-scikit-learn's. Metrics of probabilities are scikit-learn's where it has them.
+Metrics of counts give numerator and denominator for whole stacks of confusion matrices, because an
+interval evaluates thousands of resampled ones at once, which scikit-learn does not offer; the tests
+hold every one of them equal to scikit-learn's. Metrics of probabilities are scikit-learn's where it
+has them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 
 CALIBRATION_BINS = 15
-"""Number of equally wide confidence bins of the expected calibration error (Guo et al. 2017, section 5)."""
+"""Number of equally wide confidence bins of the expected calibration error (Guo et al. 2017,
+section 5)."""
 ROUNDING = 1e-12
 """Specificities that differ by no more are the same."""
 Fraction = tuple[np.ndarray, Any]
@@ -22,7 +24,8 @@ Fraction = tuple[np.ndarray, Any]
 
 @dataclass(frozen=True, eq=False)
 class ClassCounts:
-    """Each class against the rest: true and false positives and negatives, each of shape (..., classes)."""
+    """Each class against the rest: true and false positives and negatives, each of shape (...,
+    classes)."""
 
     tp: np.ndarray
     fp: np.ndarray
@@ -44,7 +47,8 @@ class Confusion:
 
     matrix: np.ndarray
 
-    # einsum: sum over an axis as short as the classes takes several times as long for thousands of resamples.
+    # einsum: sum over an axis as short as the classes takes several times as long for thousands of
+    # resamples.
     @cached_property
     def support(self) -> np.ndarray:
         """Samples of each class, shape (..., classes)."""
@@ -89,7 +93,7 @@ def ratio(numerator: Any, denominator: Any) -> np.ndarray:
     return np.divide(a, b, out=np.zeros(a.shape), where=b != 0)
 
 
-# --- of the whole confusion matrix ----------------------------------------------------------------------------------
+# --- of the whole confusion matrix ----------------------------------------------------------------
 
 
 def accuracy(c: Confusion) -> Fraction:
@@ -122,7 +126,7 @@ def kappa(c: Confusion) -> Fraction:
     return ratio(c.hits.sum(-1), c.total) - chance, 1.0 - chance
 
 
-# --- of each class against the rest ---------------------------------------------------------------------------------
+# --- of each class against the rest ---------------------------------------------------------------
 
 
 def precision(c: ClassCounts) -> Fraction:
@@ -161,14 +165,15 @@ def true_negatives(c: ClassCounts) -> Fraction:
     return c.tn, 1.0
 
 
-# --- of the probabilities of each class -----------------------------------------------------------------------------
+# --- of the probabilities of each class -----------------------------------------------------------
 
 
 def auroc(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of each class, shape (classes,).
 
     Args:
-        truth: Which samples are of the class, bool, shape (n, classes); each class has some and lacks some.
+        truth: Which samples are of the class, bool, shape (n, classes); each class has some and
+            lacks some.
         p: Its probabilities, likewise.
     """
     from sklearn.metrics import roc_auc_score
@@ -187,10 +192,11 @@ def auprc(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
 def sensitivity_at_specificity(
     truth: np.ndarray, p: np.ndarray, specificity: float = 0.95
 ) -> np.ndarray:
-    """Highest sensitivity of each class at any threshold with this specificity or more; otherwise as for `auroc`.
+    """Highest sensitivity of each class at any threshold with this specificity or more; otherwise
+    as for `auroc`.
 
-    The threshold is that of the very samples that are scored. One chosen on validation is a model's operating point
-    (`leukobench.evaluation.calibration`).
+    The threshold is that of the very samples that are scored. One chosen on validation is a model's
+    operating point (`leukobench.evaluation.calibration`).
     """
     from sklearn.metrics import roc_curve
 
@@ -208,7 +214,7 @@ def _columns(truth: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return truth.astype(int), p
 
 
-# --- of all probabilities -------------------------------------------------------------------------------------------
+# --- of all probabilities -------------------------------------------------------------------------
 
 
 def log_loss(
@@ -235,7 +241,8 @@ def log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
 def brier(
     y: np.ndarray, p: np.ndarray, classes: tuple[str, ...], positive: str | None = None
 ) -> float:
-    """Brier's score of one class of two; of more the sum over classes, both as scikit-learn has it."""
+    """Brier's score of one class of two; of more the sum over classes, both as scikit-learn has
+    it."""
     return float(square_errors(y, p).mean())
 
 
@@ -253,7 +260,8 @@ def expected_calibration_error(
     positive: str | None = None,
     bins: int = CALIBRATION_BINS,
 ) -> float:
-    """Mean gap between confidence and accuracy of the predicted class (Guo et al. 2017, equation 5)."""
+    """Mean gap between confidence and accuracy of the predicted class (Guo et al. 2017, equation
+    5)."""
     confidence = p.max(axis=1)
     hit = p.argmax(axis=1) == y
     # Bins are open on the left and closed on the right: (0, 1/bins], ..., (1 - 1/bins, 1].
@@ -262,7 +270,7 @@ def expected_calibration_error(
     return float(np.abs(gap).sum() / len(y))
 
 
-# --- of labels ------------------------------------------------------------------------------------------------------
+# --- of labels ------------------------------------------------------------------------------------
 
 
 def number_of_samples(labels: np.ndarray, of: str | None) -> float:

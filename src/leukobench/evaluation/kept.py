@@ -1,4 +1,5 @@
-"""Reading what a run kept of itself, from the content of its JSON artifacts: losses, reconstruction errors, class counts."""
+"""Reading what a run kept of itself, from the content of its JSON artifacts: losses, reconstruction
+errors, class counts."""
 
 from __future__ import annotations
 

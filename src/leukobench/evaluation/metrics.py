@@ -1,18 +1,15 @@
 """Metrics of a result, computed from its per-sample predictions.
 
-Holds the predictions as arrays (`Predicted`), what is measured (`Metric`) and the measuring (`score`, `compute`). Which
-metrics there are is in `leukobench.evaluation.registry`. Intervals and tests live beside it; nothing here knows runs,
-papers or torch.
+Holds the predictions as arrays (`Predicted`), what is measured (`Metric`) and the measuring
+(`score`, `compute`). Which metrics there are is in `leukobench.evaluation.registry`. Intervals and
+tests live beside it; nothing here knows runs, papers or torch.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -20,8 +17,7 @@ from leukobench.errors import LeukoBenchError
 from leukobench.evaluation import ranking
 from leukobench.evaluation.definition import Averaging, MetricDefinition
 from leukobench.evaluation.formulas import Confusion, ratio
-from leukobench.evaluation.kept import Place
-from leukobench.evaluation.registry import definition, definitions, known_names
+from leukobench.evaluation.registry import definition, known_names
 from leukobench.schema.predictions import classes_among, probability_columns
 
 if TYPE_CHECKING:
@@ -37,13 +33,14 @@ class Metric:
     """What is measured.
 
     Attributes:
-        name: Of a metric of the registry that is computed from predictions, or an alias (`sensitivity`, `auc`).
-        averaging: `macro`; `weighted`; `micro`, for counts alone; or `binary`: the positive class against all others, in
-            any number of classes. The counts `tp`, `fn`, `fp`, `tn` are always binary; metrics that have no value a
-            class have no averaging.
+        name: Of a metric of the registry that is computed from predictions, or an alias
+            (`sensitivity`, `auc`).
+        averaging: `macro`; `weighted`; `micro`, for counts alone; or `binary`: the positive class
+            against all others, in any number of classes. The counts `tp`, `fn`, `fp`, `tn` are
+            always binary; metrics that have no value a class have no averaging.
         positive: The positive class of `binary` averaging.
-        threshold: Probability from which the positive class is predicted (`binary` only); None takes the most
-            probable class.
+        threshold: Probability from which the positive class is predicted (`binary` only); None
+            takes the most probable class.
         by: `sample`, or `subject`: probabilities averaged over each subject's samples first.
     """
 
@@ -89,16 +86,18 @@ class Metric:
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """Predictions as arrays, one row a prediction; a sample predicted in several folds has several rows.
+    """Predictions as arrays, one row a prediction; a sample predicted in several folds has several
+    rows.
 
     Attributes:
         classes: Class names in the order of their index.
         y: True class indices, shape (n,), int64.
         p: Class probabilities, shape (n, classes), float64.
-        samples: 64-bit keys of the sample ids, shape (n,), uint64; equal ids have equal keys in every frame.
+        samples: 64-bit keys of the sample ids, shape (n,), uint64; equal ids have equal keys in
+            every frame.
         subjects: Keys of the subject ids, likewise; None where any is unknown.
-        models: Which model (run, fold) gave each row, integers from 0, shape (n,); None for one model. Ranking metrics
-            order the probabilities of one model only.
+        models: Which model (run, fold) gave each row, integers from 0, shape (n,); None for one
+            model. Ranking metrics order the probabilities of one model only.
     """
 
     classes: tuple[str, ...]
@@ -110,7 +109,8 @@ class Predicted:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, part: str | None = "test") -> Predicted:
-        """From a predictions frame: the rows of `part` (all rows for None, or where there is no column `part`).
+        """From a predictions frame: the rows of `part` (all rows for None, or where there is no
+        column `part`).
 
         Raises:
             LeukoBenchError: Columns are missing, or a label is none of the classes.
@@ -127,7 +127,8 @@ class Predicted:
         unknown = [str(c) for c in labels if c not in classes]
         if unknown or (codes < 0).any():
             raise LeukoBenchError(
-                f"predictions have the label {(unknown or ['?'])[0]!r}, which is none of {list(classes)}"
+                f"predictions have the label {(unknown or ['?'])[0]!r}, which is none of "
+                f"{list(classes)}"
             )
         y = np.array([classes.index(str(c)) for c in labels], dtype=np.int64)[codes]
         p = frame[probability_columns(classes)].to_numpy(np.float64)
@@ -144,7 +145,8 @@ class Predicted:
         )
 
     def groups(self, metric: Metric) -> np.ndarray:
-        """Within which rows a ranking metric compares: those of one model, or all where its name says `pooled`."""
+        """Within which rows a ranking metric compares: those of one model, or all where its name
+        says `pooled`."""
         if self.models is None or metric.name.startswith("pooled_"):
             return np.zeros(len(self.y), dtype=np.int64)
         return self.models
@@ -153,7 +155,8 @@ class Predicted:
         return len(self.y)
 
     def predicted(self, positive: str | None = None, threshold: float | None = None) -> np.ndarray:
-        """Predicted class indices, shape (n,). With a threshold: the positive class from there on, else the best other."""
+        """Predicted class indices, shape (n,). With a threshold: the positive class from there on,
+        else the best other."""
         if threshold is None:
             return self._most_probable
         k = class_index(self.classes, positive)
@@ -176,7 +179,8 @@ class Predicted:
     def by_subject(self) -> Predicted:
         """One row a subject and true class: the mean probability of its samples.
 
-        A subject with samples of several classes (several conditions of one person) gives one row a class.
+        A subject with samples of several classes (several conditions of one person) gives one row a
+        class.
         """
         if self.subjects is None:
             raise LeukoBenchError("subjects are not known for every sample: no metric by subject")
@@ -190,7 +194,8 @@ class Predicted:
         return Predicted(self.classes, self.y[first], p, subjects, subjects, models)
 
     def _models_of(self, unit: np.ndarray, n: int) -> np.ndarray:
-        """The model of each unit; a number of its own where several gave its rows, which no single model ranks."""
+        """The model of each unit; a number of its own where several gave its rows, which no single
+        model ranks."""
         assert self.models is not None
         low = np.full(n, np.iinfo(np.int64).max)
         high = np.full(n, -1)
@@ -257,7 +262,8 @@ def proportion_counts(predicted: Predicted, metric: Metric) -> tuple[int, int]:
 def _fraction(
     counts: Confusion, metric: Metric, classes: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numerator and denominator of a metric that is not averaged over classes, each of shape (...)."""
+    """Numerator and denominator of a metric that is not averaged over classes, each of shape
+    (...)."""
     row = metric.definition
     if row.needs == "confusion":
         return row.function(counts)
@@ -267,17 +273,20 @@ def _fraction(
 def average(
     values: np.ndarray, support: np.ndarray, present: np.ndarray, averaging: Averaging
 ) -> np.ndarray:
-    """Average per-class values, shape (..., classes), weighted by support or plainly over the present classes."""
+    """Average per-class values, shape (..., classes), weighted by support or plainly over the
+    present classes."""
     if averaging == "weighted":
         return ratio((values * support).sum(-1), support.sum(-1))
     return ratio(np.where(present, values, 0.0).sum(-1), present.sum(-1))
 
 
 def score(predicted: Predicted, metric: Metric) -> float:
-    """The metric's value on these predictions; NaN where it is not defined (no rows, AUROC of one class).
+    """The metric's value on these predictions; NaN where it is not defined (no rows, AUROC of one
+    class).
 
     Raises:
-        LeukoBenchError: Subjects or the positive class are not known; the function of a project's own metric fails.
+        LeukoBenchError: Subjects or the positive class are not known; the function of a project's
+            own metric fails.
     """
     if len(predicted) == 0:
         return float("nan")
@@ -386,7 +395,8 @@ def confusion_matrix(frame: pd.DataFrame, part: str | None = "test") -> pd.DataF
 def metric_of(
     name: str, averaging: Averaging | None, of: str | None, classes: tuple[str, ...]
 ) -> Metric:
-    """A metric as cells and runs name it: of class `of` against the rest, else of the positive class of two, else macro.
+    """A metric as cells and runs name it: of class `of` against the rest, else of the positive
+    class of two, else macro.
 
     Raises:
         LeukoBenchError: It is of a positive class, and the classes have none.
@@ -397,61 +407,15 @@ def metric_of(
         averaging = "binary" if of_one else "macro"
     if averaging == "binary" and positive is None:
         raise LeukoBenchError(
-            f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class by `of`"
+            f"the classes {list(classes)} have no {DEFAULT_POSITIVE}: name the positive class "
+            "by `of`"
         )
     return Metric(name, averaging, positive)
 
 
-def metrics_of(
-    predicted: Predicted, positive: str | None = None, summary: bool = False
-) -> dict[str, float]:
-    """Every metric that is defined on these predictions, by name, ready for logging.
-
-    Args:
-        positive: The positive class of two; the default one where it is among the classes.
-        summary: Only what notes show.
-    """
-    of = positive if positive in predicted.classes and len(predicted.classes) == 2 else None
-    found: dict[str, float] = {}
-    for row in definitions():
-        if not row.computed or (summary and not row.summarised):
-            continue
-        metric = metric_of(row.name, None, of, predicted.classes)
-        if row.kind == "count" and metric.averaging != "binary":
-            continue  # of more than two classes none is the positive one
-        try:
-            value = score(predicted, metric)
-        except LeukoBenchError as error:
-            if not row.version:
-                raise
-            warnings.warn(str(error), stacklevel=2)  # a training is not lost by it
-            continue
-        if math.isfinite(value):
-            found[row.name] = value
-    return found
-
-
-def kept_metrics(artifacts: Mapping[str, Any], parts: Sequence[str]) -> dict[str, float]:
-    """Every metric that a run's artifacts hold, by name, and by part where each part has one, ready for logging.
-
-    Args:
-        artifacts: Content of the JSON artifacts by name.
-        parts: Of the split.
-    """
-    found: dict[str, float] = {}
-    for row in definitions():
-        if row.needs != "artifact" or row.artifact not in artifacts:
-            continue
-        content = artifacts[row.artifact]
-        for part in parts if row.by_part else ("",):
-            value = row.function(content, row.key.format(part=part), Place(part))
-            if value is not None:
-                found[f"{part}_{row.name}".lstrip("_")] = value
-    return found
-
-
 def _keys(ids: pd.Series) -> np.ndarray:
-    """64-bit keys of ids by pandas' fixed hash, so that ids of many frames are compared as numbers."""
+    """64-bit keys of ids by pandas' fixed hash, so that ids of many frames are compared as
+    numbers."""
     from pandas.util import hash_array
 
     codes, names = ids.factorize()
@@ -459,7 +423,8 @@ def _keys(ids: pd.Series) -> np.ndarray:
 
 
 def _models(frame: pd.DataFrame) -> np.ndarray | None:
-    """Number of the model of each row, from the column `model` (a run's), else `fold`; None where there is neither."""
+    """Number of the model of each row, from the column `model` (a run's), else `fold`; None where
+    there is neither."""
     for column in ("model", "fold"):
         if column in frame.columns:
             return np.asarray(frame[column].factorize()[0], dtype=np.int64)

@@ -1,7 +1,8 @@
-"""A project's own metrics: one file `metric/NAME.yaml` a metric, in the project's folder of configs.
+"""A project's own metrics: one file `metric/NAME.yaml` a metric, in the project's folder of
+configs.
 
 ```yaml
-_target_: our_metrics.youden    # f(y, p, classes, positive, **arguments) -> float, NaN or 0/0 where it is not defined
+_target_: our_metrics.youden    # f(y, p, classes, positive, **arguments) -> float, or NaN
 title: Youden's J
 direction: higher               # or lower
 bounds: [-1, 1]
@@ -38,8 +39,9 @@ class OwnMetric(BaseModel):
         kind: As in `MetricDefinition`; `ranking` and `loss` are of probabilities.
         bounds: Smallest and largest possible value; null for none.
         meaning: What it is, in a few words.
-        needs: `probabilities` (see above), or `class_probabilities` for a function f(truth, p, **arguments) of arrays of
-            shape (n, classes) that gives a value a class, averaged as other metrics of classes are.
+        needs: `probabilities` (see above), or `class_probabilities` for a function f(truth, p,
+            **arguments) of arrays of shape (n, classes) that gives a value a class, averaged as
+            other metrics of classes are.
         aliases: Other names.
     """
 

@@ -19,7 +19,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
 from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
-from leukobench.evaluation.metrics import Predicted, kept_metrics, metrics_of
+from leukobench.evaluation.logged import kept_metrics, metrics_of
+from leukobench.evaluation.metrics import Predicted
 from leukobench.schema.predictions import PARTS
 from leukobench.tracking.environment import environment
 from leukobench.tracking.folder import RunFolder, atomic, write_json
