@@ -3,6 +3,7 @@ does."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,6 +182,16 @@ def test_the_command_line_takes_it(
     wrong = CliRunner().invoke(cli, ["diff", *sides, "--metric", "yuden"])
     assert "'yuden' is no metric; there are accuracy" in wrong.output
     assert "youden" in wrong.output.replace("'yuden'", "")
+
+
+def test_the_command_line_finds_it_in_the_folder_named_by_an_option(
+    youden: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = os.environ["LEUKOBENCH_CONF"]
+    monkeypatch.delenv("LEUKOBENCH_CONF")
+    wrong = ["diff", "a", "b", "--metric", "yuden"]
+    assert "youden" not in CliRunner().invoke(cli, wrong).output
+    assert "youden" in CliRunner().invoke(cli, [*wrong, "--config-dir", folder]).output
 
 
 def test_keys_beyond_its_facts_are_arguments_of_its_function(add: Add) -> None:

@@ -197,7 +197,7 @@ OF_PROBABILITIES = (
     MetricDefinition(
         name="auroc",
         title="AUROC",
-        meaning="area under the ROC curve within each fold; with `of`, of one class against the rest",
+        meaning="area under the ROC curve within each fold; with `of`, of that class",
         kind="ranking",
         direction="higher",
         bounds=SHARE,
