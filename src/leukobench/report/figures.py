@@ -393,9 +393,24 @@ def _published_confusion(d: _Drawing, panel: _Panel) -> np.ndarray | None:
     return np.array([[counts["tp"], counts["fn"]], [counts["fp"], counts["tn"]]])
 
 
-def _roc(d: _Drawing) -> str:
-    from sklearn.metrics import roc_auc_score, roc_curve
+def _roc_of_seed(predicted: Predicted, metric: Metric, grid: np.ndarray) -> np.ndarray:
+    """Sensitivity on a grid of 1 - specificity: the mean curve of a seed's models by their pairs; its area is AUROC."""
+    from sklearn.metrics import roc_curve
 
+    k = predicted.classes.index(str(metric.positive))
+    groups = predicted.groups(metric)
+    curves, pairs = [], []
+    for group in np.unique(groups):
+        own = groups == group
+        truth = predicted.y[own] == k
+        if truth.any() and not truth.all():
+            fpr, tpr, _ = roc_curve(truth, predicted.p[own, k])
+            curves.append(np.interp(grid, fpr, tpr))
+            pairs.append(truth.sum() * (~truth).sum())
+    return np.average(curves, axis=0, weights=pairs)
+
+
+def _roc(d: _Drawing) -> str:
     panels = d.filled
     columns = min(len(panels), 4)
     canvas, axes = _canvas(-(-len(panels) // columns), columns, 3.4, 3.4)
@@ -407,23 +422,18 @@ def _roc(d: _Drawing) -> str:
         classes = repeats.classes
         shown = [panel.of] if panel.of else list(classes[:1] if len(classes) == 2 else classes)
         for i, name in enumerate(shown):
-            k = classes.index(name)
-            curves, areas = [], []
-            for p in repeats.predicted:
-                truth = p.y == k
-                if truth.any() and not truth.all():
-                    fpr, tpr, _ = roc_curve(truth, p.p[:, k])
-                    curves.append(np.interp(grid, fpr, tpr))
-                    areas.append(roc_auc_score(truth, p.p[:, k]))
-            if curves:
-                mean = np.r_[0.0, np.mean(curves, axis=0)]
+            metric = Metric("auroc", "binary", name)
+            area = repeats.estimate(metric, with_interval=False).mean
+            if np.isfinite(area):
+                seeds = [_roc_of_seed(p, metric, grid) for p in repeats.predicted]
+                mean = np.r_[0.0, np.mean(seeds, axis=0)]
                 ax.plot(
                     np.r_[0.0, grid],
                     mean,
                     color=_colour(i),
                     linewidth=1.3,
                     linestyle=("-", "--", ":")[i // len(COLOURS) % 3],
-                    label=f"{name} {np.mean(areas):.3f}",
+                    label=f"{name} {area:.3f}",
                 )
         ax.plot([0, 1], [0, 1], color="#bbb", linewidth=0.8)
         ax.set(
