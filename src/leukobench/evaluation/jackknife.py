@@ -49,6 +49,7 @@ class Contributions:
             are of, where a metric does not depend on how many samples each group has; else all are in stratum 0.
         effective: Effective number of units of each stratum.
         clusters: Effective number of units of each needed group of samples, by name.
+        of_subjects: Whether a unit has several samples in a seed.
     """
 
     values: np.ndarray
@@ -57,6 +58,7 @@ class Contributions:
     stratum: np.ndarray
     effective: tuple[float, ...]
     clusters: tuple[tuple[str, float], ...]
+    of_subjects: bool
 
     @property
     def mean_change(self) -> np.ndarray:
@@ -99,6 +101,7 @@ def contributions(
         stratum=stratum,
         effective=effective,
         clusters=sizes.clusters,
+        of_subjects=any(int(np.bincount(u).max(initial=0)) > 1 for u in units),
     )
 
 

@@ -56,8 +56,9 @@ def over_units(found: Contributions) -> Variance:
     """Variance of the mean over seeds with other units, its models as they are.
 
     The jackknife without the factor (units - 1) / units, which is CR3. Each stratum has as many degrees of freedom as
-    it has effective units but one, fewer where few units make most of the variance: those of a sum of squares of the
-    kurtosis that the contributions show, 2 n / (kurtosis - 1), n where they are normal.
+    it has effective units but one. Where units hold several samples and few units make most of the variance, it has
+    fewer: those of a sum of squares of the kurtosis that the contributions show, 2 n / (kurtosis - 1), n where they are
+    normal. Of single samples the variance of a share follows from the share.
     """
     parts = []
     for stratum, effective in enumerate(found.effective):
@@ -68,7 +69,7 @@ def over_units(found: Contributions) -> Variance:
         centred = (change - change.mean()) ** 2
         degrees = max(effective - 1, 1.0)
         kurtosis = len(change) * (centred**2).sum() / max(centred.sum() ** 2, NOTHING**4)
-        if kurtosis > 1:
+        if kurtosis > 1 and found.of_subjects:
             degrees = min(degrees, 2 * effective / (kurtosis - 1))
         parts.append((float(squares.sum()), max(degrees, 1.0)))
     return Variance(tuple(parts))
@@ -89,7 +90,7 @@ def over_trainings(found: Contributions, split_anew: bool) -> Variance:
     seeds = len(found.values)
     parts = [(max(0.0, _between(found) - _by_units(found).total) / seeds, seeds - 1.0)]
     if split_anew:
-        parts += _by_answers(found).parts
+        parts.append((_by_answers(found), max(sum(found.effective) - 1, 1.0)))
     return Variance(tuple(parts))
 
 
@@ -191,25 +192,20 @@ def _by_units(found: Contributions) -> Variance:
 
     Units differ in whether a seed tests them and in how they answer.
     """
-    return _summed(found.change.var(axis=0, ddof=1), len(found.values) - 1.0)
+    spread = found.change.var(axis=0, ddof=1)
+    total, squares = float(spread.sum()), float((spread**2).sum())
+    if squares <= NOTHING**4:
+        return Variance(())
+    return Variance(((total, (len(found.values) - 1) * total**2 / squares),))
 
 
-def _by_answers(found: Contributions) -> Variance:
+def _by_answers(found: Contributions) -> float:
     """The part of `_by_units` that comes of how units answer, from those tested by two seeds or more."""
     times = found.tested.sum(axis=0)
     several = times > 1
     if not several.any():
-        return Variance(())
+        return 0.0
     change, tested, times = found.change[:, several], found.tested[:, several], times[several]
     gap = np.where(tested, change - change.sum(axis=0) / times, 0.0)
     spread = (gap**2).sum(axis=0) / (times - 1) * times / len(found.values)
-    rest = found.tested.sum() / times.sum()
-    return _summed(spread, float(times.mean()) - 1.0).times(rest)
-
-
-def _summed(spread: np.ndarray, degrees: float) -> Variance:
-    """The sum of independent variances, each with the same degrees of freedom."""
-    squares = float((spread**2).sum())
-    if squares <= NOTHING**4:
-        return Variance(())
-    return Variance(((float(spread.sum()), degrees * float(spread.sum()) ** 2 / squares),))
+    return float(spread.sum() * found.tested.sum() / times.sum())
