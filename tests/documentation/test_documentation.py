@@ -158,7 +158,7 @@ class Project:
 PREPARATION = """\
 leukobench data simulate cnmc --out data/cnmc --samples 400 --subjects 20
 leukobench data simulate golub --out data/golub
-leukobench data simulate cumida --out data/cumida --samples 150
+leukobench data simulate cumida --out data/cumida --samples 150 --genes 20000
 leukobench data simulate aml --out data/aml --samples 100
 leukobench sweep quickstart
 leukobench sweep quickstart sweep=quickstart_again epochs=5 seed=0
