@@ -49,7 +49,7 @@ class Contributions:
             are of, where a metric does not depend on how many samples each group has; else all are in stratum 0.
         effective: Effective number of units of each stratum.
         clusters: Effective number of units of each needed group of samples, by name.
-        of_subjects: Whether a unit has several samples in a seed.
+        of_subjects: Whether a unit holds several samples.
     """
 
     values: np.ndarray
@@ -101,7 +101,9 @@ def contributions(
         stratum=stratum,
         effective=effective,
         clusters=sizes.clusters,
-        of_subjects=any(int(np.bincount(u).max(initial=0)) > 1 for u in units),
+        of_subjects=any(
+            len(np.unique(p.samples)) > seen.sum() for p, seen in zip(predicted, tested)
+        ),
     )
 
 
