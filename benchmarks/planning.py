@@ -36,8 +36,9 @@ def plan_once() -> dict[str, float]:
     from leukobench.sweeps.app import opened
     from leukobench.sweeps.compose import Composer, grid
     from leukobench.sweeps.plan import expand, make_plan
+    from leukobench.tracking.connection import Store
     from leukobench.tracking.entries import entries
-    from leukobench.tracking.store import Store
+    from leukobench.tracking.sweeps import find_sweep
 
     parts: dict[str, float] = {}
     clocks = [time.perf_counter(), time.process_time()]
@@ -49,7 +50,7 @@ def plan_once() -> dict[str, float]:
 
     settings = resolve()
     store = Store(settings)
-    sweep = store.find_sweep("quickstart")
+    sweep = find_sweep(store, "quickstart")
     assert sweep is not None
     lap("connecting")
     known = entries(settings, store, sweep)

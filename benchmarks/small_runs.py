@@ -48,7 +48,8 @@ from leukobench.sweeps.compose import Composer
 from leukobench.sweeps.console import Console
 from leukobench.sweeps.launch import Outlet, execute
 from leukobench.sweeps.plan import make_plan
-from leukobench.tracking.store import Store
+from leukobench.tracking.connection import Store
+from leukobench.tracking.sweeps import open_sweep
 from leukobench.training.job import Job, Training, prepare, rows_of
 
 EPOCHS, BATCH = 50, 32
@@ -159,7 +160,7 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
     job_of = composer()
     settings = Settings(folder / "data", folder, f"sqlite:///{folder / 'mlflow.db'}")
     store = Store(settings)
-    sweep, plain = store.open_sweep("small runs"), store.client.create_experiment("bare")
+    sweep, plain = open_sweep(store, "small runs"), store.client.create_experiment("bare")
     console = Console(quiet=True)
     delivered, kept = Outlet(store, sweep, console, {}), Outlet(None, None, console, {})
     torch.set_num_threads(1)

@@ -88,7 +88,7 @@ def train(make_job: Callable[..., Job]) -> Callable[..., Any]:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: making one takes seconds, copying it none."""
     from leukobench.settings import Settings
-    from leukobench.tracking.store import Store
+    from leukobench.tracking.connection import Store
 
     folder = tmp_path_factory.mktemp("store")
     Store(Settings(folder, folder, f"sqlite:///{folder / 'mlflow.db'}"))

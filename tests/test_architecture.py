@@ -11,15 +11,6 @@ from pathlib import Path
 import leukobench
 
 ROOT = Path(leukobench.__file__).parent
-EXCEPTIONS = (
-    {
-        "leukobench.tracking.claims",
-        "leukobench.tracking.description",
-        "leukobench.tracking.reading",
-        "leukobench.tracking.store",
-    },
-)
-"""Circles that are still to be cut; none is meant to stay."""
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -90,8 +81,6 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
     edges = graph(ROOT)
     lines = []
     for group in circles(edges):
-        if any(exception.issuperset(group) for exception in EXCEPTIONS):
-            continue
         for module in group:
             listed = ", ".join(sorted(edges[module] & set(group)))
             lines.append(f"{module} imports {listed}")

@@ -12,8 +12,10 @@ from leukobench.cli import cli
 from leukobench.cli.models import draw_figures
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_record
-from leukobench.tracking.store import Store
+from leukobench.sweeps.launch import delivery_order
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store
+from leukobench.tracking.sweeps import open_sweep
 from trained import Trained
 
 Train = Callable[..., Trained]
@@ -23,10 +25,10 @@ def test_pictures_are_drawn_later_into_the_artifacts_of_each_run_of_a_sweep(
     train: Train, local: Settings
 ) -> None:
     store = Store(local)
-    sweep = store.open_sweep("few")
+    sweep = open_sweep(store, "few")
     done = [train(f"seed={seed}") for seed in (0, 1)]
     for one in done:
-        store.deliver(sweep, one.folder, delivery_record(one.training))
+        delivery.deliver(store, sweep, one.folder, delivery_order(one.training))
     where = {"store": local.store, "output": str(local.output), "data": str(local.data)}
     runs = [
         r.info.run_id

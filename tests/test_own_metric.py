@@ -22,11 +22,13 @@ from leukobench.evaluation.registry import find
 from leukobench.papers.spec import load_paper
 from leukobench.papers.tables import rebuild
 from leukobench.report.text import markdown
+from leukobench.schema.names import Tag
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_record
+from leukobench.sweeps.launch import delivery_order
 from leukobench.sweeps.search import Search
-from leukobench.tracking.description import NOTE
-from leukobench.tracking.store import Store
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store
+from leukobench.tracking.sweeps import find_sweep, open_sweep
 from leukobench.training.register import best_of
 from trained import Trained
 
@@ -98,10 +100,10 @@ def trained(
 ) -> tuple[Store, list[Trained]]:
     """Two short runs in the store, trained after the metric was added."""
     store = Store(local)
-    sweep = store.open_sweep("toy")
+    sweep = open_sweep(store, "toy")
     done = [train("split.validation=0.25", f"optimizer.lr={lr}") for lr in (1e-4, 1e-2)]
     for one in done:
-        store.deliver(sweep, one.folder, delivery_record(one.training))
+        delivery.deliver(store, sweep, one.folder, delivery_order(one.training))
     return store, done
 
 
@@ -146,12 +148,12 @@ def test_the_best_by_it_is_chosen(youden: None, tmp_path: Path) -> None:
 
 def test_runs_log_it_and_their_notes_show_it(trained: tuple[Store, list[Trained]]) -> None:
     store, done = trained
-    sweep = store.find_sweep("toy")
+    sweep = find_sweep(store, "toy")
     assert sweep is not None
-    expected = {one.result()["identity"]: [youdens(one.predictions())] for one in done}
+    expected = {one.result().identity: [youdens(one.predictions())] for one in done}
     for run in store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'"):
         expected[run.data.tags["leukobench.identity"]].append(run.data.metrics["test_youden"])
-        assert "Youden's J" in run.data.tags[NOTE]
+        assert "Youden's J" in run.data.tags[Tag.NOTE]
     for computed, logged in expected.values():
         assert logged == pytest.approx(computed)
 
@@ -159,7 +161,7 @@ def test_runs_log_it_and_their_notes_show_it(trained: tuple[Store, list[Trained]
 def test_the_best_by_it_on_validation_is_registered(
     trained: tuple[Store, list[Trained]], local: Settings
 ) -> None:
-    values = [one.result()["metrics"]["validation_youden"] for one in trained[1]]
+    values = [one.result().metrics["validation_youden"] for one in trained[1]]
     assert best_of("toy", "validation_youden", local).value == max(values)
     assert best_of("toy", "validation_informedness", local).rule == "validation_youden"
 

@@ -13,10 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from leukobench.cli import cli
+from leukobench.files import read_json, write_json
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_record
-from leukobench.tracking.folder import read_json, write_json
-from leukobench.tracking.store import Store
+from leukobench.sweeps.launch import delivery_order
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store
+from leukobench.tracking.sweeps import open_sweep
 from trained import Trained
 
 Train = Callable[..., Trained]
@@ -67,8 +69,8 @@ def model(train: Train, local: Settings) -> Model:
     """A finished run on LeukoBench's own model."""
     done = train("epochs=1")
     store = Store(local)
-    sweep = store.open_sweep("some")
-    store.deliver(sweep, done.folder, delivery_record(done.training))
+    sweep = open_sweep(store, "some")
+    delivery.deliver(store, sweep, done.folder, delivery_order(done.training))
     query = "tags.`leukobench.kind` = 'result'"
     (run,) = store.search(sweep.experiment_id, query)
     return Model(done.folder.path, local, run.info.run_id, [f"g{i}" for i in range(12)])

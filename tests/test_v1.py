@@ -13,11 +13,12 @@ import pytest
 
 import identities
 from launching import start
+from leukobench.files import read_json
 from leukobench.settings import Settings
-from leukobench.tracking.folder import read_json
+from leukobench.tracking.archive import Archive
 from leukobench.tracking.identity import frozen_defaults, identity, training_id
+from leukobench.tracking.imports import import_sweep
 from leukobench.tracking.reading import Results
-from leukobench.tracking.transfer import Archive, import_sweep
 from leukobench.training.job import Job, prepare
 from leukobench.training.predict import predict
 from leukobench.training.saved import load_result

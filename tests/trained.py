@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from leukobench.schema.records import ResultRecord
+from leukobench.sweeps.pictures import train_and_draw
 from leukobench.sweeps.plan import expand, make_plan
 from leukobench.tracking.folder import RunFolder
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
-from leukobench.training.run import State, run_training
+from leukobench.training.run import State
 
 
 @dataclass
@@ -29,13 +31,13 @@ class Trained:
         identity = self.training.identities[epochs or self.training.epochs[-1]]
         return pd.read_parquet(self.folder.result(identity) / "predictions.parquet")
 
-    def result(self, epochs: int | None = None) -> dict[str, Any]:
+    def result(self, epochs: int | None = None) -> ResultRecord:
         wanted = self.training.identities[epochs or self.training.epochs[-1]]
-        return next(r for r in self.folder.results() if r["identity"] == wanted)
+        return next(r for r in self.folder.results() if r.identity == wanted)
 
     @property
     def error(self) -> str:
-        return str(self.folder.run().get("error"))
+        return str(self.folder.run().error)
 
 
 def planned(job: Job, merge: bool = True) -> list[Training]:
@@ -58,6 +60,6 @@ def train_job(job: Job, *, output: Path | None = None, stop_after: int | None = 
     def on_epoch(epoch: int, total: int, row: Any) -> None:
         interruption.requested = interruption.requested or epoch == stop_after
 
-    state = run_training(training, on_epoch=on_epoch, interruption=interruption)
+    state = train_and_draw(training, on_epoch=on_epoch, interruption=interruption)
     folder = RunFolder.of(job.settings.output, training.id)
     return Trained(training, folder, state, folder.curves())

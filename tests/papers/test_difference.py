@@ -240,17 +240,19 @@ def test_its_csv_holds_every_number(found: Difference) -> None:
 def test_the_command_compares_a_sweep_with_an_exported_file(
     train: Callable[..., Any], local: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from leukobench.sweeps.launch import delivery_record
-    from leukobench.tracking.store import Store
-    from leukobench.tracking.transfer import export_sweep
+    from leukobench.sweeps.launch import delivery_order
+    from leukobench.tracking import delivery
+    from leukobench.tracking.connection import Store
+    from leukobench.tracking.exports import export_sweep
+    from leukobench.tracking.sweeps import open_sweep
 
     monkeypatch.setenv("LEUKOBENCH_OUTPUT", str(local.output))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", local.store)
     store = Store(local)
-    sweep = store.open_sweep("trial")
+    sweep = open_sweep(store, "trial")
     for seed in (0, 1):
         done = train(f"seed={seed}")
-        store.deliver(sweep, done.folder, delivery_record(done.training))
+        delivery.deliver(store, sweep, done.folder, delivery_order(done.training))
         if seed == 0:
             export_sweep(local, "trial", tmp_path / "before.zip")
     shown = CliRunner().invoke(

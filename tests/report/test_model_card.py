@@ -16,7 +16,9 @@ from PIL import Image
 from leukobench.errors import LeukoBenchError
 from leukobench.report.model_card import card_html, model_card, worst_subjects
 from leukobench.report.run_figures import write_run_figures
+from leukobench.schema.records import RESULT, RUN, DataRecord, ResultRecord, RunRecord
 from leukobench.targets import Provenance
+from leukobench.tracking.folder import write
 
 PARAMS = {
     "model": "gene_mlp",
@@ -51,34 +53,37 @@ def predictions(seed: int = 0, with_subjects: bool = True) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def record() -> dict[str, Any]:
-    return {
-        "identity": "f" * 32,
-        "epoch": 2,
-        "best_epoch": None,
-        "params": PARAMS,
-        "classes": ["ALL", "AML"],
-        "positive": "ALL",
-        "finished": "2024-03-01T10:00:00",
-    }
+def record() -> ResultRecord:
+    return ResultRecord(
+        identity="f" * 32,
+        epoch=2,
+        params=PARAMS,
+        classes=("ALL", "AML"),
+        positive="ALL",
+        finished="2024-03-01T10:00:00",
+    )
 
 
-def run(**data: Any) -> dict[str, Any]:
-    facts = {
-        "name": "tiny",
-        "family": "expression",
-        "samples": 140,
-        "subjects": 24,
-        "subset": "",
-        "simulated": False,
-    }
-    return {
-        "data": {**facts, "fold": 0, "folds": 1, "shared": {"subject": 0, "content": 0}, **data},
-        "leaks": [],
-    }
+def run(**facts: Any) -> RunRecord:
+    data = DataRecord(
+        name="tiny",
+        family="expression",
+        fingerprint="0f",
+        simulated=False,
+        samples=140,
+        classes=("ALL", "AML"),
+        split="holdout",
+        split_hash="1f",
+        fold=0,
+        folds=1,
+        subjects=24,
+        shared={"subject": 0, "content": 0},
+    )
+    return RunRecord(data=replace(data, **facts))
 
 
 STORED = Provenance("job.json of a test")
+
 CONFIG = {"data": {"_target_": "leukobench.data.golub.Golub"}, "protocol": {"fit_on": "train"}}
 
 
@@ -87,8 +92,8 @@ def test_a_card_holds_data_protocol_metrics_subjects_and_limits() -> None:
         "A model",
         record(),
         run(),
-        CONFIG,
-        predictions(),
+        config=CONFIG,
+        frame=predictions(),
         provenance=STORED,
         reads="12 genes",
         chosen="hand",
@@ -135,9 +140,9 @@ def test_what_weakens_a_result_stands_on_its_card(
     card = model_card(
         "A model",
         record(),
-        {**run(**facts), "leaks": leaks},
-        CONFIG,
-        predictions(),
+        replace(run(**facts), leaks=tuple(leaks)),
+        config=CONFIG,
+        frame=predictions(),
         provenance=STORED,
     )
     assert expected in card
@@ -145,10 +150,14 @@ def test_what_weakens_a_result_stands_on_its_card(
 
 def test_a_card_names_a_data_source_that_it_may_not_run() -> None:
     own = {**CONFIG, "data": {"_target_": "tiny.Tiny"}}
-    card = model_card("A model", record(), run(), own, predictions(), provenance=STORED)
+    card = model_card(
+        "A model", record(), run(), config=own, frame=predictions(), provenance=STORED
+    )
     assert "| source | tiny.Tiny, which was not run to read its title" in card
     trusted = replace(STORED, trusted=True)
-    card = model_card("A model", record(), run(), own, predictions(), provenance=trusted)
+    card = model_card(
+        "A model", record(), run(), config=own, frame=predictions(), provenance=trusted
+    )
     assert "| data set | Simulated data for tests |" in card
 
 
@@ -158,8 +167,8 @@ def test_a_card_without_validation_or_subjects_says_so() -> None:
         "A model",
         record(),
         run(subjects=None),
-        CONFIG,
-        frame[frame["part"] != "validation"],
+        config=CONFIG,
+        frame=frame[frame["part"] != "validation"],
         provenance=STORED,
     )
     assert "Not chosen" in card
@@ -169,7 +178,14 @@ def test_a_card_without_validation_or_subjects_says_so() -> None:
 
 def test_html_is_one_page_in_which_text_stays_text() -> None:
     page = card_html(
-        model_card("A <b>model</b> | x", record(), run(), CONFIG, predictions(), provenance=STORED)
+        model_card(
+            "A <b>model</b> | x",
+            record(),
+            run(),
+            config=CONFIG,
+            frame=predictions(),
+            provenance=STORED,
+        )
     )
     assert page.startswith("<!doctype html>")
     assert "<table>" in page
@@ -190,12 +206,12 @@ def test_worst_subjects_come_first() -> None:
 
 @pytest.fixture
 def result(tmp_path: Path) -> Callable[..., Path]:
-    def write(frame: pd.DataFrame, **data: Any) -> Path:
+    def make(frame: pd.DataFrame, **data: Any) -> Path:
         folder = tmp_path / "results" / "x"
         folder.mkdir(parents=True)
         frame.to_parquet(folder / "predictions.parquet")
-        (folder / "result.json").write_text(json.dumps(record()))
-        (tmp_path / "run.json").write_text(json.dumps(run(**data)))
+        write(RESULT, record(), folder)
+        write(RUN, run(**data), tmp_path)
         curves = [
             {"epoch": e, "train_loss": 1 / e, "train_accuracy": 0.5, "test_loss": 1.0}
             for e in (1, 2, 3)
@@ -203,7 +219,7 @@ def result(tmp_path: Path) -> Callable[..., Path]:
         (tmp_path / "curves.json").write_text(json.dumps(curves))
         return folder
 
-    return write
+    return make
 
 
 def test_a_runs_pictures_are_drawn(result: Callable[..., Path], tmp_path: Path) -> None:

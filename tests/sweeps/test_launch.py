@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
+from leukobench.files import read_json, write_json
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
 from leukobench.sweeps.launch import launch_with, run_jobs, workers_of
@@ -23,9 +24,11 @@ from leukobench.sweeps.outcome import Interrupted, NotDelivered, TrainingsFailed
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
 from leukobench.sweeps.workers import gpu_of
+from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.delivery import sync
-from leukobench.tracking.folder import RunFolder, read_json, write_json
-from leukobench.tracking.store import Store, local_path
+from leukobench.tracking.entries import entries
+from leukobench.tracking.folder import RunFolder
+from leukobench.tracking.sweeps import find_sweep
 from leukobench.training import run as runs
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job
@@ -68,15 +71,15 @@ def states(settings: Settings) -> dict[str, int]:
 
 def run_ids(settings: Settings) -> dict[str, str]:
     store = Store(settings)
-    sweep = store.find_sweep("trial")
+    sweep = find_sweep(store, "trial")
     assert sweep is not None
-    return {i: e.run_id for i, e in store.entries(sweep).items()}
+    return {i: e.run_id for i, e in entries(store.settings, store, sweep).items()}
 
 
 def count(settings: Settings) -> int:
     """Result runs in the store, whatever their state."""
     store = Store(settings)
-    sweep = store.find_sweep("trial")
+    sweep = find_sweep(store, "trial")
     assert sweep is not None
     return len(list(store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")))
 
@@ -236,7 +239,7 @@ def test_a_store_out_of_reach_costs_no_result_and_sync_delivers_later(
         raise StoreError("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "deliver", away)
+        patch.setattr(launch, "deliver", away)
         with pytest.raises(NotDelivered):
             run("seed=0", "epochs=1,2")
         with pytest.raises(NotDelivered):
@@ -257,12 +260,13 @@ def test_a_folder_of_a_stacked_training_is_still_delivered(
         raise StoreError("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "deliver", away)
+        patch.setattr(launch, "deliver", away)
         with pytest.raises(NotDelivered):
             run("seed=0")
     (path,) = (local.output / "runs").iterdir()
     folder = RunFolder(path)
-    folder.update(stacked=4, not_stacked=None)
+    record = read_json(path / "run.json")
+    write_json(path / "run.json", record | {"stacked": 4, "not_stacked": None})
     job = read_json(folder.path / "job.json")
     job["config"]["planner"]["stack"] = "auto"
     write_json(folder.path / "job.json", job)
@@ -277,7 +281,7 @@ def test_the_next_launch_delivers_without_training_again(
         raise StoreError("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "deliver", away)
+        patch.setattr(launch, "deliver", away)
         with pytest.raises(NotDelivered):
             run()
     with monkeypatch.context() as patch:

@@ -8,9 +8,9 @@ import pytest
 
 from leukobench.data.families.expression import ExpressionDataset
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError, SplitError
-from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
+from leukobench.sweeps.plan import Plan, expand, make_plan, plan_entry, run_name
+from leukobench.tracking.entries import Entry
 from leukobench.tracking.pace import FinishedWork
-from leukobench.tracking.store import Entry
 from leukobench.training.job import Job
 from tiny import Tiny
 
@@ -218,9 +218,9 @@ def test_time_left_is_estimated_from_finished_trainings(make_job: MakeJob) -> No
 
 def test_a_record_names_identity_training_and_overrides(make_job: MakeJob) -> None:
     (planned,) = plan(make_job("seed=4")).jobs
-    body = record(planned)
-    assert body["identity"] == planned.identity
-    assert "seed=4" in body["overrides"]
+    body = plan_entry(planned)
+    assert body.identity == planned.identity
+    assert "seed=4" in body.overrides
 
 
 def test_a_run_s_name_holds_choices_and_no_places(make_job: MakeJob) -> None:

@@ -125,7 +125,7 @@ def test_ctrl_c_once_checkpoints_says_how_to_go_on_and_the_next_launch_ends_with
     assert "interrupted; the same command goes on where it stopped" in log.read_text()
     assert "Traceback" not in log.read_text()
     (folder,) = map(RunFolder, runs.iterdir())
-    assert folder.run()["state"] == "interrupted"
+    assert folder.run().state == "interrupted"
     assert folder.checkpoint.is_file()
     reached = len(folder.curves())
     assert reached < 300
@@ -194,7 +194,7 @@ def test_ctrl_c_stops_workers_after_their_epoch(place: Place) -> None:
     runs = place.folder / "out" / "runs"
 
     def in_state(state: str) -> int:
-        return sum(RunFolder(p.parent).run().get("state") == state for p in runs.glob("*/run.json"))
+        return sum(RunFolder(p.parent).run().state == state for p in runs.glob("*/run.json"))
 
     wait_for(lambda: in_state("running") == 2, 120)
     os.kill(process.pid or 0, signal.SIGINT)

@@ -23,8 +23,9 @@ from leukobench.sweeps.launch import run_jobs
 from leukobench.sweeps.outcome import Outcome
 from leukobench.sweeps.search import TABLE, Search, run, space_of
 from leukobench.sweeps.states import status
+from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.reading import Results
-from leukobench.tracking.store import Store, local_path
+from leukobench.tracking.sweeps import find_sweep
 
 PARAMS = {
     "optimizer.lr": "tag(log, interval(1e-4, 1e-1))",
@@ -88,7 +89,7 @@ def search(composer: Any, local: Settings) -> Go:
 def table(settings: Settings) -> list[dict[str, str]]:
     """Every trial, as kept with the sweep's run."""
     store = Store(settings)
-    sweep = store.find_sweep("trial")
+    sweep = find_sweep(store, "trial")
     assert sweep is not None
     folder = local_path(store.client.get_run(sweep.run_id).info.artifact_uri)
     assert folder is not None
@@ -201,7 +202,7 @@ def test_a_search_that_was_stopped_proposes_the_same_trials_and_repeats_none(
     second = search(trials=12)
     assert (len(first), len(second)) == (2, 10)
     store = Store(local)
-    sweep = store.find_sweep("trial")
+    sweep = find_sweep(store, "trial")
     assert sweep is not None
     assert len(list(store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'"))) == 12
     twin = Settings(local.data, tmp_path / "twin", f"sqlite:///{tmp_path / 'twin' / 'mlflow.db'}")

@@ -21,6 +21,7 @@ from leukobench.data.sources.aml import AML
 from leukobench.data.sources.cnmc import CNMC, official_dataset
 from leukobench.data.split import Split
 from leukobench.errors import MissingDataError
+from leukobench.files import read_json
 from leukobench.papers.results import normal
 from leukobench.papers.spec import load_paper
 from leukobench.settings import conf_dir, sweeps_dir
@@ -29,7 +30,6 @@ from leukobench.simulation.expression import simulate_cumida, simulate_golub
 from leukobench.sweeps.app import opened
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.plan import expand, make_plan
-from leukobench.tracking.folder import read_json
 from leukobench.training.job import Job, forget_data
 from trained import Trained, train_job
 
@@ -208,7 +208,7 @@ def test_neuraldesigner_draws_fourteen_arrays_to_choose_and_fourteen_to_test() -
 def finished(job: Job) -> Trained:
     trained = train_job(job)
     assert trained.state == "finished", trained.error
-    assert trained.folder.run()["data"]["simulated"] is True
+    assert trained.folder.run().data.simulated is True
     return trained
 
 
@@ -258,7 +258,7 @@ def test_kandi_resamples_before_the_split_under_the_paper_and_inside_training_wi
         first("kandi", "model=kandi_mlp", "resample=smote", "protocol=leak_free", *KANDI)
     )
     assert not clean.predictions()["sample"].str.startswith("smote-").any()
-    assert clean.folder.run()["leaks"] == []
+    assert clean.folder.run().leaks == ()
     arrays = clean.predictions().groupby(["part", "label"]).size()
     counts = read_json(clean.folder.path / "resampled.json")
     largest = arrays["train"].max()
@@ -275,7 +275,7 @@ def test_kandi_keeps_losses_and_reconstruction_errors_of_its_autoencoder() -> No
     assert {part: len(values) for part, values in losses.items()} == {"train": 2, "validation": 2}
     errors = read_json(trained.folder.path / "reconstruction_errors.json")
     assert set(errors) == set(narrow(first("kandi")).load().ids)
-    metrics = trained.result()["metrics"]
+    metrics = trained.result().metrics
     assert metrics["reconstruction_error_mean"] == pytest.approx(np.mean(list(errors.values())))
     assert metrics["validation_autoencoder_loss"] == losses["validation"][-1]
     kept = read_json(trained.folder.path / "reconstruction.json")
@@ -361,4 +361,4 @@ def test_options_against_imbalance_and_overfitting_change_a_training() -> None:
         assert (
             trained.predictions().to_numpy().tolist() != plain.predictions().to_numpy().tolist()
         ), option
-    assert 1 <= changed[-1].result()["best_epoch"] <= len(changed[-1].curves) <= 6
+    assert 1 <= changed[-1].result().best_epoch <= len(changed[-1].curves) <= 6

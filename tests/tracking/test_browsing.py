@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,21 @@ import pandas as pd
 import pytest
 
 from leukobench.errors import ConfigError
+from leukobench.report.sweep_picture import picture
+from leukobench.schema.delivery import ResultOrder
+from leukobench.schema.names import Tag
+from leukobench.schema.records import DataRecord, ResultRecord, RunRecord
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_record
+from leukobench.sweeps.launch import delivery_order
 from leukobench.sweeps.plan import run_name
-from leukobench.tracking.description import (
-    LONGEST_NOTE,
-    NOTE,
-    configuration_keys,
-    describe,
-    picture,
-    run_note,
-    summary,
-    sweep_note,
-)
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store, local_path
+from leukobench.tracking.description import describe
 from leukobench.tracking.inputs import dataset_input
+from leukobench.tracking.notes import LONGEST_NOTE, run_note, sweep_note
 from leukobench.tracking.reading import Results
-from leukobench.tracking.store import Store, SweepRun, local_path
+from leukobench.tracking.summary import configuration_keys, summary
+from leukobench.tracking.sweeps import SweepRun, open_sweep
 from leukobench.tracking.views import COMPARE, CURVES, RESULTS, TAG, saved_views
 from leukobench.training.job import Job
 from trained import Trained
@@ -48,11 +48,11 @@ def store(local: Settings) -> Store:
 
 @pytest.fixture
 def sweep(store: Store) -> SweepRun:
-    return store.open_sweep("a sweep")
+    return open_sweep(store, "a sweep")
 
 
 def deliver(store: Store, sweep: SweepRun, done: Trained) -> None:
-    store.deliver(sweep, done.folder, delivery_record(done.training))
+    delivery.deliver(store, sweep, done.folder, delivery_order(done.training))
 
 
 def runs(store: Store, sweep: SweepRun, kind: str) -> list[Any]:
@@ -91,65 +91,65 @@ def test_a_name_says_what_else_was_chosen(make_job: Callable[..., Job]) -> None:
 # --- notes of runs --------------------------------------------------------------------------------------------------
 
 PARAMS = {"model": "vgg16", "optimizer": "adam", "epochs": "40", "seed": "1", "protocol": "paper"}
-DATA = {
-    "name": "cnmc",
-    "family": "image",
-    "fingerprint": "0123456789abcdef0123456789abcdef",
-    "simulated": False,
-    "subset": "",
-    "samples": 100,
-    "subjects": 9,
-    "classes": ["ALL", "normal"],
-    "split": "kfold",
-    "split_hash": "1f",
-    "fold": 2,
-    "folds": 5,
-    "shared": {"subject": 7, "content": 0},
-    "faults": [],
-}
+DATA = DataRecord(
+    name="cnmc",
+    family="image",
+    fingerprint="0123456789abcdef0123456789abcdef",
+    simulated=False,
+    samples=100,
+    subjects=9,
+    classes=("ALL", "normal"),
+    split="kfold",
+    split_hash="1f",
+    fold=2,
+    folds=5,
+    shared={"subject": 7, "content": 0},
+)
 
 
 def test_a_note_says_leaks_and_shared_subjects() -> None:
-    note = run_note(PARAMS, {"data": DATA, "leaks": ["keep_together=[]", "fit_on=all"]})
+    note = run_note(PARAMS, RunRecord(data=DATA, leaks=("keep_together=[]", "fit_on=all")))
     assert "test data may leak" in note
     assert "`fit_on=all`" in note
     assert "7 subjects" in note
     assert "not for clinical use" in note
 
 
-def job(origin: str, *overrides: str) -> dict[str, Any]:
-    return {"origin": origin, "overrides": list(overrides)}
+def job(origin: str, *overrides: str) -> ResultOrder:
+    return ResultOrder("a", 40, origin=origin, overrides=overrides)
 
 
 def test_a_note_says_simulated_subset_and_faults() -> None:
-    data = DATA | {
-        "simulated": True,
-        "subset": "100 of 10661 samples",
-        "faults": ["a file | is\nbroken"],
-    }
-    note = run_note(PARAMS, {"data": data, "leaks": []})
+    data = replace(
+        DATA,
+        simulated=True,
+        subset="100 of 10661 samples",
+        faults=("a file | is\nbroken",),
+    )
+    note = run_note(PARAMS, RunRecord(data=data))
     assert "**simulated**" in note
     assert "100 of 10661 samples" in note
     assert "a file \\| is broken" in note
 
 
 def test_a_note_shows_metrics_of_each_part_and_the_command() -> None:
-    record = {
-        "metrics": {"test_accuracy": 0.75, "train_accuracy": 1.0, "test_auroc": 0.5},
-        "best_epoch": None,
-    }
-    note = run_note(PARAMS, {"data": DATA}, job("fata", "model=vgg16", "split.parts=[a,b]"), record)
+    metrics = {"test_accuracy": 0.75, "train_accuracy": 1.0, "test_auroc": 0.5}
+    made_by = job("fata", "model=vgg16", "split.parts=[a,b]")
+    result = ResultRecord("a", 40, metrics=metrics)
+    note = run_note(PARAMS, RunRecord(data=DATA), job=made_by, result=result)
     assert "| part | accuracy | AUROC |" in note
     assert "| train | 1.000 |  |" in note
     assert "| test | 0.750 | 0.500 |" in note
     assert "leukobench sweep fata model=vgg16 'split.parts=[a,b]'" in note
     assert "leukobench train sweep=mine a=1" in run_note(
-        PARAMS, {}, job("train", "sweep=mine", "a=1")
+        PARAMS, RunRecord(), job=job("train", "sweep=mine", "a=1")
     )
 
 
 def test_a_note_of_a_failure_says_why_and_fits_into_a_tag() -> None:
-    note = run_note(PARAMS, {"error": "no memory " * 5000}, job("fata", "x=" + "y" * 9000))
+    note = run_note(
+        PARAMS, RunRecord(error="no memory " * 5000), job=job("fata", "x=" + "y" * 9000)
+    )
     assert "**failed**: no memory" in note
     assert len(note) <= LONGEST_NOTE
 
@@ -233,12 +233,16 @@ def test_a_summary_marks_simulated_data() -> None:
     assert dict(zip(table["model"], table["simulated"])) == {"wide": True, "narrow": False}
 
 
+def note_of(results: pd.DataFrame, planned: int) -> str:
+    return sweep_note("s", results, summary(results), links={}, picture="", planned=planned)
+
+
 def test_the_best_row_is_chosen_on_validation_and_none_without_it() -> None:
-    note = sweep_note("s", frame(), summary(frame()), {}, "", 16)
+    note = note_of(frame(), 16)
     assert "| **wide** | **20** |" in note
     assert sum(line.startswith("| **") for line in note.splitlines()) == 1
     assert "register --best s" in note
-    without = sweep_note("s", frame(False), summary(frame(False)), {}, "", 16)
+    without = note_of(frame(False), 16)
     assert "| **" not in without
     assert "register" not in without, "nothing to choose by"
 
@@ -246,7 +250,7 @@ def test_the_best_row_is_chosen_on_validation_and_none_without_it() -> None:
 def test_a_sweeps_note_counts_what_is_missing_and_fits_into_a_tag() -> None:
     many = pd.concat([frame().assign(model=f"model{i:03d}") for i in range(200)], ignore_index=True)
     many.attrs = frame().attrs
-    note = sweep_note("s", many, summary(many), {}, "", 4000)
+    note = note_of(many, 4000)
     assert "3200 results of 4000 planned" in note
     assert len(note) <= LONGEST_NOTE
     assert "summary.csv" in note
@@ -296,10 +300,10 @@ def test_a_sweep_without_keys_has_no_view_to_compare() -> None:
 
 def test_an_input_is_named_by_the_data_sets_own_fingerprint() -> None:
     found = dataset_input(DATA)
-    assert DATA["fingerprint"].startswith(found.dataset.digest)
-    assert json.loads(found.dataset.profile)["fingerprint"] == DATA["fingerprint"]
+    assert DATA.fingerprint.startswith(found.dataset.digest)
+    assert json.loads(found.dataset.profile)["fingerprint"] == DATA.fingerprint
     assert [t.value for t in found.tags] == ["complete"]
-    assert [t.value for t in dataset_input(DATA | {"simulated": True}).tags] == ["simulated"]
+    assert [t.value for t in dataset_input(replace(DATA, simulated=True)).tags] == ["simulated"]
 
 
 def test_final_metrics_and_curves_have_names_of_their_own(
@@ -312,7 +316,7 @@ def test_final_metrics_and_curves_have_names_of_their_own(
     assert [
         m.step for m in store.client.get_metric_history(run.info.run_id, "curve/test_accuracy")
     ] == [1]
-    assert "train" in run.data.tags[NOTE]
+    assert "train" in run.data.tags[Tag.NOTE]
 
 
 def test_profile_and_system_metrics_arrive_with_a_run(
@@ -341,7 +345,7 @@ def test_a_sweep_is_described_by_what_its_results_say(
     for model in ("logistic", "gene_mlp"):
         for seed in (0, 1):
             deliver(store, sweep, train(f"model={model}", f"seed={seed}", "evaluate_at=[1,3]"))
-    describe(store, sweep)
+    describe(store, sweep, picture)
     run = store.client.get_run(sweep.run_id)
     folder = local_path(run.info.artifact_uri)
     assert folder is not None
@@ -353,8 +357,8 @@ def test_a_sweep_is_described_by_what_its_results_say(
     for key, value in expected.items():
         assert found.loc[key] == pytest.approx(value, rel=1e-5)
     assert (folder / "summary.png").read_bytes().startswith(b"\x89PNG")
-    assert "8 results, 4 configurations, 2 seeds" in run.data.tags[NOTE]
-    assert "(**simulated**)" in run.data.tags[NOTE]
+    assert "8 results, 4 configurations, 2 seeds" in run.data.tags[Tag.NOTE]
+    assert "(**simulated**)" in run.data.tags[Tag.NOTE]
     assert run.data.tags["leukobench.dataset"] == "tiny"
     tags = store.client.get_experiment(sweep.experiment_id).tags
     columns = state(tags[TAG + RESULTS])["selectedColumns"]
@@ -372,8 +376,8 @@ def store_inputs(store: Store, run: Any) -> list[Any]:
 
 
 def test_a_sweep_without_results_is_left_undescribed(store: Store, sweep: SweepRun) -> None:
-    describe(store, sweep)
-    assert NOTE not in store.client.get_run(sweep.run_id).data.tags
+    describe(store, sweep, picture)
+    assert Tag.NOTE not in store.client.get_run(sweep.run_id).data.tags
 
 
 # --- the server -----------------------------------------------------------------------------------------------------
@@ -386,7 +390,7 @@ def test_the_ui_says_its_addresses_and_leaves_no_process(
 ) -> None:
     import psutil
 
-    Store(local).open_sweep("a sweep")
+    open_sweep(Store(local), "a sweep")
     port = free_port()
     command = [
         str(Path(sys.executable).parent / "leukobench"),

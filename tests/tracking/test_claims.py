@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
+from leukobench.schema.delivery import PlanEntry
 from leukobench.settings import Settings
 from leukobench.tracking.claims import NAME, Claims
-from leukobench.tracking.store import Store
+from leukobench.tracking.connection import Store
+from leukobench.tracking.sweeps import add_to_plan, find_sweep, open_sweep, read_plan
 
 
 @pytest.fixture
@@ -86,8 +88,8 @@ def _race(settings: Settings, barrier: object, wins: object) -> None:
         barrier.wait()  # type: ignore[attr-defined]
         if store.claims.take(f"claim {i}"):
             wins.put(i)  # type: ignore[attr-defined]
-    sweep = store.open_sweep("together")
-    store.write_plan(sweep, [{"identity": str(time.monotonic_ns())}])
+    sweep = open_sweep(store, "together")
+    add_to_plan(store, sweep, [PlanEntry(str(time.monotonic_ns()), "t")])
     barrier.wait()  # type: ignore[attr-defined]
 
 
@@ -105,7 +107,7 @@ def test_of_four_processes_one_wins_each_claim_and_they_open_one_sweep(local: Se
     assert won == list(range(10))
     assert wins.empty()
     store = Store(local)
-    sweep = store.find_sweep("together")
+    sweep = find_sweep(store, "together")
     assert sweep is not None
     assert len(list(store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'sweep'"))) == 1
-    assert len(store.read_plan(sweep)) == 4
+    assert len(read_plan(store, sweep).jobs) == 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import pytest
 from frames import predictions
 
 from leukobench.errors import LeukoBenchError
-from leukobench.tracking.folder import RunFolder, atomic, read_json, write_json
+from leukobench.files import atomic, read_json, write_json
+from leukobench.schema.records import ResultRecord, RunRecord
+from leukobench.tracking.folder import RunFolder
 
 FRAME = predictions(["ALL", "AML"], [[0.25, 0.75], [0.5, 0.5]])
 
@@ -22,8 +23,8 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.of(tmp_path, "training")
 
 
-def record(epoch: int) -> dict[str, Any]:
-    return {"identity": str(epoch), "epoch": epoch}
+def record(epoch: int) -> ResultRecord:
+    return ResultRecord(str(epoch), epoch)
 
 
 def write_and_raise(path: Path, error: BaseException) -> None:
@@ -74,12 +75,12 @@ def test_a_result_counts_once_its_record_stands(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_json", killed)
+        patch.setattr(module, "write", killed)
         with pytest.raises(KeyboardInterrupt):
-            folder.write_result("5", record(5), FRAME, None)
+            folder.write_result(record(5), FRAME, None)
     assert not folder.has_result("5")
     assert folder.results() == []
-    folder.write_result("5", record(5), FRAME, None)
+    folder.write_result(record(5), FRAME, None)
     assert folder.has_result("5")
     pd.testing.assert_frame_equal(
         pd.read_parquet(folder.result("5") / "predictions.parquet"), FRAME
@@ -88,24 +89,22 @@ def test_a_result_counts_once_its_record_stands(
 
 def test_results_are_listed_by_epoch(folder: RunFolder) -> None:
     for epoch in (10, 2, 5):
-        folder.write_result(str(epoch), record(epoch), FRAME, None)
-    assert [r["epoch"] for r in folder.results()] == [2, 5, 10]
+        folder.write_result(record(epoch), FRAME, None)
+    assert [r.epoch for r in folder.results()] == [2, 5, 10]
 
 
 def test_facts_are_merged_and_the_first_moment_is_kept(folder: RunFolder) -> None:
-    assert folder.run() == {}
+    assert folder.run() == RunRecord()
     first = folder.update(state="running")
     later = folder.update(state="finished", seconds=1.5)
-    assert later == {"created": first["created"], "state": "finished", "seconds": 1.5}
-    assert json.loads((folder.path / "run.json").read_text()) == later
+    assert first.created is not None
+    assert later == RunRecord(created=first.created, state="finished", seconds=1.5)
+    assert folder.run() == later
 
 
 def test_weights_are_kept_beside_the_predictions(folder: RunFolder) -> None:
-    import torch
-    from safetensors.torch import load_file
-
-    folder.write_result("1", record(1), FRAME, {"w": torch.ones(2, 3)})
-    assert torch.equal(load_file(folder.result("1") / "model.safetensors")["w"], torch.ones(2, 3))
+    folder.write_result(record(1), FRAME, lambda path: path.write_text("weights"))
+    assert (folder.result("1") / "model.safetensors").read_text() == "weights"
 
 
 def test_a_written_file_may_be_read_by_whom_any_new_file_may(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from leukobench.errors import StoreError
+from leukobench.schema.names import PREFIX
 from leukobench.settings import Settings
+from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.reading import Results
-from leukobench.tracking.store import PREFIX, Store, local_path
 
 NAME = "a sweep"
 

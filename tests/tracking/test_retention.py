@@ -16,12 +16,15 @@ import pytest
 from click.testing import CliRunner
 
 from leukobench.cli import cli
+from leukobench.files import write_json
 from leukobench.settings import Settings
 from leukobench.sweeps.launch import write_order
-from leukobench.tracking.folder import write_json
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.reading import Results
-from leukobench.tracking.retention import Removable, find, remove
-from leukobench.tracking.store import Store, local_path
+from leukobench.tracking.removal import Removable, remove
+from leukobench.tracking.retention import find
+from leukobench.tracking.sweeps import close_sweep, open_sweep
 from leukobench.training.saved import load_result
 from trained import Trained
 
@@ -76,9 +79,9 @@ def done(train: Train, local: Settings) -> Trained:
 
 def deliver(settings: Settings, trained: Trained) -> None:
     store = Store(settings)
-    sweep = store.open_sweep("train")
-    store.deliver(sweep, trained.folder, write_order(trained.training))
-    store.close_sweep(sweep, {})
+    sweep = open_sweep(store, "train")
+    delivery.deliver(store, sweep, trained.folder, write_order(trained.training))
+    close_sweep(store, sweep, {})
 
 
 def features(
@@ -240,7 +243,7 @@ def test_stores_that_an_unfinished_training_needs_stay(local: Settings) -> None:
     mine, other = features(local, "a", "cells", "net"), features(local, "b", "cells", "other")
     pictures, blood = images(local, "c", "cells"), images(local, "d", "blood")
     folder = local.output / "runs" / "unfinished"
-    write_json(folder / "job.json", {"choices": {"data": "cells", "model": "net"}})
+    write_json(folder / "job.json", {"config": {}, "choices": {"data": "cells", "model": "net"}})
     write_json(folder / "run.json", {"state": "failed"})
     (folder / "checkpoint.pt").touch()
     age(folder)

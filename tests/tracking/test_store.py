@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ import pytest
 
 from launching import start
 from leukobench.errors import StoreError
+from leukobench.schema.delivery import DELIVERED, PlanEntry
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_record
+from leukobench.sweeps.launch import delivery_order
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store, local_path
+from leukobench.tracking.entries import entries
 from leukobench.tracking.folder import RunFolder
-from leukobench.tracking.store import Store, SweepRun, local_path
+from leukobench.tracking.sweeps import SweepRun, add_to_plan, find_sweep, open_sweep, read_plan
 from trained import Trained
 
 Train = Callable[..., Trained]
@@ -31,7 +36,7 @@ def store(local: Settings) -> Store:
 
 @pytest.fixture
 def sweep(store: Store) -> SweepRun:
-    return store.open_sweep("a sweep")
+    return open_sweep(store, "a sweep")
 
 
 def everything(store: Store, sweep: SweepRun) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def of_kind(store: Store, sweep: SweepRun, kind: str) -> list[Any]:
 
 
 def deliver(store: Store, sweep: SweepRun, done: Trained, **more: Any) -> None:
-    store.deliver(sweep, done.folder, {**delivery_record(done.training), **more})
+    delivery.deliver(store, sweep, done.folder, replace(delivery_order(done.training), **more))
 
 
 def broken(
@@ -110,7 +115,7 @@ def test_a_run_arrives_with_params_tags_metrics_and_artifacts(
     assert tags["leukobench.sweep"] == "a sweep"
     assert tags["leukobench.protocol"] == "leak_free"
     assert tags["leukobench.simulated"] == "true"
-    assert tags["leukobench.split_hash"] == done.folder.run()["data"]["split_hash"]
+    assert tags["leukobench.split_hash"] == done.folder.run().data.split_hash
     assert {
         "leukobench.commit",
         "leukobench.dirty",
@@ -118,7 +123,7 @@ def test_a_run_arrives_with_params_tags_metrics_and_artifacts(
         "leukobench.version.torch",
     } <= tags.keys()
     assert tags["mlflow.parentRunId"] == sweep.run_id
-    assert run.data.metrics["test_accuracy"] == done.result()["metrics"]["test_accuracy"]
+    assert run.data.metrics["test_accuracy"] == done.result().metrics["test_accuracy"]
     assert run.data.metrics["seconds"] > 0
     curve = store.client.get_metric_history(run.info.run_id, "curve/train_loss")
     assert [(m.step, m.value) for m in curve] == [
@@ -174,7 +179,7 @@ def test_a_long_curve_is_logged_in_a_hundred_points_and_kept_whole_as_an_artifac
 def test_more_metrics_than_a_batch_takes_arrive(
     train: Train, store: Store, sweep: SweepRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leukobench.tracking.store.METRICS_A_BATCH", 7)
+    monkeypatch.setattr("leukobench.tracking.connection.METRICS_A_BATCH", 7)
     done = train("epochs=9")
     deliver(store, sweep, done)
     (run,) = of_kind(store, sweep, "result")
@@ -232,13 +237,13 @@ def test_a_run_shown_as_running_is_the_one_that_ends(
     train: Train, store: Store, sweep: SweepRun
 ) -> None:
     done = train(*MLP)
-    record = delivery_record(done.training)
-    store.begin(sweep, done.folder, record)
+    record = delivery_order(done.training)
+    delivery.begin(store, sweep, done.folder, record)
     (running,) = of_kind(store, sweep, "result")
     assert running.info.status == "RUNNING"
     assert running.info.end_time is None
     assert running.data.params["model"] == "gene_mlp"
-    store.deliver(sweep, done.folder, record)
+    delivery.deliver(store, sweep, done.folder, record)
     (ended,) = of_kind(store, sweep, "result")
     assert (ended.info.run_id, ended.info.status) == (running.info.run_id, "FINISHED")
 
@@ -254,7 +259,7 @@ def test_a_failure_is_logged_with_its_traceback_and_the_next_attempt_continues_i
     folder = local_path(run.info.artifact_uri)
     assert folder is not None
     assert "RuntimeError: a broken disk" in (folder / "traceback.txt").read_text()
-    assert store.entries(sweep)[failed.training.identities[3]].status == "FAILED"
+    assert entries(store.settings, store, sweep)[failed.training.identities[3]].status == "FAILED"
 
     done = train(*MLP, "trainer.threads=2")
     deliver(store, sweep, done)
@@ -299,7 +304,7 @@ def test_the_curve_of_a_result_ends_at_its_epoch(
 ) -> None:
     train(*MLP, "evaluate_at=[2,5]")
     alone = train(*MLP, "epochs=2")
-    sweep = store.open_sweep("another")
+    sweep = open_sweep(store, "another")
     deliver(store, sweep, alone)
     (run,) = of_kind(store, sweep, "result")
     assert len(store.client.get_metric_history(run.info.run_id, "curve/train_loss")) == 2
@@ -324,7 +329,7 @@ def test_a_run_deleted_in_the_store_is_delivered_anew(
     deliver(store, sweep, done)
     (run,) = of_kind(store, sweep, "result")
     store.client.delete_run(run.info.run_id)
-    assert store.entries(sweep) == {}
+    assert entries(store.settings, store, sweep) == {}
     deliver(store, sweep, done)
     (again,) = of_kind(store, sweep, "result")
     assert again.info.run_id != run.info.run_id
@@ -340,14 +345,14 @@ def test_a_new_database_at_the_old_address_gets_everything(
     deliver(store, sweep, done)
     store.client._tracking_client.store.engine.dispose()
     shutil.copy(database, local.output / "mlflow.db")
-    sweep = store.open_sweep("a sweep")
+    sweep = open_sweep(store, "a sweep")
     deliver(store, sweep, done)
     assert [r.info.status for r in of_kind(store, sweep, "result")] == ["FINISHED"]
 
 
 def test_the_same_result_can_be_in_two_sweeps(train: Train, store: Store, sweep: SweepRun) -> None:
     done = train(*MLP)
-    other = store.open_sweep("another")
+    other = open_sweep(store, "another")
     deliver(store, sweep, done)
     deliver(store, other, done)
     assert [len(of_kind(store, s, "result")) for s in (sweep, other)] == [1, 1]
@@ -358,11 +363,11 @@ def test_a_forced_run_replaces_the_one_before(
     train: Train, store: Store, sweep: SweepRun, tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     deliver(store, sweep, train(*MLP, *overrides))
-    before = {i: e.run_id for i, e in store.entries(sweep).items()}
+    before = {i: e.run_id for i, e in entries(store.settings, store, sweep).items()}
     again = train(*MLP, *overrides, output=tmp_path / "again")
     for _ in range(2):
         deliver(store, sweep, again, replaces=before)
-    now = {i: e.run_id for i, e in store.entries(sweep).items()}
+    now = {i: e.run_id for i, e in entries(store.settings, store, sweep).items()}
     assert now.keys() == before.keys()
     assert not set(now.values()) & set(before.values())
     assert len(of_kind(store, sweep, "result")) == len(before)
@@ -373,14 +378,14 @@ def test_a_forced_run_that_fails_replaces_nothing(
     train: Train, store: Store, sweep: SweepRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliver(store, sweep, train(*MLP))
-    before = store.entries(sweep)
+    before = entries(store.settings, store, sweep)
     import leukobench.training.run as module
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "prediction_frame", lambda *a: 1 / 0)
         failed = train(*MLP, output=tmp_path / "again")
     deliver(store, sweep, failed, replaces={i: e.run_id for i, e in before.items()})
-    assert {i: e.status for i, e in store.entries(sweep).items()} == dict.fromkeys(
+    assert {i: e.status for i, e in entries(store.settings, store, sweep).items()} == dict.fromkeys(
         before, "FINISHED"
     )
 
@@ -389,23 +394,24 @@ def test_a_forced_run_that_fails_replaces_nothing(
 
 
 def test_a_sweep_is_opened_once(store: Store) -> None:
-    one, two = store.open_sweep("a sweep"), store.open_sweep("a sweep")
-    assert one == two == store.find_sweep("a sweep")
-    assert store.find_sweep("no sweep") is None
+    one, two = open_sweep(store, "a sweep"), open_sweep(store, "a sweep")
+    assert one == two == find_sweep(store, "a sweep")
+    assert find_sweep(store, "no sweep") is None
 
 
 def test_the_plan_is_kept_with_the_sweep_and_grows(store: Store, sweep: SweepRun) -> None:
-    job = {"identity": "a", "training": "t", "overrides": ["seed=0"], "name": "x"}
-    assert store.read_plan(sweep) == []
-    store.write_plan(sweep, [job])
-    store.write_plan(sweep, [{**job, "name": "y"}, {**job, "identity": "b"}])
-    assert [(j["identity"], j["name"]) for j in store.read_plan(sweep)] == [("a", "y"), ("b", "x")]
+    job = PlanEntry("a", "t", ("seed=0",), "x")
+    assert read_plan(store, sweep).jobs == ()
+    add_to_plan(store, sweep, [job])
+    add_to_plan(store, sweep, [replace(job, name="y"), replace(job, identity="b")])
+    planned = read_plan(store, sweep).jobs
+    assert [(j.identity, j.name) for j in planned] == [("a", "y"), ("b", "x")]
 
 
 def test_a_deleted_experiment_is_named_with_the_way_out(store: Store, sweep: SweepRun) -> None:
     store.client.delete_experiment(sweep.experiment_id)
     with pytest.raises(StoreError, match=r"experiment 'a sweep' was deleted.*restore"):
-        store.open_sweep("a sweep")
+        open_sweep(store, "a sweep")
 
 
 # --- no store ---------------------------------------------------------------------------------------------------------
@@ -492,6 +498,7 @@ def test_a_store_that_fails_while_it_is_written_to_costs_no_result(
 def test_marks_hold_no_results(train: Train, store: Store, sweep: SweepRun) -> None:
     done = train(*MLP)
     deliver(store, sweep, done)
-    marks = json.loads((done.folder.path / "delivered.json").read_text())
-    assert list(marks) == [f"{store.uri}#{sweep.run_id}"]
+    marks = done.folder.read(DELIVERED)
+    assert marks is not None
+    assert list(marks.runs) == [f"{store.uri}#{sweep.run_id}"]
     assert RunFolder(done.folder.path).has_result(done.training.identities[3])

@@ -6,7 +6,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,19 @@ import pytest
 
 from leukobench.errors import LeukoBenchError, StoreError
 from leukobench.papers.results import Index
+from leukobench.schema.delivery import DELIVERY, PlanEntry
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
-from leukobench.sweeps.launch import delivery_record, run_jobs
+from leukobench.sweeps.launch import delivery_order, run_jobs
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
-from leukobench.tracking import transfer
+from leukobench.tracking import delivery, imports
+from leukobench.tracking.archive import ArchiveResults, comment_of
+from leukobench.tracking.connection import Store, local_path
+from leukobench.tracking.exports import export_sweep
+from leukobench.tracking.imports import import_sweep
 from leukobench.tracking.reading import Results
-from leukobench.tracking.store import Store, SweepRun, local_path
-from leukobench.tracking.transfer import ExportedResults, export_sweep, import_sweep
+from leukobench.tracking.sweeps import SweepRun, add_to_plan, close_sweep, find_sweep, open_sweep
 from leukobench.training.job import Job
 from trained import Trained, train_job
 
@@ -36,7 +40,7 @@ OWN = ("leukobench.imported", "mlflow.parentRunId")
 def _no_description(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep's plot takes longer than moving these sweeps; it has tests of its own."""
     monkeypatch.setattr(launch, "describe", lambda *args: None)
-    monkeypatch.setattr(transfer, "describe", lambda *args: None)
+    monkeypatch.setattr(imports, "describe", lambda *args: None)
 
 
 @pytest.fixture
@@ -70,22 +74,23 @@ class Source:
             return composer.job([*own, *overrides])
 
         store = Store(settings)
-        sweep = store.open_sweep(NAME, "a description")
+        sweep = open_sweep(store, NAME, "a description")
         source = cls(settings, store, sweep, make, folder / "moved.zip")
         for overrides in (SINGLE, SEVERAL):
             source.deliver(source.train(*overrides))
-        store.write_plan(
+        add_to_plan(
+            store,
             sweep,
-            [{"identity": "0" * 32, "training": "t", "overrides": ["seed=9"], "name": "not run"}],
+            [PlanEntry("0" * 32, "t", ("seed=9",), "not run")],
         )
-        store.close_sweep(sweep, {"jobs": 4})
+        close_sweep(store, sweep, {"jobs": 4})
         return source
 
     def train(self, *overrides: str) -> Trained:
         return train_job(self.make(*overrides))
 
     def deliver(self, done: Trained) -> None:
-        self.store.deliver(self.sweep, done.folder, delivery_record(done.training))
+        delivery.deliver(self.store, self.sweep, done.folder, delivery_order(done.training))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +110,7 @@ def source(tmp_path: Path, database: Path, composer: Any) -> Source:
 def everything(settings: Settings) -> dict[str, Any]:
     """All that the store holds of the sweep, by what a run is instead of by its id."""
     store = Store(settings)
-    sweep = store.find_sweep(NAME)
+    sweep = find_sweep(store, NAME)
     assert sweep is not None
     runs = {run.info.run_id: run for run in store.search(sweep.experiment_id, "")}
 
@@ -141,7 +146,7 @@ def everything(settings: Settings) -> dict[str, Any]:
 
 def results(settings: Settings) -> list[Any]:
     store = Store(settings)
-    sweep = store.find_sweep(NAME)
+    sweep = find_sweep(store, NAME)
     return (
         []
         if sweep is None
@@ -183,12 +188,13 @@ def test_importing_where_it_came_from_adds_nothing(exported: Source) -> None:
 
 def test_only_what_is_missing_is_brought(exported: Source, other: Settings) -> None:
     here = Store(other)
-    sweep = here.open_sweep(NAME)
+    sweep = open_sweep(here, NAME)
     own = train_job(exported.make(*SINGLE), output=other.output)
-    here.deliver(sweep, own.folder, delivery_record(own.training))
-    here.write_plan(
+    delivery.deliver(here, sweep, own.folder, delivery_order(own.training))
+    add_to_plan(
+        here,
         sweep,
-        [{"identity": own.training.identities[3], "training": "t", "overrides": [], "name": "own"}],
+        [PlanEntry(own.training.identities[3], "t", name="own")],
     )
     (before,) = results(other)
     moved = import_sweep(other, exported.file)
@@ -240,9 +246,9 @@ def test_what_was_read_before_is_read_anew_after_an_import(
     exported: Source, other: Settings
 ) -> None:
     here = Store(other)
-    sweep = here.open_sweep(NAME)
+    sweep = open_sweep(here, NAME)
     later = train_job(exported.make("seed=5"), output=other.output)
-    here.deliver(sweep, later.folder, delivery_record(later.training))
+    delivery.deliver(here, sweep, later.folder, delivery_order(later.training))
     (own,) = results(other)
     # the runs that come ended long before the latest that was read here
     here.client.set_terminated(own.info.run_id, "FINISHED", own.info.end_time + 10_000_000)
@@ -287,7 +293,7 @@ def test_predictions_and_the_model_are_those_of_the_source(
 
 
 def test_an_archive_is_read_like_a_store(exported: Source) -> None:
-    stored, moved = Results(exported.settings, [NAME]), ExportedResults(exported.file)
+    stored, moved = Results(exported.settings, [NAME]), ArchiveResults(exported.file)
     (a,) = Index(stored.results).select(["seed=1"])
     (b,) = Index(moved.results).select(["seed=1"])
     assert dict(a.params) == dict(b.params)
@@ -354,7 +360,7 @@ def rewritten(
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-        archive.comment = transfer._comment(members["manifest.json"]) if sign else comment
+        archive.comment = comment_of(members["manifest.json"]) if sign else comment
     return path
 
 
@@ -363,7 +369,7 @@ def refused(settings: Settings, path: Path, *said: str) -> None:
         import_sweep(settings, path)
     for text in (str(path), *said):
         assert text in str(caught.value)
-    assert Store(settings).find_sweep(NAME) is None, "nothing is written"
+    assert find_sweep(Store(settings), NAME) is None, "nothing is written"
 
 
 def manifest(members: dict[str, bytes], **changes: Any) -> None:
@@ -533,17 +539,14 @@ def test_an_export_says_what_there_is_to_export(
 ) -> None:
     with pytest.raises(StoreError, match="no sweep 'another'"):
         export_sweep(exported.settings, "another", tmp_path / "new.zip")
-    Store(other).open_sweep(NAME)
+    open_sweep(Store(other), NAME)
     with pytest.raises(StoreError, match="no finished result"):
         export_sweep(other, NAME, tmp_path / "new.zip")
     assert not (tmp_path / "new.zip").exists()
 
 
 def test_results_that_were_never_delivered_are_counted(source: Source) -> None:
-    from leukobench.tracking.folder import write_json
 
     late = source.train("seed=7")
-    write_json(
-        late.folder.path / "delivery.json", {"sweep": NAME, **delivery_record(late.training)}
-    )
+    late.folder.write(DELIVERY, replace(delivery_order(late.training), sweep=NAME))
     assert export_sweep(source.settings, NAME, source.file).undelivered == 1

@@ -136,7 +136,7 @@ def test_damaged_features_are_told_and_give_the_numbers_of_sound_ones(
     damaged = head("epochs=1", "model.dropout=0.1", output=tmp_path)
     assert damaged.curves == again.curves
     pd.testing.assert_frame_equal(damaged.predictions(), again.predictions())
-    assert damaged.folder.run()["stores"] == sound.folder.run()["stores"]
+    assert damaged.folder.run().stores == sound.folder.run().stores
     [message] = caplog.messages
     assert str(stored) in message
     assert message.endswith("the features are computed again")
@@ -154,17 +154,17 @@ def test_two_exchanged_feature_stores_are_both_computed_again(head: Train, tmp_p
         head(*network, "epochs=1", "model.dropout=0.1", output=tmp_path) for network in networks
     ]
     for before, after in zip(sound, again):
-        assert after.folder.run()["stores"] == before.folder.run()["stores"]
+        assert after.folder.run().stores == before.folder.run().stores
 
 
 def test_the_run_names_the_stores_that_it_read_with_their_digests(
     head: Train, tmp_path: Path
 ) -> None:
-    stores = head("epochs=1", output=tmp_path).folder.run()["stores"]
+    stores = head("epochs=1", output=tmp_path).folder.run().stores
     assert {name.partition("/")[0] for name in stores} == {"images", "features"}
     assert all((tmp_path / name).is_dir() for name in stores)
     direct = head("epochs=1", "planner.features=false", output=tmp_path / "direct")
-    assert direct.folder.run()["stores"].items() < stores.items(), "only the images"
+    assert direct.folder.run().stores.items() < stores.items(), "only the images"
 
 
 def test_one_backbone_is_left_to_the_training_that_asks_for_it(

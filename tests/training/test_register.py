@@ -15,14 +15,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leukobench.cli.models import card_of
 from leukobench.cli.predict import operating
 from leukobench.errors import ConfigError, FaultyDataError, StoreError
+from leukobench.report.model_card import card_html
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_record
-from leukobench.tracking.store import Store, local_path
+from leukobench.sweeps.launch import delivery_order
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store, local_path
+from leukobench.tracking.sweeps import open_experiment, open_sweep
 from leukobench.training.job import Job, load_dataset
-from leukobench.training.register import best_of, default_name, register, write_model
-from leukobench.training.saved import load_registered, load_result
+from leukobench.training.register import Card, best_of, default_name, register, write_model
+from leukobench.training.saved import SavedModel, load_registered, load_result
 from trained import Trained
 
 Train = Callable[..., Trained]
@@ -32,25 +36,29 @@ Train = Callable[..., Trained]
 def sweep(train: Train, local: Settings) -> list[Trained]:
     """A sweep of three short trainings in the store."""
     store = Store(local)
-    run = store.open_sweep("three")
+    run = open_sweep(store, "three")
     done = [train("split.validation=0.25", f"optimizer.lr={lr}") for lr in (1e-4, 1e-2, 1.0)]
     for one in done:
-        store.deliver(run, one.folder, delivery_record(one.training))
+        delivery.deliver(store, run, one.folder, delivery_order(one.training))
     return done
+
+
+def card(model: SavedModel) -> Card:
+    text = card_of(model, default_name(model))
+    return Card(text, card_html(text))
 
 
 def test_the_best_result_on_validation_is_chosen_and_never_on_test(
     sweep: list[Trained], local: Settings
 ) -> None:
-    losses = {d.result()["metrics"]["validation_log_loss"]: d for d in sweep}
+    losses = {d.result().metrics["validation_log_loss"]: d for d in sweep}
     chosen = best_of("three", "validation_log_loss", local)
     assert chosen.among == 3
     assert chosen.value == pytest.approx(min(losses))
     assert (
-        load_result(chosen.run_id, local).record["identity"]
-        == losses[min(losses)].result()["identity"]
+        load_result(chosen.run_id, local).record.identity == losses[min(losses)].result().identity
     )
-    accuracies = [d.result()["metrics"]["validation_accuracy"] for d in sweep]
+    accuracies = [d.result().metrics["validation_accuracy"] for d in sweep]
     assert best_of("three", "validation_accuracy", local).value == pytest.approx(max(accuracies))
     one = best_of("three", "validation_log_loss", local, {"optimizer.lr": "0.0001"})
     assert one.among == 1
@@ -69,7 +77,7 @@ def test_a_registered_model_predicts_alike_in_a_process_that_knows_nothing(
 ) -> None:
     chosen = best_of("three", "validation_balanced_accuracy", local)
     model = load_result(chosen.run_id, local)
-    done = register(model, local, "tiny", chosen=str(chosen))
+    done = register(model, local, card(model), name="tiny", chosen=str(chosen))
     store = Store(local)
     version = store.client.get_model_version("tiny", "1")
     assert version.run_id == chosen.run_id
@@ -134,7 +142,7 @@ def test_whole_numbers_are_taken_and_missing_genes_named_with_and_without_column
 
     monkeypatch.setattr("leukobench.training.families.expression.MANY_GENES", most)
     model = load_result(train().folder.path, local)
-    loaded = mlflow.pyfunc.load_model(str(write_model(model, tmp_path / "model")))
+    loaded = mlflow.pyfunc.load_model(str(write_model(model, tmp_path / "model", card(model))))
     inputs = loaded.metadata.signature.inputs
     assert (inputs is None) == (most < len(model.genes))
     values = load_dataset(Job(dict(model.config), {})).values.round()  # type: ignore[attr-defined]
@@ -148,17 +156,18 @@ def test_whole_numbers_are_taken_and_missing_genes_named_with_and_without_column
 def test_registering_again_makes_another_version(sweep: list[Trained], local: Settings) -> None:
     first, second = (load_result(d.training.identities[3], local) for d in sweep[:2])
     with pytest.raises(StoreError, match="name its run id"):
-        register(first, local)
+        register(first, local, card(first))
     store = Store(local)
-    runs = store.search(str(store.experiment("three")), "tags.`leukobench.kind` = 'result'")
+    runs = store.search(str(open_experiment(store, "three")), "tags.`leukobench.kind` = 'result'")
     by_identity = {r.data.tags["leukobench.identity"]: r.info.run_id for r in runs}
     for i, model in enumerate((first, second), start=1):
-        run = by_identity[model.record["identity"]]
-        assert register(load_result(run, local), local, "again").version == str(i)
-    assert load_registered("again", local).record["identity"] == second.record["identity"], (
+        run = by_identity[model.record.identity]
+        model = load_result(run, local)
+        assert register(model, local, card(model), name="again").version == str(i)
+    assert load_registered("again", local).record.identity == second.record.identity, (
         "the latest version"
     )
-    assert load_registered("again/1", local).record["identity"] == first.record["identity"]
+    assert load_registered("again/1", local).record.identity == first.record.identity
     with pytest.raises(StoreError, match="has no version 7; there are: 1, 2"):
         load_registered("again/7", local)
     with pytest.raises(StoreError, match="no registered model 'other'; there are: again"):
@@ -172,7 +181,7 @@ def test_registering_again_makes_another_version(sweep: list[Trained], local: Se
 def test_data_with_a_name_of_their_own_are_registered_under_it(train: Train) -> None:
     model = load_result(str(train().folder.path), Settings(Path(), Path(), ""))
     assert default_name(model) == "tiny-logistic"
-    params = {**model.record["params"], "data.name": "ours"}
+    params = {**model.record.params, "data.name": "ours"}
     assert (
-        default_name(replace(model, record={**model.record, "params": params})) == "ours-logistic"
+        default_name(replace(model, record=replace(model.record, params=params))) == "ours-logistic"
     )

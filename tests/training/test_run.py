@@ -38,7 +38,7 @@ def test_evaluating_at_three_epochs_equals_three_separate_trainings(
         assert alone.training.identities[epochs] == together.training.identities[epochs]
         same(alone.predictions(epochs), together.predictions(epochs))
         assert alone.curves == together.curves[:epochs]
-        assert alone.result(epochs)["metrics"] == together.result(epochs)["metrics"]
+        assert alone.result(epochs).metrics == together.result(epochs).metrics
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
@@ -72,7 +72,7 @@ def test_going_on_after_an_interruption_equals_never_having_stopped(
     stopped = train(*overrides, stop_after=stop)
     assert stopped.state == "interrupted"
     assert stopped.folder.checkpoint.is_file()
-    assert stopped.folder.run()["state"] == "interrupted"
+    assert stopped.folder.run().state == "interrupted"
     resumed = train(*overrides)
     assert resumed.state == "finished"
     assert not resumed.folder.checkpoint.exists()
@@ -86,7 +86,7 @@ def test_a_stop_between_checkpoint_epochs_keeps_the_results_before_it(
 ) -> None:
     overrides = (*MLP, "evaluate_at=[2,4,6]")
     stopped = train(*overrides, stop_after=3)
-    assert [r["epoch"] for r in stopped.folder.results()] == [2]
+    assert [r.epoch for r in stopped.folder.results()] == [2]
     resumed, whole = train(*overrides), train(*overrides, output=tmp_path / "whole")
     for epochs in (2, 4, 6):
         same(resumed.predictions(epochs), whole.predictions(epochs))
@@ -107,9 +107,9 @@ def test_an_earlier_epoch_asked_for_after_an_interruption_is_that_epoch_s(
 
 def test_a_finished_training_is_not_trained_again(train: Train) -> None:
     first = train(*MLP)
-    stamp = first.result()["finished"]
+    stamp = first.result().finished
     again = train(*MLP)
-    assert (again.state, again.result()["finished"]) == ("finished", stamp)
+    assert (again.state, again.result().finished) == ("finished", stamp)
 
 
 def test_a_longer_training_later_goes_through_the_same_epochs(train: Train) -> None:
@@ -194,7 +194,7 @@ def test_the_curve_of_a_part_ends_at_the_predictions_of_that_part(train: Train) 
         assert done.curves[-1][f"{part}_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
         truth = np.where(rows["label"] == "ALL", rows["p_ALL"], rows["p_AML"])
         assert done.curves[-1][f"{part}_loss"] == pytest.approx(-np.log(truth).mean(), rel=1e-4)
-        assert done.result()["metrics"][f"{part}_accuracy"] == pytest.approx(right.mean())
+        assert done.result().metrics[f"{part}_accuracy"] == pytest.approx(right.mean())
 
 
 def test_the_saved_weights_are_those_that_predicted(train: Train) -> None:
@@ -230,8 +230,8 @@ def test_fitting_preprocessing_on_all_rows_is_another_result(train: Train) -> No
     leaking = train("preprocess=standard", "protocol.fit_on=all")
     assert clean.folder.path != leaking.folder.path
     assert not np.allclose(clean.predictions()["p_ALL"], leaking.predictions()["p_ALL"])
-    assert clean.folder.run()["leaks"] == []
-    assert leaking.folder.run()["leaks"] == ["fit_on=all"]
+    assert clean.folder.run().leaks == ()
+    assert leaking.folder.run().leaks == ("fit_on=all",)
 
 
 def test_smote_inside_training_adds_rows_to_training_alone(train: Train) -> None:
@@ -251,7 +251,7 @@ def test_smote_before_the_split_puts_synthetic_rows_into_the_parts_and_says_so(
     )
     samples = leaking.predictions()["sample"]
     assert samples.str.startswith("smote-").sum() == 24
-    assert "resample=before_split" in leaking.folder.run()["leaks"]
+    assert "resample=before_split" in leaking.folder.run().leaks
 
 
 # --- early stopping ---------------------------------------------------------------------------------------------------
@@ -268,8 +268,8 @@ def test_early_stopping_keeps_the_weights_of_the_best_validation_epoch(
     losses = [row["validation_loss"] for row in done.curves]
     best = int(np.argmin(losses)) + 1
     assert len(losses) == best + 3
-    assert done.result()["best_epoch"] == best
-    assert done.result()["epoch"] == 60
+    assert done.result().best_epoch == best
+    assert done.result().epoch == 60
     short = train(*MLP, "optimizer.lr=0.3", f"epochs={best}", output=tmp_path / "short")
     columns = ["sample", "part", "p_AML", "p_ALL"]
     same(done.predictions()[columns], short.predictions()[columns])
@@ -302,7 +302,7 @@ def test_a_loss_that_is_no_number_fails_with_advice_and_a_traceback(train: Train
     assert "training loss is" in done.error
     assert "optimizer.lr" in done.error
     assert "TrainingError" in (done.folder.path / "traceback.txt").read_text()
-    assert done.folder.run()["state"] == "failed"
+    assert done.folder.run().state == "failed"
     assert done.folder.results() == []
 
 
@@ -311,7 +311,7 @@ def test_results_before_a_failure_are_kept(train: Train) -> None:
         *MLP, "optimizer=sgd", "optimizer.lr=1e6", "evaluate_at=[1,20]", "batch_size=null", "seed=3"
     )
     assert done.state == "failed"
-    assert [r["epoch"] for r in done.folder.results()] == [1]
+    assert [r.epoch for r in done.folder.results()] == [1]
 
 
 def test_a_failed_training_can_finish_later_and_forgets_its_traceback(
@@ -328,7 +328,7 @@ def test_a_failed_training_can_finish_later_and_forgets_its_traceback(
     assert (failed.state, failed.error) == ("failed", "RuntimeError: no such luck")
     done = train()
     assert done.state == "finished"
-    assert done.folder.run()["error"] is None
+    assert done.folder.run().error is None
     assert not (done.folder.path / "traceback.txt").exists()
 
 
@@ -365,7 +365,7 @@ def test_ctrl_c_twice_leaves_the_run_unfinished_not_failed(
         run_training(longer, on_epoch=interrupt)
     from leukobench.tracking.folder import RunFolder
 
-    assert RunFolder.of(job.settings.output, training.id).run()["state"] == "interrupted"
+    assert RunFolder.of(job.settings.output, training.id).run().state == "interrupted"
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -389,13 +389,13 @@ def test_pictures_are_drawn_where_asked_for_and_change_no_identity(
     assert {"confusion_matrix.png", "learning_curves.png"} <= drawn(asked, 2) & drawn(asked, 3)
     assert asked.training.identities == plain.training.identities
     assert asked.training.id == plain.training.id
-    assert "figures" not in asked.result()["params"]
+    assert "figures" not in asked.result().params
 
 
 def test_pictures_are_drawn_by_themselves_where_training_took_long(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leukobench.training.run.WORTH_DRAWING", 0.0)
+    monkeypatch.setattr("leukobench.sweeps.pictures.WORTH_DRAWING", 0.0)
     assert drawn(train(*MLP), 3)
 
 
@@ -408,6 +408,6 @@ def test_a_picture_that_cannot_be_drawn_costs_no_result(
     monkeypatch.setattr("leukobench.report.run_figures.write_run_figures", fail)
     left = train(*MLP, "figures=true")
     assert left.state == "finished"
-    assert left.result()["metrics"]
-    assert "no font" in left.folder.run()["figures"]
+    assert left.result().metrics
+    assert "no font" in left.folder.run().figures
     assert train(*MLP, "figures=often", "seed=9").error == "figures=often: true, false or auto"

@@ -16,9 +16,11 @@ from torch import nn
 from leukobench.data.image_store import decode_image
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_record
+from leukobench.sweeps.launch import delivery_order
+from leukobench.tracking import delivery
+from leukobench.tracking.connection import Store
 from leukobench.tracking.locate import locate_run
-from leukobench.tracking.store import Store
+from leukobench.tracking.sweeps import open_sweep
 from leukobench.training.families.base import ModelInput
 from leukobench.training.families.expression import unlike_training
 from leukobench.training.job import load_dataset
@@ -96,9 +98,7 @@ def test_each_checkpoint_epoch_is_a_model_of_its_own(train: Train) -> None:
         model = load_result(result_folder(done, epochs))
         frame, expected = logged(done, model, epochs)
         assert model.predict(raw(done, model, frame)) == pytest.approx(expected, abs=1e-6)
-    assert load_result(done.folder.path).record["epoch"] == 5, (
-        "a run folder stands for its last epoch"
-    )
+    assert load_result(done.folder.path).record.epoch == 5, "a run folder stands for its last epoch"
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ def test_a_tag_of_a_run_leads_to_no_folder_elsewhere(
 ) -> None:
     done = train()
     store = Store(local)
-    sweep = store.open_sweep("trial")
-    store.deliver(sweep, done.folder, delivery_record(done.training))
+    sweep = open_sweep(store, "trial")
+    delivery.deliver(store, sweep, done.folder, delivery_order(done.training))
     (run,) = store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
     shutil.move(done.folder.path, tmp_path / "elsewhere")
     store.client.set_tag(run.info.run_id, "leukobench.training", str(tmp_path / "elsewhere"))
@@ -258,15 +258,15 @@ def test_a_run_is_found_by_its_id_in_the_store_also_where_its_folder_is_gone(
 ) -> None:
     done = train("evaluate_at=[1,3]")
     store = Store(local)
-    sweep = store.open_sweep("a sweep")
-    store.deliver(sweep, done.folder, delivery_record(done.training))
+    sweep = open_sweep(store, "a sweep")
+    delivery.deliver(store, sweep, done.folder, delivery_order(done.training))
     runs = {
         r.data.params.get("epochs"): r
         for r in store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
     }
     here = load_result(runs["1"].info.run_id, local)
-    assert here.record["epoch"] == 1
-    assert load_result(done.training.identities[3], local).record["epoch"] == 3
+    assert here.record.epoch == 1
+    assert load_result(done.training.identities[3], local).record.epoch == 3
     frame, expected = logged(done, here, 1)
     values = raw(done, here, frame)
     shutil.rmtree(done.folder.path)
@@ -284,8 +284,8 @@ def test_a_failed_run_has_no_result(train: Train, local: Settings) -> None:
     done = train("patience=2", "split.validation=0")
     assert done.state == "failed"
     store = Store(local)
-    sweep = store.open_sweep("a sweep")
-    store.deliver(sweep, done.folder, delivery_record(done.training))
+    sweep = open_sweep(store, "a sweep")
+    delivery.deliver(store, sweep, done.folder, delivery_order(done.training))
     (run,) = store.search(sweep.experiment_id, "tags.`leukobench.kind` = 'result'")
     with pytest.raises(StoreError, match="is failed"):
         load_result(run.info.run_id, local)

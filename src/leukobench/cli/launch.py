@@ -134,13 +134,14 @@ def sync(name: str | None, **where: str | None) -> None:
 def show_sweeps(where: Where) -> None:
     """Print how many jobs of each sweep of the store are in which state."""
     from leukobench.sweeps.states import status
-    from leukobench.tracking.store import Store
+    from leukobench.tracking.connection import Store
+    from leukobench.tracking.sweeps import sweep_names
 
     settings = resolve(**where)
     from rich.table import Table
 
     table = Table("sweep", *STATES, box=None, header_style="bold", pad_edge=False)
-    for name in Store(settings).sweep_names():
+    for name in sweep_names(Store(settings)):
         try:
             rows = status(settings, name)
         except StoreError:
@@ -187,12 +188,13 @@ def show_status(name: str, jobs: bool, where: Where) -> None:
 
 def sync_folders(name: str | None, where: Where) -> None:
     """Deliver what the store does not hold yet."""
+    from leukobench.report.sweep_picture import picture
     from leukobench.sweeps.outcome import NotDelivered
     from leukobench.tracking.delivery import sync
 
     settings = resolve(**where)
     try:
-        delivered = sync(settings, name)
+        delivered = sync(settings, name, draw=picture)
     except StoreError as e:
         raise NotDelivered(str(e)) from e
     out.print(f"{delivered} run folders of {settings.output} are in {settings.shown_store}")

@@ -17,7 +17,8 @@ from leukobench.settings import resolve
 from leukobench.targets import Provenance
 
 if TYPE_CHECKING:
-    from leukobench.tracking.locate import Located
+    from leukobench.tracking.locate import ResultFiles
+    from leukobench.training.saved import SavedModel
 
 
 @cli.command()
@@ -120,7 +121,8 @@ def register_model(
     where: Where,
 ) -> None:
     """Register a run, or the best result of a sweep, and print how to use it."""
-    from leukobench.training.register import best_of, register
+    from leukobench.report.model_card import card_html
+    from leukobench.training.register import Card, best_of, default_name, register
     from leukobench.training.saved import load_result
 
     if (run is None) == (sweep is None):
@@ -137,10 +139,35 @@ def register_model(
         raise ConfigError(f"KEY=VALUE ({only[0]}) narrows --best; a single run needs none")
     model = load_result(str(run), settings, trust=trust)
     show_model(model)
-    done = register(model, settings, name, chosen)
+    card = card_of(model, default_name(model), chosen)
+    done = register(model, settings, Card(card, card_html(card)), name=name, chosen=chosen)
     out.print(f"registered {done.uri} in {settings.shown_store}")
     out.print(f"use it:  leukobench predict --model {done.name} INPUT... -o predictions.csv")
     out.print(f"    or:  mlflow.pyfunc.load_model({done.uri!r}).predict(frame)")
+
+
+def card_of(model: SavedModel, title: str, chosen: str = "") -> str:
+    """The model card of a saved model as Markdown.
+
+    Args:
+        chosen: How it was chosen among others, in words.
+    """
+    from leukobench.report.model_card import model_card
+    from leukobench.schema import predictions
+    from leukobench.schema.records import CURVES
+
+    curves = model.files.read(CURVES)
+    return model_card(
+        title,
+        model.record,
+        model.run,
+        config=model.config,
+        frame=predictions.read(model.files.file(predictions.FILE)),
+        reads=model.describe()["reads"],
+        chosen=chosen,
+        provenance=model.provenance,
+        curves=curves or [],
+    )
 
 
 def write_card(
@@ -152,15 +179,12 @@ def write_card(
     if kept.is_file():
         card = kept.read_text(encoding="utf-8")
     else:
-        from leukobench.schema import predictions
-        from leukobench.training.register import card_of
-
-        card = card_of(model, predictions.read(model.files.file(predictions.FILE)), model.name)
+        card = card_of(model, model.name)
     if to is None:
         print(card, end="")
         return
+    from leukobench.files import atomic
     from leukobench.report.model_card import card_html
-    from leukobench.tracking.folder import atomic
 
     with atomic(to) as temporary:
         temporary.write_text(
@@ -174,9 +198,9 @@ def draw_figures(runs: Sequence[str], sweep: str | None, trust: bool, where: Whe
     import tempfile
 
     from leukobench.report.run_figures import FOLDER, write_run_figures
+    from leukobench.tracking.connection import Store
     from leukobench.tracking.locate import locate_run
     from leukobench.tracking.reading import Results
-    from leukobench.tracking.store import Store
 
     settings = resolve(**where)
     if bool(runs) == (sweep is not None):
@@ -204,25 +228,24 @@ def draw_figures(runs: Sequence[str], sweep: str | None, trust: bool, where: Whe
                         sample_files(located, trust, settings.data),
                         out=Path(scratch),
                     )
-                    with store.errors("write"):
-                        store.client.log_artifacts(located.run_id, scratch, FOLDER)
+                    store.attach(located.run_id, Path(scratch), FOLDER)
                 out.print(f"{located.name}: artifacts {FOLDER}/ of run {located.run_id}")
             if bar is not None:
                 bar("results", i + 1, len(runs))
 
 
-def sample_files(located: Located, trust: bool, data: Path) -> dict[str, Path]:
+def sample_files(located: ResultFiles, trust: bool, data: Path) -> dict[str, Path]:
     """Image files of a run's own data by sample; none for other data, and where the data are no longer there."""
     from leukobench.data.families import family
+    from leukobench.schema.records import JOB, RUN
     from leukobench.training.job import Job, load_dataset
 
-    config = (located.json("job.json") or {}).get("config")
-    facts = (located.json("run.json") or {}).get("data")
-    if config is None or facts is None or not family(facts["family"]).files:
+    job, run = located.read(JOB), located.read(RUN)
+    if job is None or run is None or run.data is None or not family(run.data.family).files:
         return {}
-    provenance = Provenance(str(located.file("job.json")), trusted=trust, data=data)
+    provenance = Provenance(str(located.file(JOB.file)), trusted=trust, data=data)
     try:
-        return load_dataset(Job(config, {}, provenance=provenance)).files()
+        return load_dataset(Job(dict(job.config), {}, provenance=provenance)).files()
     except LeukoBenchError as e:
         err.print(f"no contact sheet for {located.name}: {escape(str(e))}")
         return {}
@@ -245,7 +268,7 @@ def export_model(run: str | None, name: str | None, to: Path, trust: bool, where
         "classes": list(model.classes),
         "genes": list(model.genes),
         "data": dict(model.input.data),
-        "identity": model.record.get("identity"),
+        "identity": model.record.identity,
         "use": "research on benchmarks only, not for clinical use",
     }
     to.parent.mkdir(parents=True, exist_ok=True)

@@ -131,7 +131,7 @@ def predict_files(
         if to is None:
             print(found.frame.to_csv(index=False), end="")
         else:
-            from leukobench.tracking.folder import atomic
+            from leukobench.files import atomic
 
             with atomic(to) as temporary:
                 found.frame.to_csv(temporary, index=False)

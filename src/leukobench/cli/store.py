@@ -114,11 +114,11 @@ def size(bytes: int) -> str:
 
 def export_sweep(name: str, file: Path, where: Where) -> None:
     """Write a sweep to an archive."""
-    from leukobench.tracking import transfer
+    from leukobench.tracking import exports
 
     settings = resolve(**where)
     with progress("exporting") as update:
-        done = transfer.export_sweep(settings, name, file, update)
+        done = exports.export_sweep(settings, name, file, update)
     out.print(
         f"{done.results} results and {done.trajectories} trajectories of sweep {escape(name)} are in {file} "
         f"({size(done.size)}); bring them into another store: leukobench import {file}"
@@ -132,11 +132,12 @@ def export_sweep(name: str, file: Path, where: Where) -> None:
 
 def import_sweep(file: Path, where: Where) -> None:
     """Bring an archive into the store."""
-    from leukobench.tracking import transfer
+    from leukobench.report.sweep_picture import picture
+    from leukobench.tracking import imports
 
     settings = resolve(**where)
     with progress("importing") as update:
-        done = transfer.import_sweep(settings, file, update)
+        done = imports.import_sweep(settings, file, progress=update, draw=picture)
     out.print(
         f"{done.new} results of sweep {escape(done.sweep)} brought into {settings.shown_store}; {done.there} were there already"
     )
@@ -146,7 +147,8 @@ def collect_garbage(days: float, yes: bool, dry_run: bool, where: Where) -> None
     """List what is no longer needed and, after asking, remove it."""
     import click
 
-    from leukobench.tracking.retention import find, remove
+    from leukobench.tracking.removal import remove
+    from leukobench.tracking.retention import find
 
     settings = resolve(**where)
     with progress("looking") as update:
@@ -205,13 +207,13 @@ def _side(text: str, settings: Settings) -> Side:
     """`SWEEP` or `FILE`, both with `:KEY=VALUE` for some of its results."""
     from leukobench.papers.difference import Side
     from leukobench.papers.results import ResultSet
+    from leukobench.tracking.archive import ArchiveResults
     from leukobench.tracking.reading import Results
-    from leukobench.tracking.transfer import ExportedResults
 
     source, *only = [text] if Path(text).is_file() else text.split(":")
     results: ResultSet
     if Path(source).is_file():
-        results = ExportedResults(Path(source))
+        results = ArchiveResults(Path(source))
     else:
         with progress("reading") as update:
             results = Results(settings, [source], progress=update)

@@ -229,7 +229,7 @@ def _telling(keys: Sequence[str], groups: Sequence[Key]) -> list[str]:
     """The keys that tell configurations apart, in the order in which they are said."""
     import pandas as pd
 
-    from leukobench.tracking.description import configuration_keys
+    from leukobench.tracking.summary import configuration_keys
 
     frame = pd.DataFrame([dict(group) for group in groups], columns=list(keys))
     frame.attrs["params"] = list(keys)

@@ -20,6 +20,7 @@ from leukobench.evaluation.intervals import FEWEST_CLUSTERS, Repeats
 from leukobench.evaluation.metrics import Metric, Predicted, score
 from leukobench.evaluation.registry import own_definitions
 from leukobench.schema.predictions import PARTS, classes_among
+from leukobench.schema.records import DataRecord, Environment, ResultRecord, RunRecord
 from leukobench.targets import Provenance, locate
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ WORST = 5
 
 def model_card(
     name: str,
-    record: Mapping[str, Any],
-    run: Mapping[str, Any],
+    record: ResultRecord,
+    run: RunRecord,
+    *,
     config: Mapping[str, Any],
     frame: pd.DataFrame,
-    *,
     provenance: Provenance,
     reads: str = "",
     chosen: str = "",
@@ -46,8 +47,8 @@ def model_card(
 
     Args:
         name: Title.
-        record: The result's `result.json`.
-        run: Its run's `run.json`.
+        record: The result's.
+        run: Its run's.
         config: Its resolved config.
         frame: Its predictions.
         provenance: Where the config was read: what describes the data set is code that it names.
@@ -55,8 +56,7 @@ def model_card(
         chosen: How it was chosen among others, in words.
         curves: Learning curves, for how far training went.
     """
-    data = run.get("data") or {}
-    positive = record.get("positive")
+    data, positive = run.data, record.positive
     lines = [
         f"# {name}",
         "",
@@ -71,7 +71,7 @@ def model_card(
     lines += _metrics(frame, positive)
     lines += _calibration(frame, positive)
     lines += _subjects(frame)
-    lines += _limits(record, run, config, frame)
+    lines += _limits(run, frame)
     lines += _origin(record, run)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -113,38 +113,38 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
     ]
 
 
-def _labels(data: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+def _labels(data: DataRecord | None, run: RunRecord) -> list[str]:
     labels = []
-    if data.get("simulated"):
+    if data is not None and data.simulated:
         labels.append(
             "**Simulated data.** Nothing here says anything about real cells or patients."
         )
-    if data.get("subset"):
-        labels.append(f"**Subset.** Trained and measured on {data['subset']} of the data set.")
-    if run.get("leaks"):
+    if data is not None and data.subset:
+        labels.append(f"**Subset.** Trained and measured on {data.subset} of the data set.")
+    if run.leaks:
         labels.append(
-            f"**Leaks.** The protocol lets test data into training: {', '.join(run['leaks'])}."
+            f"**Leaks.** The protocol lets test data into training: {', '.join(run.leaks)}."
         )
     return [line for label in labels for line in (f"> {label}", "")]
 
 
 def _model(
-    record: Mapping[str, Any], reads: str, chosen: str, curves: Sequence[Mapping[str, float]]
+    record: ResultRecord, reads: str, chosen: str, curves: Sequence[Mapping[str, float]]
 ) -> list[str]:
-    p = record["params"]
-    epoch = f"{record['epoch']} epochs"
-    if record.get("best_epoch"):
-        epoch += f", weights of epoch {record['best_epoch']} (lowest validation loss)"
+    p = record.params
+    epoch = f"{record.epoch} epochs"
+    if record.best_epoch:
+        epoch += f", weights of epoch {record.best_epoch} (lowest validation loss)"
     rows: list[tuple[str, object]] = [("network", _choice(p, "model"))]
     if reads:
         rows.append(("reads", reads))
     rows += [
-        ("answers", "probabilities of " + ", ".join(record["classes"])),
+        ("answers", "probabilities of " + ", ".join(record.classes)),
         ("training", f"{_choice(p, 'optimizer')}, {epoch}, batch size {p.get('batch_size')}"),
         ("preprocessing", _choice(p, "preprocess")),
         ("resampling, augmentation", f"{p.get('resample')}, {p.get('augment')}"),
     ]
-    now = [c for c in curves if c.get("epoch") == record["epoch"]]
+    now = [c for c in curves if c.get("epoch") == record.epoch]
     if now:
         rows.append(("training loss at the end", f"{now[0]['train_loss']:.4g}"))
     if chosen:
@@ -163,16 +163,17 @@ def _choice(params: Mapping[str, str], group: str) -> str:
     return f"{params.get(group, '')}" + (f" ({listed})" if listed else "")
 
 
-def _data(data: Mapping[str, Any], source: Mapping[str, str], frame: pd.DataFrame) -> list[str]:
-    rows: list[tuple[str, object]] = [("data set", source.get("title") or data.get("name"))]
+def _data(data: DataRecord | None, source: Mapping[str, str], frame: pd.DataFrame) -> list[str]:
+    title = source.get("title") or (None if data is None else data.name)
+    rows: list[tuple[str, object]] = [("data set", title)]
     rows += [
         (key, source[key]) for key in ("citation", "licence", "url", "source") if source.get(key)
     ]
-    subjects = data.get("subjects")
-    rows.append(("samples", data.get("samples")))
-    rows.append(("subjects", subjects if subjects is not None else "not known for every sample"))
-    if data.get("faults"):
-        rows.append(("known faults", "; ".join(data["faults"])))
+    if data is not None:
+        known_subjects = "not known for every sample" if data.subjects is None else data.subjects
+        rows += [("samples", data.samples), ("subjects", known_subjects)]
+        if data.faults:
+            rows.append(("known faults", "; ".join(data.faults)))
     classes = classes_among(frame.columns)
     known = frame["subject"].notna().all()
     parts = []
@@ -201,14 +202,13 @@ def _source(config: Mapping[str, Any], provenance: Provenance) -> dict[str, str]
     return {k: str(getattr(cls, k, "") or "") for k in ("title", "citation", "licence", "url")}
 
 
-def _protocol(
-    record: Mapping[str, Any], run: Mapping[str, Any], config: Mapping[str, Any]
-) -> list[str]:
-    data, p = run.get("data") or {}, record["params"]
-    shared = data.get("shared") or {}
+def _protocol(record: ResultRecord, run: RunRecord, config: Mapping[str, Any]) -> list[str]:
+    data, p = run.data, record.params
+    shared = {} if data is None else data.shared
+    folds = "" if data is None else f"; fold {data.fold}, folds {data.folds}"
     rows = [
         ("protocol", p.get("protocol")),
-        ("split", f"{_choice(p, 'split')}; fold {data.get('fold')}, folds {data.get('folds')}"),
+        ("split", f"{_choice(p, 'split')}{folds}"),
         ("preprocessing fitted on", config.get("protocol", {}).get("fit_on", "train")),
         ("seed", p.get("seed")),
         *(
@@ -216,19 +216,20 @@ def _protocol(
             for what, count in shared.items()
         ),
     ]
-    leaks = run.get("leaks") or []
-    status = (
-        f"leaks: {', '.join(leaks)}"
-        if leaks
-        else "no switch of the protocol lets test rows into training"
-    )
+    return ["## Protocol", "", *_table(("", ""), [*rows, ("leak status", _leaks(run, shared))])]
+
+
+def _leaks(run: RunRecord, shared: Mapping[str, int]) -> str:
+    """Whether test data reach training, in words."""
+    status = "no switch of the protocol lets test rows into training"
+    if run.leaks:
+        status = f"leaks: {', '.join(run.leaks)}"
     if any(shared.values()):
-        status += "; but training and test share " + ", ".join(
-            f"{n} {k}s" for k, n in shared.items() if n
-        )
-    elif "subject" not in shared:
+        listed = ", ".join(f"{n} {kind}s" for kind, n in shared.items() if n)
+        return f"{status}; but training and test share {listed}"
+    if "subject" not in shared:
         status += "; whether a subject stands on both sides cannot be known from this source"
-    return ["## Protocol", "", *_table(("", ""), [*rows, ("leak status", status)])]
+    return status
 
 
 def _metrics(frame: pd.DataFrame, positive: str | None) -> list[str]:
@@ -378,25 +379,20 @@ def _subjects(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _limits(
-    record: Mapping[str, Any],
-    run: Mapping[str, Any],
-    config: Mapping[str, Any],
-    frame: pd.DataFrame,
-) -> list[str]:
-    data = run.get("data") or {}
+def _limits(run: RunRecord, frame: pd.DataFrame) -> list[str]:
+    data = run.data
     test = frame[frame["part"] == "test"]
     limits = [
         "Research on benchmarks only; not for clinical use.",
         "One seed and one fold: another seed or another split gives other numbers, which the intervals do not cover.",
         "Other microscopes, stains, arrays, laboratories and populations were not tested.",
     ]
-    if data.get("simulated"):
+    if data is not None and data.simulated:
         limits.append("Trained on simulated data.")
-    if data.get("subset"):
-        limits.append(f"A subset of the data set: {data['subset']}.")
-    if data.get("family"):
-        limits += family(data["family"]).limits
+    if data is not None and data.subset:
+        limits.append(f"A subset of the data set: {data.subset}.")
+    if data is not None:
+        limits += family(data.family).limits
     subjects = test["subject"].nunique() if len(test) and test["subject"].notna().all() else None
     if subjects is not None and subjects < FEW_SUBJECTS:
         limits.append(f"Few test subjects: {subjects}.")
@@ -413,32 +409,27 @@ def _limits(
         limits.append(
             f"Unequal classes in the test part: {counts.max()} {counts.idxmax()}, {counts.min()} {counts.idxmin()}."
         )
-    if run.get("leaks"):
+    if run.leaks:
         limits.append(
-            f"Numbers are too good, because of the leaks of the protocol: {', '.join(run['leaks'])}."
+            f"Numbers are too good, because of the leaks of the protocol: {', '.join(run.leaks)}."
         )
-    if any((data.get("shared") or {}).values()):
+    if data is not None and any(data.shared.values()):
         limits.append(
             "Training and test share subjects or contents, so that the numbers are too good."
         )
     return ["## Limits", "", *(f"- {line}" for line in limits), ""]
 
 
-def _origin(record: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    machine = run.get("environment") or {}
-    packages = machine.get("packages") or {}
-    versions = ", ".join(f"{k} {v}" for k, v in packages.items() if v)
-    commit = (
-        f"{machine.get('commit')}{' with local changes' if machine.get('dirty') else ''}"
-        if machine.get("commit")
-        else "unknown"
-    )
+def _origin(record: ResultRecord, run: RunRecord) -> list[str]:
+    machine, data = run.environment or Environment(), run.data
+    versions = ", ".join(f"{name} {v}" for name, v in machine.packages.items() if v)
+    changes = " with local changes" if machine.dirty else ""
     rows = [
-        ("identity", record["identity"]),
-        ("finished", str(record.get("finished", ""))[:10]),
-        ("commit", commit),
+        ("identity", record.identity),
+        ("finished", (record.finished or "")[:10]),
+        ("commit", f"{machine.commit}{changes}" if machine.commit else "unknown"),
         ("versions", versions),
-        ("data fingerprint", (run.get("data") or {}).get("fingerprint", "")),
-        ("split hash", (run.get("data") or {}).get("split_hash", "")),
+        ("data fingerprint", "" if data is None else data.fingerprint),
+        ("split hash", "" if data is None else data.split_hash),
     ]
     return ["## Origin", "", *_table(("", ""), rows)]

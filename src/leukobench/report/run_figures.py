@@ -17,10 +17,11 @@ from leukobench.data.image_store import decode_image
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.calibration import Calibration, calibrate, with_temperature
 from leukobench.evaluation.metrics import Metric, Predicted, score
+from leukobench.files import atomic
 from leukobench.report.figures import COLOURS, STYLE
 from leukobench.report.model_card import worst_subjects
 from leukobench.schema import predictions
-from leukobench.tracking.folder import atomic, read_json
+from leukobench.schema.records import CURVES, RESULT, RUN, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,28 +56,30 @@ def write_run_figures(
     import matplotlib
 
     training = training or result.parents[1]
-    record, run = read_json(result / "result.json"), read_json(training / "run.json", {})
+    record = RESULT.read(result / RESULT.file)
+    run = RUN.read(training / RUN.file) or RunRecord()
     if record is None:
         raise LeukoBenchError(f"{result} holds no finished result (result.json)")
     frame = predictions.read(result / predictions.FILE)
     predicted = Predicted.of(frame, part)
     if not len(predicted):
         raise LeukoBenchError(f"{result} has no predictions of the part {part}")
-    curves = [c for c in read_json(training / "curves.json", []) if c["epoch"] <= record["epoch"]]
+    curves = CURVES.read(training / CURVES.file) or []
+    curves = [row for row in curves if row["epoch"] <= record.epoch]
     remark = _remark(run)
     chosen, scaled = None, None
     if part == "test":
         try:
-            chosen = calibrate(frame, record.get("positive"))
+            chosen = calibrate(frame, record.positive)
             scaled = Predicted.of(with_temperature(frame, chosen.temperature), part)
         except LeukoBenchError:
             pass  # nothing can be chosen without validation rows of both kinds
     drawn: dict[str, Canvas | None] = {}
     with matplotlib.rc_context(STYLE):
         drawn["confusion_matrix"] = _confusion(predicted, part)
-        drawn["roc"] = _roc(predicted, record.get("positive"), chosen)
-        drawn["precision_recall"] = _precision_recall(predicted, record.get("positive"))
-        drawn["calibration"] = _calibration(predicted, record.get("positive"), chosen, scaled)
+        drawn["roc"] = _roc(predicted, record.positive, chosen)
+        drawn["precision_recall"] = _precision_recall(predicted, record.positive)
+        drawn["calibration"] = _calibration(predicted, record.positive, chosen, scaled)
         drawn["learning_curves"] = _curves(curves)
         drawn["worst_subjects"] = _subjects(frame, part)
         drawn["mistakes"] = _contact_sheet(frame[frame["part"] == part], predicted, paths)
@@ -98,10 +101,11 @@ def write_run_figures(
     return written
 
 
-def _remark(run: Mapping[str, Any]) -> str:
-    data = run.get("data") or {}
-    words = ["simulated data"] * bool(data.get("simulated"))
-    words += [f"subset: {data['subset']}"] * bool(data.get("subset"))
+def _remark(run: RunRecord) -> str:
+    if run.data is None:
+        return ""
+    words = ["simulated data"] * run.data.simulated
+    words += [f"subset: {run.data.subset}"] * bool(run.data.subset)
     return "; ".join(words)
 
 

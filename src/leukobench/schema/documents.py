@@ -35,11 +35,13 @@ class Document(Generic[T]):
         type: What it holds.
         upgrades: The i-th makes the content of version i into that of version i + 1; a file without a version is of
             version 0. Empty for plain series of numbers, whose form never changes.
+        indent: Of the text; None for files that only programs read.
     """
 
     file: str
     type: type[T]
     upgrades: tuple[Callable[[Any], Any], ...] = ()
+    indent: int | None = 1
 
     @property
     def version(self) -> int:
@@ -94,7 +96,7 @@ class Document(Generic[T]):
             raise DocumentError(f"this cannot be written as {self.file}: {said[:500]}") from e
         if self.version:
             body = {VERSION_KEY: self.version, **body}
-        return json.dumps(body, indent=1)
+        return json.dumps(body, indent=self.indent)
 
     def _upgraded(self, body: Any, where: str) -> Any:
         if not self.version:

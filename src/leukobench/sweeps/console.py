@@ -15,7 +15,7 @@ from leukobench.settings import Settings
 from leukobench.sweeps.plan import Plan, run_name
 from leukobench.sweeps.states import duration
 from leukobench.terminal import bars, console
-from leukobench.tracking.store import Entry
+from leukobench.tracking.entries import Entry
 from leukobench.training.job import Training
 
 

@@ -21,18 +21,29 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from leukobench.credentials import redacted
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
+from leukobench.report.sweep_picture import picture
+from leukobench.schema.delivery import (
+    DELIVERED,
+    DELIVERY,
+    DeliveryMarks,
+    DeliveryOrder,
+    ResultOrder,
+)
+from leukobench.schema.names import Tag
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console, Live
 from leukobench.sweeps.messages import STACK_IS_GONE
 from leukobench.sweeps.outcome import ended
-from leukobench.sweeps.plan import Plan, expand, make_plan, record, run_name
+from leukobench.sweeps.plan import Plan, expand, make_plan, plan_entry, run_name
 from leukobench.sweeps.queue import Queue
 from leukobench.sweeps.workers import Workers, work
+from leukobench.tracking.connection import Store, StoreRefused
+from leukobench.tracking.delivery import begin, deliver
 from leukobench.tracking.description import describe
 from leukobench.tracking.entries import entries as read_entries
-from leukobench.tracking.folder import RunFolder, read_json, write_json
-from leukobench.tracking.store import Store, StoreRefused, SweepRun
+from leukobench.tracking.folder import RunFolder
+from leukobench.tracking.sweeps import SweepRun, add_to_plan, close_sweep, find_sweep, open_sweep
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
 
@@ -149,7 +160,7 @@ def run_jobs(
     store, sweep_run, entries = None, None, {}
     try:
         store = Store(settings)
-        found = store.find_sweep(name)
+        found = find_sweep(store, name)
         entries = read_entries(settings, store, found) if found else {}
     except StoreRefused:
         raise
@@ -178,8 +189,8 @@ def run_jobs(
         forget_results(plan, settings)
     if store is not None:
         try:
-            sweep_run = store.open_sweep(name)
-            store.write_plan(sweep_run, [record(p) for p in plan.jobs])
+            sweep_run = open_sweep(store, name)
+            add_to_plan(store, sweep_run, [plan_entry(p) for p in plan.jobs])
         except StoreError as e:
             console.warn(
                 f"{e}\nRunning on: results stay in {settings.output} until they can be delivered."
@@ -218,14 +229,14 @@ def run_jobs(
         facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
         try:
             if plan.trainings:
-                describe(store, sweep_run)
-            store.close_sweep(sweep_run, facts)
+                describe(store, sweep_run, picture)
+            close_sweep(store, sweep_run, facts)
             store.claims.tidy()
         except StoreError as e:
             incomplete = str(e)
             console.warn(incomplete)
     failures = {
-        t.id: _folder(settings, t).run().get("error", "")
+        t.id: _folder(settings, t).run().error or ""
         for t in plan.trainings
         if states.get(t.id) == "failed"
     }
@@ -268,7 +279,7 @@ class Outlet:
             return
         folder = _folder(training.job.settings, training)
         with suppress(StoreError):  # said when results are delivered
-            self.store.begin(self.sweep, folder, delivery_record(training))
+            begin(self.store, self.sweep, folder, delivery_order(training))
 
     def deliver(self, training: Training) -> None:
         """Bring what the run folder holds to the store; where it does not take it, it stays there."""
@@ -277,7 +288,7 @@ class Outlet:
             return
         folder = _folder(training.job.settings, training)
         try:
-            self.store.deliver(self.sweep, folder, write_order(training, self.replaces))
+            deliver(self.store, self.sweep, folder, write_order(training, self.replaces))
         except StoreError as e:
             self.console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
         else:
@@ -406,11 +417,11 @@ def execute(
     on_stage: OnStage | None = None,
 ) -> str:
     """Run a training and deliver it; an unreachable store costs a warning, never a result."""
-    from leukobench.training.run import run_training
+    from leukobench.sweeps.pictures import train_and_draw
 
     outlet.order(training)
     shown = showing(outlet, training, on_epoch)
-    state = run_training(training, on_epoch=shown, interruption=interruption, on_stage=on_stage)
+    state = train_and_draw(training, on_epoch=shown, interruption=interruption, on_stage=on_stage)
     outlet.deliver(training)
     return state
 
@@ -433,59 +444,53 @@ def showing(
     return both
 
 
-def write_order(training: Training, replaces: Mapping[str, str] | None = None) -> dict[str, Any]:
+def write_order(training: Training, replaces: Mapping[str, str] | None = None) -> DeliveryOrder:
     """Write down in a training's folder what is to be delivered of it, so that `leukobench sync` can.
 
     Results that were asked for earlier and have not been delivered stay in the order.
     """
     folder = _folder(training.job.settings, training)
-    path, sweep_name = folder.path / "delivery.json", str(training.job.config["sweep"])
-    order = {"sweep": sweep_name, **delivery_record(training, replaces)}
-    before = read_json(path, {})
-    if before.get("sweep") == sweep_name:
-        known = {job["identity"] for job in order["jobs"]}
-        known |= {
-            key for marks in read_json(folder.path / "delivered.json", {}).values() for key in marks
-        }
-        order["jobs"] = sorted(
-            [*(job for job in before["jobs"] if job["identity"] not in known), *order["jobs"]],
-            key=lambda job: int(job["epochs"]),
-        )
-    write_json(path, order)
+    order = delivery_order(training, replaces)
+    before = folder.read(DELIVERY)
+    if before is not None and before.sweep == order.sweep:
+        known = {job.identity for job in order.jobs}
+        known |= (folder.read(DELIVERED) or DeliveryMarks()).keys
+        order = order.with_jobs(tuple(job for job in before.jobs if job.identity not in known))
+    folder.write(DELIVERY, order)
     return order
 
 
-def delivery_record(
-    training: Training, replaces: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """What `Store.deliver` needs to know beside the folder."""
-    job = training.job
-    tags = {
-        "leukobench.protocol": job.protocol.name,
-        "leukobench.paper": str(job.config.get("paper") or ""),
-    }
+def delivery_order(training: Training, replaces: Mapping[str, str] | None = None) -> DeliveryOrder:
+    """What is to be delivered of a training to its sweep.
+
+    Args:
+        replaces: Run ids in the store, by identity, that new results take the place of.
+    """
+    job, identities = training.job, training.identities
+    tags = {Tag.PROTOCOL: job.protocol.name, Tag.PAPER: str(job.config.get("paper") or "")}
     if training.shared:
-        tags["leukobench.shared"] = training.shared
-    return {
-        "training": training.id,
-        "name": run_name(job, with_epochs=False)
-        + f" · epochs {', '.join(map(str, training.epochs))}",
-        "tags": tags,
-        "replaces": {
-            i: run for i, run in (replaces or {}).items() if i in training.identities.values()
-        },
-        "jobs": [
-            {
-                "identity": training.identities[e],
-                "epochs": e,
-                "params": training.jobs[e].params(),
-                "overrides": list(training.jobs[e].overrides),
-                "origin": training.jobs[e].origin,
-                "name": run_name(training.jobs[e]),
-            }
-            for e in training.epochs
-        ],
-    }
+        tags[Tag.SHARED] = training.shared
+    epochs = ", ".join(map(str, training.epochs))
+    return DeliveryOrder(
+        sweep=str(job.config["sweep"]),
+        training=training.id,
+        name=f"{run_name(job, with_epochs=False)} · epochs {epochs}",
+        jobs=tuple(_result_order(training, epoch) for epoch in training.epochs),
+        tags=tags,
+        replaces={i: run for i, run in (replaces or {}).items() if i in identities.values()},
+    )
+
+
+def _result_order(training: Training, epoch: int) -> ResultOrder:
+    job = training.jobs[epoch]
+    return ResultOrder(
+        identity=training.identities[epoch],
+        epochs=epoch,
+        params=job.params(),
+        overrides=job.overrides,
+        origin=job.origin,
+        name=run_name(job),
+    )
 
 
 def _folder(settings: Settings, training: Training) -> RunFolder:
@@ -507,12 +512,12 @@ def forget_results(plan: Plan, settings: Settings) -> None:
 
 def task(config: DictConfig) -> Any:
     """Hydra's task function: a worker, or one run."""
-    from leukobench.training.run import run_training
+    from leukobench.sweeps.pictures import train_and_draw
 
     planned = config.get("planned")
     if planned is None:
         return run_single(config)
-    return work(Path(planned.folder), int(planned.worker), run_training)
+    return work(Path(planned.folder), int(planned.worker), train_and_draw)
 
 
 def launch_with(launcher: Any) -> Launch:

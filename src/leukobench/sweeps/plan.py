@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from leukobench.errors import (
     ConfigError,
@@ -20,9 +19,10 @@ from leukobench.errors import (
     SplitError,
 )
 from leukobench.names import check_name
+from leukobench.schema.delivery import PlanEntry
+from leukobench.tracking.entries import Entry
 from leukobench.tracking.identity import LOCATIONS, training_id
 from leukobench.tracking.pace import Work, time_left
-from leukobench.tracking.store import Entry
 from leukobench.training.job import (
     CONTEXT_KEYS,
     Job,
@@ -250,15 +250,15 @@ def early_across_the_grid(trainings: Iterable[Training]) -> list[Training]:
     return sorted(trainings, key=key)
 
 
-def record(planned: PlannedJob) -> dict[str, Any]:
+def plan_entry(planned: PlannedJob) -> PlanEntry:
     """What the plan in the store says of a job."""
-    return {
-        "identity": planned.identity,
-        "training": planned.training,
-        "overrides": list(planned.job.overrides),
-        "origin": planned.job.origin,
-        "name": run_name(planned.job),
-    }
+    return PlanEntry(
+        identity=planned.identity,
+        training=planned.training,
+        overrides=planned.job.overrides,
+        name=run_name(planned.job),
+        origin=planned.job.origin,
+    )
 
 
 def run_name(job: Job, with_epochs: bool = True) -> str:

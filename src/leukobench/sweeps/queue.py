@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Collection, Iterable
 
 from leukobench.errors import StoreError
-from leukobench.tracking.store import Store, SweepRun
+from leukobench.tracking.connection import Store
+from leukobench.tracking.sweeps import SweepRun, finished_results
 from leukobench.training.job import Training
 
 PATIENCE = 1.0
@@ -72,7 +73,7 @@ class Queue:
         if self.store is None or self.sweep is None:
             return False
         try:
-            there = self.store.finished(self.sweep, training.id)
+            there = finished_results(self.store, self.sweep, training.id)
         except StoreError:
             return False
         if not all(

@@ -32,6 +32,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from leukobench.errors import ConfigError, StoreError
 from leukobench.evaluation.registry import definition
+from leukobench.schema.names import REPEATS, Tag
+from leukobench.schema.records import RESULT
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
@@ -39,10 +41,11 @@ from leukobench.sweeps.launch import Multirun, composition, run_jobs, workforce
 from leukobench.sweeps.outcome import NotDelivered, Outcome, TrainingsFailed
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import duration
-from leukobench.tracking.description import REPEATS, words
-from leukobench.tracking.folder import RunFolder, read_json
+from leukobench.tracking.connection import Store
+from leukobench.tracking.folder import RunFolder
+from leukobench.tracking.notes import words
 from leukobench.tracking.reading import Results
-from leukobench.tracking.store import PREFIX, Store
+from leukobench.tracking.sweeps import find_sweep
 from leukobench.training.job import Job, identity_of, prepare, training_id_of
 
 if TYPE_CHECKING:
@@ -318,9 +321,9 @@ class Known:
     def refresh(self, trials: Sequence[Trial]) -> None:
         """Take in what has been run."""
         for job in (job for trial in trials for job in trial.jobs):
-            record = read_json(self._folder(job).result(identity_of(job)) / "result.json")
+            record = RESULT.read(self._folder(job).result(identity_of(job)) / RESULT.file)
             if record is not None:
-                self.here[identity_of(job)] = record["metrics"]
+                self.here[identity_of(job)] = record.metrics
         if any(len(self.metrics(trial)) < len(trial.jobs) for trial in trials):
             self.stored |= self._read()
 
@@ -332,7 +335,7 @@ class Known:
         """Whether all of a trial's jobs have a result or have failed."""
         there = {**self.stored, **self.here}
         return all(
-            identity_of(job) in there or self._folder(job).run().get("state") == "failed"
+            identity_of(job) in there or self._folder(job).run().state == "failed"
             for job in trial.jobs
         )
 
@@ -392,10 +395,10 @@ def _finish(
 def _keep(study: Any, trials: Sequence[Trial], known: Known, options: Search) -> None:
     """Log a table of all trials to the sweep's run; test results are not in it."""
     store = Store(known.settings)
-    sweep = store.find_sweep(known.name)
+    sweep = find_sweep(store, known.name)
     if sweep is None:
         return
-    with store.errors("write"), tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / TABLE
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -408,9 +411,7 @@ def _keep(study: Any, trials: Sequence[Trial], known: Known, options: Search) ->
                 writer.writerow(
                     [trial.number, "" if value is None else repr(value), *values, identities]
                 )
-        store.client.log_artifact(sweep.run_id, str(path))
+        store.attach(sweep.run_id, path)
         if _completed(study):
             best = trials[study.best_trial.number]
-            store.client.set_tag(
-                sweep.run_id, PREFIX + "best", f"trial {best.number}: {_plain(best)}"
-            )
+            store.set_tag(sweep.run_id, Tag.BEST, f"trial {best.number}: {_plain(best)}")

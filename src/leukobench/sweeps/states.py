@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings, find_sweep
+from leukobench.tracking.connection import Store
 from leukobench.tracking.entries import entries
 from leukobench.tracking.pace import FinishedWork, Work, time_left
-from leukobench.tracking.store import Store
+from leukobench.tracking.sweeps import find_sweep as find_sweep_run
+from leukobench.tracking.sweeps import read_plan
 
 WORDS = {"FINISHED": "done", "FAILED": "failed"}
 """States by the status of a job's run; any other status is `unfinished`, no run `not started`."""
@@ -105,13 +108,13 @@ def status(settings: Settings, name: str) -> list[dict[str, Any]]:
         StoreError: The store has no such sweep.
     """
     store = Store(settings)
-    sweep_run = store.find_sweep(name)
+    sweep_run = find_sweep_run(store, name)
     if sweep_run is None:
         raise StoreError(
             f"the store {settings.store} has no sweep {name!r}; launch it: leukobench sweep {name}"
         )
     known = entries(settings, store, sweep_run)
-    jobs = store.read_plan(sweep_run)
+    jobs: list[dict[str, Any]] = [asdict(job) for job in read_plan(store, sweep_run).jobs]
     for job in jobs:
         entry = known.get(job["identity"])
         job["state"] = "not started" if entry is None else WORDS.get(entry.status, "unfinished")

@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from leukobench.files import read_json, write_json
 from leukobench.sweeps.queue import Queue
-from leukobench.tracking.folder import RunFolder, read_json, write_json
+from leukobench.tracking.folder import RunFolder
 from leukobench.training.interruption import Interruption
 from leukobench.training.job import Job, Training
 
@@ -167,7 +168,7 @@ class Workers:
                 self.queue.put_back(given.training)
                 continue
             folder = RunFolder.of(given.training.job.settings.output, given.training.id)
-            state = str(folder.run().get("state", "failed"))
+            state = str(folder.run().state or "failed")
             if state in ("running", "failed"):
                 state = "failed"
                 reason = self.reason or "its process left no word"
@@ -198,7 +199,7 @@ def work(folder: Path, worker: int, train: Train) -> None:
 
     Args:
         worker: Its number, from 0; where this machine has several GPUs, it uses one of them.
-        train: `leukobench.training.run.run_training`.
+        train: `leukobench.sweeps.pictures.train_and_draw`.
     """
     use_one_gpu(worker)
     stop = StopFile(folder / "stop")

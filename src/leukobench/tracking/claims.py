@@ -20,7 +20,7 @@ import psutil
 from leukobench.errors import StoreError
 
 if TYPE_CHECKING:
-    from leukobench.tracking.store import Store
+    from leukobench.tracking.connection import Store
 
 NAME = "leukobench-claim-"
 EXISTS = "RESOURCE_ALREADY_EXISTS"

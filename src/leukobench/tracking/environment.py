@@ -9,7 +9,8 @@ import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from leukobench.schema.records import Environment
 
 PACKAGES = (
     "leukobench",
@@ -27,19 +28,19 @@ PACKAGES = (
 
 
 @cache
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Commit, versions and hardware; None where a fact is unknown."""
     commit, dirty = _git()
-    return {
-        "commit": commit,
-        "dirty": dirty,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:500],
-        "packages": {name: _version(name) for name in PACKAGES},
-    }
+    return Environment(
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:500],
+        packages={name: _version(name) for name in PACKAGES},
+    )
 
 
 def _version(package: str) -> str | None:

@@ -17,20 +17,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from leukobench.files import atomic, read_json, write_json
-from leukobench.schema.predictions import FILE as PREDICTIONS
-from leukobench.schema.predictions import write as write_predictions
+from leukobench.files import atomic
+from leukobench.schema import predictions
+from leukobench.schema.documents import Document
+from leukobench.schema.records import CURVES, RESULT, RUN, Curves, ResultRecord, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SYSTEM_METRICS = "system_metrics.json"
-"""One entry a sample: `time` in Unix milliseconds, and the values."""
+T = TypeVar("T")
 
 
 class RunFolder:
@@ -47,45 +48,70 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
 
+    @property
+    def traceback(self) -> Path:
+        return self.path / "traceback.txt"
+
     def result(self, identity: str) -> Path:
         return self.path / "results" / identity
 
     def has_result(self, identity: str) -> bool:
-        """Whether a result is complete: its `result.json` is written last."""
-        return (self.result(identity) / "result.json").is_file()
+        """Whether a result is complete: its record is written last."""
+        return (self.result(identity) / RESULT.file).is_file()
 
-    def results(self) -> list[dict[str, Any]]:
+    def results(self) -> list[ResultRecord]:
         """Records of all complete results, by epoch."""
-        found = [read_json(p) for p in (self.path / "results").glob("*/result.json")]
-        return sorted(found, key=lambda r: r["epoch"])
+        paths = (self.path / "results").glob(f"*/{RESULT.file}")
+        found = [record for path in paths if (record := RESULT.read(path)) is not None]
+        return sorted(found, key=lambda record: record.epoch)
 
-    def run(self) -> dict[str, Any]:
-        return read_json(self.path / "run.json", {})
+    def read(self, document: Document[T]) -> T | None:
+        """Content of one of the folder's files, None where it has none. Raises DocumentError."""
+        return document.read(self.path / document.file)
 
-    def update(self, **facts: Any) -> dict[str, Any]:
-        """Merge facts into `run.json`; `created` is when the folder was first written to."""
-        created = datetime.now(UTC).isoformat(timespec="milliseconds")
-        body = {"created": created, **self.run(), **facts}
-        write_json(self.path / "run.json", body)
-        return body
+    def write(self, document: Document[T], value: T) -> None:
+        """Write one of the folder's files. Raises LeukoBenchError."""
+        write(document, value, self.path)
 
-    def curves(self) -> list[dict[str, float]]:
-        return read_json(self.path / "curves.json", [])
+    def run(self) -> RunRecord:
+        """State and facts of the training; a new folder has none."""
+        return self.read(RUN) or RunRecord()
+
+    def update(self, **facts: Any) -> RunRecord:
+        """Change fields of the run's record; `created` is when the folder was first written to."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        before = self.run()
+        record = replace(before, created=before.created or now)
+        record = replace(record, **facts)
+        self.write(RUN, record)
+        return record
+
+    def curves(self) -> Curves:
+        return self.read(CURVES) or []
 
     def write_result(
         self,
-        identity: str,
-        record: Mapping[str, Any],
-        predictions: pd.DataFrame,
-        model: Mapping[str, Any] | None,
+        record: ResultRecord,
+        frame: pd.DataFrame,
+        save_model: Callable[[Path], None] | None,
     ) -> None:
-        """Write a result; the record comes last, so that a killed process leaves none that looks complete."""
-        folder = self.result(identity)
-        with atomic(folder / PREDICTIONS) as temporary:
-            write_predictions(predictions, temporary)
-        if model is not None:
-            from safetensors.torch import save_file
+        """Write a result; the record comes last, so that a killed process leaves none that looks complete.
 
+        Args:
+            frame: Its predictions.
+            save_model: Writes its weights to a file; None keeps none.
+        """
+        folder = self.result(record.identity)
+        with atomic(folder / predictions.FILE) as temporary:
+            predictions.write(frame, temporary)
+        if save_model is not None:
             with atomic(folder / "model.safetensors") as temporary:
-                save_file(dict(model), str(temporary))
-        write_json(folder / "result.json", dict(record))
+                save_model(temporary)
+        write(RESULT, record, folder)
+
+
+def write(document: Document[T], value: T, folder: Path) -> None:
+    """Write a document into a folder. Raises LeukoBenchError."""
+    text = document.text(value)
+    with atomic(folder / document.file) as temporary:
+        temporary.write_text(text, encoding="utf-8")

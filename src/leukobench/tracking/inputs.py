@@ -6,45 +6,42 @@ The digest is the data set's own fingerprint, since `mlflow.data` looks at the f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from leukobench.schema.names import Tag
+from leukobench.schema.records import DataRecord
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 DIGEST = 12
 """Hexadecimal digits of the fingerprint that are shown; the profile holds all of them."""
-PROFILE = (
-    "fingerprint",
-    "samples",
-    "subjects",
-    "classes",
-    "simulated",
-    "subset",
-    "split",
-    "split_hash",
-    "fold",
-    "folds",
-)
 
 
-def dataset_input(data: Mapping[str, Any]) -> DatasetInput:
-    """The data set of a run as MLflow's input entity.
-
-    Args:
-        data: Entry `data` of `run.json`.
-    """
+def dataset_input(data: DataRecord) -> DatasetInput:
+    """The data set of a run as MLflow's input entity."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = {"tags": {"mlflow.source.name": "leukobench", "leukobench.dataset": data["name"]}}
-    profile = {key: data[key] for key in PROFILE if data.get(key) not in (None, "")}
-    context = "simulated" if data["simulated"] else "subset" if data.get("subset") else "complete"
+    facts = {
+        "fingerprint": data.fingerprint,
+        "samples": data.samples,
+        "subjects": data.subjects,
+        "classes": data.classes,
+        "simulated": data.simulated,
+        "subset": data.subset,
+        "split": data.split,
+        "split_hash": data.split_hash,
+        "fold": data.fold,
+        "folds": data.folds,
+    }
+    profile = {name: value for name, value in facts.items() if value not in (None, "")}
+    context = "simulated" if data.simulated else "subset" if data.subset else "complete"
     return DatasetInput(
         dataset=Dataset(
-            name=data["name"],
-            digest=str(data["fingerprint"])[:DIGEST],
+            name=data.name,
+            digest=data.fingerprint[:DIGEST],
             source_type="code",
-            source=json.dumps(source),
+            source=json.dumps({"tags": {Tag.SOURCE: "leukobench", Tag.DATASET: data.name}}),
             profile=json.dumps(profile),
         ),
         tags=[InputTag("mlflow.data.context", context)],

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from leukobench.errors import ConfigError, StoreError
+from leukobench.schema.documents import Document
+from leukobench.schema.names import Tag
 from leukobench.schema.predictions import FILE as PREDICTIONS
+from leukobench.schema.records import CURVES, JOB, RESULT, RUN
 from leukobench.settings import Settings
-from leukobench.tracking.folder import read_json
-from leukobench.tracking.store import PREFIX, Store, local_path
+from leukobench.tracking.connection import Store, local_path, quoted
 
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+T = TypeVar("T")
 
-RESULT_FILES = ("result.json", PREDICTIONS, "model.safetensors")
-TRAINING_FILES = ("job.json", "run.json", "split.json", "curves.json", "preprocess.safetensors")
+RESULT_FILES = (RESULT.file, PREDICTIONS, "model.safetensors")
+TRAINING_FILES = (JOB.file, RUN.file, "split.json", CURVES.file, "preprocess.safetensors")
 BUNDLE = "bundle"
 """Folder of a registered model's own files among its artifacts."""
 
 
 @dataclass(frozen=True)
-class Located:
-    """Files of a result.
+class ResultFiles:
+    """Where the files of a result are.
 
     Attributes:
         name: How the user or the store calls it.
@@ -42,12 +43,16 @@ class Located:
         """Where a file would be."""
         return (self.result if name in RESULT_FILES else self.training) / name
 
-    def json(self, name: str) -> Any:
-        """Content of a JSON file, None where there is none."""
-        return read_json(self.file(name))
+    def read(self, document: Document[T]) -> T | None:
+        """Content of a JSON file, None where there is none. Raises DocumentError."""
+        return document.read(self.file(document.file))
 
 
-def locate_run(reference: str | Path, settings: Settings) -> Located:
+Located = ResultFiles
+"""The name in the code that models registered by version 0.1 carry with them."""
+
+
+def locate_run(reference: str | Path, settings: Settings) -> ResultFiles:
     """The result of a folder, of an MLflow run id, or of an identity.
 
     Args:
@@ -67,24 +72,27 @@ def locate_run(reference: str | Path, settings: Settings) -> Located:
             "show them)"
         )
     for found in (settings.output / "runs").glob(f"*/results/{text}"):
-        return Located(text, found, found.parents[1])
+        return ResultFiles(text, found, found.parents[1])
     return _of_run(text, settings)
 
 
-def _of_folder(path: Path) -> Located:
-    if (path / "result.json").is_file():
-        training = path if (path / "job.json").is_file() else path.parents[1]
-        return Located(path.name, path, training)
-    results = [read_json(p) | {"folder": p.parent} for p in path.glob("results/*/result.json")]
-    if not results:
+def _of_folder(path: Path) -> ResultFiles:
+    if (path / RESULT.file).is_file():
+        training = path if (path / JOB.file).is_file() else path.parents[1]
+        return ResultFiles(path.name, path, training)
+    epochs = {
+        file.parent: record.epoch
+        for file in path.glob(f"results/*/{RESULT.file}")
+        if (record := RESULT.read(file)) is not None
+    }
+    if not epochs:
         raise ConfigError(
             f"{path} is no run folder: it holds neither result.json nor finished results"
         )
-    last = max(results, key=lambda r: r["epoch"])
-    return Located(path.name, last["folder"], path)
+    return ResultFiles(path.name, max(epochs, key=lambda folder: epochs[folder]), path)
 
 
-def _of_run(run_id: str, settings: Settings) -> Located:
+def _of_run(run_id: str, settings: Settings) -> ResultFiles:
     store = Store(settings)
     from mlflow.exceptions import MlflowException
 
@@ -95,11 +103,11 @@ def _of_run(run_id: str, settings: Settings) -> Located:
             f"the store {settings.store} has no run {run_id}; the MLflow UI (`leukobench ui`) shows the ids of all runs, "
             "and --store or MLFLOW_TRACKING_URI names another store"
         ) from None
-    kind = run.data.tags.get(PREFIX + "kind")
+    kind = run.data.tags.get(Tag.KIND)
     name = run.info.run_name or run_id
     if kind != "result":
         children = store.client.search_runs(
-            [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=3
+            [run.info.experiment_id], f"tags.`{Tag.PARENT}` = '{run_id}'", max_results=3
         )
         some = ", ".join(f"{c.info.run_id} ({c.info.run_name})" for c in children)
         raise StoreError(
@@ -115,18 +123,15 @@ def _of_run(run_id: str, settings: Settings) -> Located:
             f"run {run_id} ({name}) is {run.info.status.lower()}: it has no result yet; launch it again"
         )
     tags = run.data.tags
-    training = settings.output / "runs" / _digest(tags.get(PREFIX + "training", ""))
-    result = training / "results" / _digest(tags.get(PREFIX + "identity", ""))
-    if (result / "result.json").is_file():
-        return Located(name, result, training, run_id)
+    training = settings.output / "runs" / _digest(tags.get(Tag.TRAINING, ""))
+    result = training / "results" / _digest(tags.get(Tag.IDENTITY, ""))
+    if (result / RESULT.file).is_file():
+        return ResultFiles(name, result, training, run_id)
     owner = run
-    parent = tags.get("mlflow.parentRunId")
-    if (
-        parent is not None
-        and store.client.get_run(parent).data.tags.get(PREFIX + "kind") == "trajectory"
-    ):
+    parent = tags.get(Tag.PARENT)
+    if parent is not None and store.client.get_run(parent).data.tags.get(Tag.KIND) == "trajectory":
         owner = store.client.get_run(parent)
-    return Located(
+    return ResultFiles(
         name,
         _artifacts(store, settings, run_id, run.info.artifact_uri, RESULT_FILES),
         _artifacts(store, settings, owner.info.run_id, owner.info.artifact_uri, TRAINING_FILES),
@@ -146,21 +151,17 @@ def _artifacts(
     local = local_path(uri)
     if local is not None:
         return local
-    from mlflow.artifacts import download_artifacts
-
     folder = settings.output / "cache" / "artifacts" / run_id
     folder.mkdir(parents=True, exist_ok=True)
     with store.errors("read"):
         present = {a.path for a in store.client.list_artifacts(run_id)}
         for name in names:
             if name in present and not (folder / name).is_file():
-                download_artifacts(
-                    artifact_uri=f"{uri}/{name}", dst_path=str(folder), tracking_uri=store.uri
-                )
+                store.download(f"{uri}/{name}", folder)
     return folder
 
 
-def locate_model(name: str, settings: Settings) -> Located:
+def locate_model(name: str, settings: Settings) -> ResultFiles:
     """The files of a registered model: `NAME` (its latest version), `NAME/VERSION`, or `models:/NAME/VERSION`.
 
     Raises:
@@ -169,9 +170,7 @@ def locate_model(name: str, settings: Settings) -> Located:
     store = Store(settings)
     model, _, version = name.removeprefix("models:/").partition("/")
     with store.errors("read"):
-        versions = store.client.search_model_versions(
-            "name = '" + model.replace("'", "''") + "'", max_results=1000
-        )
+        versions = store.client.search_model_versions(f"name = {quoted(model)}", max_results=1000)
     if not versions:
         with store.errors("read"):
             known = (
@@ -187,15 +186,13 @@ def locate_model(name: str, settings: Settings) -> Located:
             f"model {model!r} has no version {version}; there are: {', '.join(map(str, sorted(numbers)))}"
         )
     chosen = numbers[int(version) if version else max(numbers)]
-    from mlflow.artifacts import download_artifacts
-
     source = str(chosen.source)
     with store.errors("read"):
-        folder = Path(download_artifacts(artifact_uri=source, tracking_uri=store.uri))
+        folder = store.download(source)
     bundle = folder / "artifacts" / BUNDLE
     if not (bundle / "model.safetensors").is_file():
         raise StoreError(
             f"model {model!r}, version {chosen.version}, was not registered by `leukobench register`: {source} has no "
             f"artifacts/{BUNDLE}; load it with mlflow.pyfunc.load_model"
         )
-    return Located(f"{model}, version {chosen.version}", bundle, bundle, chosen.run_id)
+    return ResultFiles(f"{model}, version {chosen.version}", bundle, bundle, chosen.run_id)

@@ -10,20 +10,19 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from leukobench.errors import StoreError
-from leukobench.files import atomic
-from leukobench.integrity import read_lines, write_lines
-from leukobench.schema.predictions import FILE as PREDICTIONS
-from leukobench.schema.predictions import read_table
+from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.schema import predictions as schema
+from leukobench.schema.names import PREFIX, Param, Tag
+from leukobench.schema.records import CURVES
 from leukobench.settings import Settings
-from leukobench.tracking.kept import KeptPredictions
-from leukobench.tracking.store import PREFIX, Progress, Store, local_path
+from leukobench.tracking.connection import Progress, Store, local_path
+from leukobench.tracking.prediction_cache import PredictionCache
+from leukobench.tracking.result_cache import ResultCache, RunReference, StoredResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,35 +31,8 @@ if TYPE_CHECKING:
 
     from leukobench.data.base import Dataset
 
-FORMAT = 2
-MARGIN = 600_000
-"""Milliseconds that a run may come late, by another clock or a slow delivery: what ended so long before the last reading
-was seen by it, what ended later is asked for again."""
-
-IMPORTED = PREFIX + "imported"
-"""Tag of an experiment: changes when runs were brought in from another store, whose ends may lie before the latest end
-seen; tag of such a run: the id it had there."""
-
-
-class Named(Protocol):
-    """Anything that names a run of the store."""
-
-    @property
-    def run_id(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class StoredResult:
-    """One finished result of the store; `start_time` in seconds."""
-
-    run_id: str
-    identity: str
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    start_time: float
-    artifact_uri: str
-    experiment_id: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
+TAGS = ("sweep", "dataset", "family", "simulated", "subset", "protocol", "paper")
+"""Tags that are columns of a frame of results."""
 
 
 class Results:
@@ -96,7 +68,8 @@ class Results:
         }
         # An address and an id do not make an experiment: a database can be made anew at the same place.
         self._state = {
-            e.experiment_id: f"{e.creation_time} {e.tags.get(IMPORTED, '')}" for e in experiments
+            e.experiment_id: f"{e.creation_time} {e.tags.get(Tag.IMPORTED, '')}"
+            for e in experiments
         }
         self.results: list[StoredResult] = []
         for experiment_id in sorted(self.experiments):
@@ -107,51 +80,44 @@ class Results:
     def _read(
         self, experiment_id: str, refresh: bool, progress: Progress | None
     ) -> list[StoredResult]:
-        path, last = (
-            self.cache / f"results-{experiment_id}.json",
-            self.cache / f"results-{experiment_id}.time",
-        )
+        cache = ResultCache(self.cache, experiment_id, self._state[experiment_id])
+        if not refresh:
+            cache.load()
         began = int(time.time() * 1000)
-        known: dict[str, dict[str, Any]] = {}
-        watermark = 0
-        if not refresh and path.is_file():
-            try:
-                kept = read_lines(path, "the store is read again") or {}
-                if kept["format"] == FORMAT and kept["experiment"] == self._state[experiment_id]:
-                    known, watermark = kept["results"], kept["watermark"]
-            except KeyError:
-                pass
-        before = set(known)
-        condition = f"tags.`{PREFIX}kind` = 'result' and attributes.status = 'FINISHED'"
-        if watermark:
-            condition += f" and attributes.end_time > {min(watermark, _time_in(last) - MARGIN)}"
-        changed = False
-        for run in self._connection.search(experiment_id, condition, progress=progress):
-            if run.info.run_id in known:
-                continue
-            known[run.info.run_id] = _plain(run)
-            watermark = max(watermark, int(run.info.end_time or 0))
-            changed = True
-        if before:
-            for run in self._connection.search(
-                experiment_id, f"tags.`{PREFIX}kind` = 'result'", deleted=True
-            ):
-                changed |= known.pop(run.info.run_id, None) is not None
-            if known and not self._holds(
-                max(known, key=lambda run_id: known[run_id]["start_time"])
-            ):
+        known = bool(cache.results)
+        changed = self._add_new(cache, progress)
+        if known:
+            changed |= self._drop_deleted(cache)
+            if cache.results and not self._holds(self._latest(cache)):
                 return self._read(experiment_id, True, progress)
         if changed:
-            kept = {
-                "format": FORMAT,
-                "watermark": watermark,
-                "experiment": self._state[experiment_id],
-            }
-            write_lines(path, {**kept, "results": known})
-        if known:
-            with atomic(last) as temporary:
-                temporary.write_text(str(began), encoding="utf-8")
-        return [StoredResult(run_id=i, experiment_id=experiment_id, **r) for i, r in known.items()]
+            cache.save()
+        if cache.results:
+            cache.mark(began)
+        return list(cache.results.values())
+
+    def _add_new(self, cache: ResultCache, progress: Progress | None) -> bool:
+        """Add results that ended since the last reading; whether there are any."""
+        condition = f"tags.`{Tag.KIND}` = 'result' and attributes.status = 'FINISHED'"
+        if cache.asked_from:
+            condition += f" and attributes.end_time > {cache.asked_from}"
+        before = len(cache.results)
+        for run in self._connection.search(cache.experiment_id, condition, progress=progress):
+            if run.info.run_id not in cache.results:
+                cache.results[run.info.run_id] = StoredResult.of(run)
+                cache.watermark = max(cache.watermark, int(run.info.end_time or 0))
+        return len(cache.results) > before
+
+    def _drop_deleted(self, cache: ResultCache) -> bool:
+        """Drop results that were deleted since the last reading; whether there are any."""
+        before = len(cache.results)
+        condition = f"tags.`{Tag.KIND}` = 'result'"
+        for run in self._connection.search(cache.experiment_id, condition, deleted=True):
+            cache.results.pop(run.info.run_id, None)
+        return len(cache.results) < before
+
+    def _latest(self, cache: ResultCache) -> str:
+        return max(cache.results.values(), key=lambda result: result.start_time).run_id
 
     def _holds(self, run_id: str) -> bool:
         """Whether the store has this run: it has not where an older copy of the database was put back."""
@@ -174,21 +140,21 @@ class Results:
 
         params = sorted({k for r in self.results for k in r.params})
         metrics = sorted({k for r in self.results for k in r.metrics if "/" not in k})
-        columns: dict[str, Any] = {"run_id": [r.run_id for r in self.results]}
-        for tag in ("sweep", "dataset", "family", "simulated", "subset", "protocol", "paper"):
-            columns[tag] = [r.tags.get(PREFIX + tag, "") for r in self.results]
-        columns["leaks"] = [
-            ", ".join(json.loads(r.tags.get(PREFIX + "leaks", "[]"))) for r in self.results
-        ]
-        columns |= {k: [r.params.get(k) for r in self.results] for k in params}
-        columns |= {k: [r.metrics.get(k, math.nan) for r in self.results] for k in metrics}
-        frame = pd.DataFrame(columns)
+        frame = pd.DataFrame(
+            {
+                "run_id": [r.run_id for r in self.results],
+                **{tag: [r.tags.get(PREFIX + tag, "") for r in self.results] for tag in TAGS},
+                "leaks": [", ".join(json.loads(r.tags.get(Tag.LEAKS, "[]"))) for r in self.results],
+                **{k: [r.params.get(k) for r in self.results] for k in params},
+                **{k: [r.metrics.get(k, math.nan) for r in self.results] for k in metrics},
+            }
+        )
         frame.attrs |= {"params": params, "metrics": metrics}
         return frame
 
     # --- what runs hold -------------------------------------------------------------------------------------------
 
-    def predictions(self, result: Named) -> pd.DataFrame:
+    def predictions(self, result: RunReference) -> pd.DataFrame:
         """Predictions of a result, as logged.
 
         Raises:
@@ -196,22 +162,22 @@ class Results:
         """
         return self._kept.read(result.run_id, self._fetch)
 
-    def pieces(self, results: Sequence[Named]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+    def pieces(self, results: Sequence[RunReference]) -> list[tuple[pd.DataFrame, np.ndarray]]:
         """The predictions of many results, in as few frames as it takes, and the place in `results` of each row's."""
         return self._kept.pieces([r.run_id for r in results], self._fetch)
 
     def _fetch(self, run_id: str) -> pa.Table:
-        return read_table(self._file(self._by_id[run_id], PREDICTIONS), f"run {run_id}")
+        return schema.read_table(self._file(self._by_id[run_id], schema.FILE), f"run {run_id}")
 
     @cached_property
-    def _kept(self) -> KeptPredictions:
-        return KeptPredictions(self.cache / "predictions")
+    def _kept(self) -> PredictionCache:
+        return PredictionCache(self.cache / "predictions")
 
     def close(self) -> None:
         """Keep the predictions that were read from the store, for the next reading."""
         self._kept.flush()
 
-    def artifact(self, result: Named, name: str) -> Any:
+    def artifact(self, result: RunReference, name: str) -> Any:
         """Content of a run's JSON artifact (`curves`, `job`, `split`, ...), None where it has none.
 
         A thin result of a trajectory has its curves and losses at the trajectory, up to its own epoch.
@@ -224,8 +190,9 @@ class Results:
                 content = json.loads(self._file(owner, f"{name}.json").read_text(encoding="utf-8"))
             except (StoreError, OSError):
                 continue
-            if name == "curves" and "epochs" in stored.params:
-                return [row for row in content if row["epoch"] <= int(stored.params["epochs"])]
+            if name == CURVES.name and Param.EPOCHS in stored.params:
+                epochs = int(stored.params[Param.EPOCHS])
+                return [row for row in content if row["epoch"] <= epochs]
             return content
         return None
 
@@ -238,18 +205,15 @@ class Results:
         return {}
 
     def _trajectory(self, result: StoredResult) -> StoredResult | None:
-        parent = result.tags.get("mlflow.parentRunId")
+        parent = result.tags.get(Tag.PARENT)
         if parent is None:
             return None
         if parent not in self._parents:
             with self._connection.errors("read"):
                 run = self._connection.client.get_run(parent)
-            plain = _plain(run)
-            self._parents[parent] = StoredResult(
-                run_id=parent, experiment_id=result.experiment_id, **plain
-            )
+            self._parents[parent] = StoredResult.of(run)
         found = self._parents[parent]
-        return found if found.tags.get(PREFIX + "kind") == "trajectory" else None
+        return found if found.tags.get(Tag.KIND) == "trajectory" else None
 
     def _file(self, result: StoredResult, name: str) -> Path:
         folder = local_path(result.artifact_uri)
@@ -262,21 +226,14 @@ class Results:
             return path
         kept = self.cache / "artifacts" / result.run_id / name
         if not kept.is_file():
-            from mlflow.artifacts import download_artifacts
-
             kept.parent.mkdir(parents=True, exist_ok=True)
             with self._connection.errors("read"):
-                download_artifacts(
-                    artifact_uri=f"{result.artifact_uri}/{name}",
-                    dst_path=str(kept.parent),
-                    tracking_uri=self._connection.uri,
-                )
+                self._connection.download(f"{result.artifact_uri}/{name}", kept.parent)
         return kept
 
     def dataset(self, name: str) -> Dataset | None:
         """The data set of that name, None where its files are absent or faulty: for figures of the data themselves."""
         from leukobench.data.catalog import source
-        from leukobench.errors import LeukoBenchError
 
         try:
             return source(name, self.settings).load()
@@ -291,36 +248,3 @@ def _remedy(folder: Path) -> str:
         "its folder is gone: MLflow keeps whole paths, so put a moved output folder back where it was (runs move with "
         "`leukobench export` and `leukobench import`), or run it again with --force"
     )
-
-
-def _time_in(path: Path) -> int:
-    """Milliseconds kept in a file; 0 where there is none."""
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0
-
-
-def _plain(run: Any) -> dict[str, Any]:
-    tags = {
-        k: v for k, v in run.data.tags.items() if k.startswith(PREFIX) or k == "mlflow.parentRunId"
-    }
-    return {
-        "identity": tags.get(PREFIX + "identity", run.info.run_id),
-        "params": dict(run.data.params),
-        "tags": tags,
-        "start_time": run.info.start_time / 1000,
-        "artifact_uri": run.info.artifact_uri,
-        "metrics": dict(run.data.metrics),
-    }
-
-
-def sweeps_in(settings: Settings) -> Sequence[str]:
-    """Names of the sweeps that the store holds."""
-    store = Store(settings)
-    with store.errors("read"):
-        return sorted(
-            e.name
-            for e in store.client.search_experiments(max_results=1000)
-            if e.experiment_id != "0"
-        )

@@ -19,33 +19,31 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import stat
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from leukobench.errors import LeukoBenchError, StoreError
-from leukobench.files import read_json
 from leukobench.integrity import DAMAGED
+from leukobench.schema.delivery import DELIVERY
+from leukobench.schema.documents import Document
+from leukobench.schema.names import Tag
+from leukobench.schema.records import JOB, ResultRecord
 from leukobench.settings import Settings
+from leukobench.tracking.connection import Progress, Store, local_path
 from leukobench.tracking.folder import RunFolder
 from leukobench.tracking.locate import RESULT_FILES, TRAINING_FILES
-from leukobench.tracking.reading import Results, StoredResult
-from leukobench.tracking.store import PREFIX, Progress, Store, local_path
+from leukobench.tracking.reading import Results
+from leukobench.tracking.removal import GONE, Removable, folders_in, held, measure, plain_files
+from leukobench.tracking.result_cache import StoredResult
 
 DAYS = 14.0
 QUIET = 3600.0
 """Seconds without a change before anything is listed."""
-GONE = ".gc-"
-"""Prefix of a folder that is being removed: renamed first, so that whoever looks for it finds it whole or not at all."""
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
 """Names of files that `leukobench.tracking.folder.atomic` writes before it renames them."""
 HOLDING = ("runs", "features", "images", "plans", "cache")
@@ -54,28 +52,31 @@ DAY = 86400.0
 
 
 @dataclass(frozen=True)
-class Removable:
-    """A file or folder that is no longer needed.
+class StoreHeader:
+    """What the header of a feature or image store says of its origin; None where it says nothing.
 
     Attributes:
-        size: Bytes.
-        changed: Unix seconds of the latest change in it, as it was looked at.
-        lock: Lock file of those who use it; None where the rule needs none.
+        model, data: Choices that a feature store was made with.
+        dataset: Name of the data set of an image store.
+        shape: Of the whole array.
     """
 
-    path: Path
-    kind: str
-    reason: str
-    size: int
-    changed: float
-    lock: Path | None = None
+    model: str | None = None
+    data: str | None = None
+    dataset: str | None = None
+    shape: tuple[int, ...] = ()
+
+
+HEADER = Document("header", StoreHeader)
 
 
 @dataclass
-class Found:
-    """Attributes:
-    removable: In the order of kinds.
-    notes: What could not be judged, and why.
+class Garbage:
+    """What of an output folder is no longer needed.
+
+    Attributes:
+        removable: In the order of kinds.
+        notes: What could not be judged, and why.
     """
 
     removable: list[Removable] = field(default_factory=list)
@@ -86,7 +87,7 @@ class Found:
         return sum(item.size for item in self.removable)
 
 
-def find(settings: Settings, days: float = DAYS, progress: Progress | None = None) -> Found:
+def find(settings: Settings, days: float = DAYS, progress: Progress | None = None) -> Garbage:
     """What of the output folder is no longer needed.
 
     Args:
@@ -94,93 +95,7 @@ def find(settings: Settings, days: float = DAYS, progress: Progress | None = Non
     """
     if days < 0:
         raise LeukoBenchError(f"--keep-days {days:g}: a number of days from 0 is needed")
-    return _Search(settings, days, progress).found()
-
-
-def remove(
-    settings: Settings, items: list[Removable], progress: Progress | None = None
-) -> tuple[int, list[str]]:
-    """Remove what was found; what changed since, or is in use now, stays.
-
-    Returns:
-        Bytes freed, and a line for each that stayed.
-    """
-    freed, stayed = 0, []
-    for i, item in enumerate(items):
-        reason = _remove(settings.output.resolve(), item)
-        if reason is None:
-            freed += item.size
-        else:
-            stayed.append(f"{item.path}: {reason}")
-        if progress is not None:
-            progress("", i + 1, len(items))
-    return freed, stayed
-
-
-def _remove(output: Path, item: Removable) -> str | None:
-    """Why an item stays, None where it was removed."""
-    if item.path.is_symlink() or not item.path.parent.resolve().is_relative_to(output):
-        return "not a folder of this output folder"
-    if not item.path.exists():
-        return None
-    try:
-        with _held(item.lock):
-            if _measure(item.path)[1] != item.changed:
-                return "it changed since it was listed"
-            if not item.path.is_dir():
-                item.path.unlink()
-                return None
-            gone = item.path.with_name(f"{GONE}{uuid.uuid4().hex}")
-            item.path.rename(gone)
-        shutil.rmtree(gone)
-    except Timeout:
-        return "it is in use"
-    except OSError as e:
-        return e.strerror or str(e)
-    return None
-
-
-@contextmanager
-def _held(lock: Path | None) -> Iterator[None]:
-    """Hold a lock that exists. Raises Timeout where another process does."""
-    if lock is None or not lock.is_file() or lock.is_symlink():
-        yield
-        return
-    with FileLock(str(lock), timeout=0):
-        yield
-
-
-def _measure(path: Path) -> tuple[int, float]:
-    """Bytes and latest change (Unix seconds) of a file or of a folder's content; links and lock files do not count."""
-    size, changed = 0, path.lstat().st_mtime
-    for inner, status in _files(path):
-        size += status.st_size
-        if inner.name != ".lock":
-            changed = max(changed, status.st_mtime)
-    return size, changed
-
-
-def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Plain files at or below a path; links are not followed."""
-    inner = [path]
-    if path.is_dir() and not path.is_symlink():
-        inner = [
-            Path(folder, name)
-            for folder, _, names in os.walk(path, followlinks=False)
-            for name in names
-        ]
-    for file in sorted(inner):
-        with suppress(FileNotFoundError):  # a launch may be at work here
-            status = file.lstat()
-            if stat.S_ISREG(status.st_mode):
-                yield file, status
-
-
-def _folders(path: Path) -> list[Path]:
-    """Folders in a folder, sorted; neither the folder nor what is in it may be a link."""
-    if path.is_symlink() or not path.is_dir():
-        return []
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.is_symlink())
+    return _Search(settings, days, progress).garbage()
 
 
 class _Search:
@@ -192,7 +107,7 @@ class _Search:
         self.busy = False
         self.unfinished: list[Mapping[str, str]] = []
 
-    def found(self) -> Found:
+    def garbage(self) -> Garbage:
         for name in HOLDING:
             if (self.output / name).is_symlink():
                 self.notes.append(
@@ -208,13 +123,13 @@ class _Search:
             )
         whole = {item.path for item in removable}
         inner = (item for item in removable if whole.isdisjoint(item.path.parents))
-        return Found(sorted(inner, key=lambda item: item.kind), self.notes)
+        return Garbage(sorted(inner, key=lambda item: item.kind), self.notes)
 
     def _old(self, changed: float, days: float = 0.0) -> bool:
         return self.now - changed > max(QUIET, days * DAY)
 
     def _item(self, path: Path, kind: str, reason: str, lock: Path | None = None) -> Removable:
-        size, changed = _measure(path)
+        size, changed = measure(path)
         return Removable(path, kind, reason, size, changed, lock)
 
     def _age(self, changed: float) -> str:
@@ -226,23 +141,23 @@ class _Search:
     def _leftovers(self) -> Iterator[Removable]:
         for name in HOLDING:
             top = self.output / name
-            for path in _folders(top):
+            for path in folders_in(top):
                 if path.name.startswith(GONE):
                     yield self._item(path, "killed writes", "its removal was killed")
-            for path, status in _files(top):
+            for path, status in plain_files(top):
                 if TEMPORARY.fullmatch(path.name) and self._old(status.st_mtime):
                     yield self._item(path, "killed writes", "a file whose writing was killed")
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
     def _runs(self) -> Iterator[Removable]:
-        folders = [f for f in _folders(self.output / "runs") if not f.name.startswith(GONE)]
+        folders = [f for f in folders_in(self.output / "runs") if not f.name.startswith(GONE)]
         for i, path in enumerate(folders):
             if self.progress is not None:
                 self.progress("run folders", i + 1, len(folders))
             lock = path / ".lock"
             try:
-                with _held(lock):
+                with held(lock):
                     item = self._run(path, lock)
             except Timeout:
                 self.busy = True
@@ -255,9 +170,9 @@ class _Search:
 
     def _run(self, path: Path, lock: Path) -> Removable | None:
         folder = RunFolder(path)
-        changed = _measure(path)[1]
-        facts, results = folder.run(), folder.results()
-        finished = facts.get("state") == "finished"
+        changed = measure(path)[1]
+        record, results = folder.run(), folder.results()
+        finished = record.state == "finished"
         if not finished:
             self._note_unfinished(folder)
         checkpoint = folder.checkpoint.is_file() and not folder.checkpoint.is_symlink()
@@ -279,24 +194,26 @@ class _Search:
 
     def _note_unfinished(self, folder: RunFolder) -> None:
         """Remember which data and model an unfinished training is of: it goes on with their stores."""
-        choices = dict(read_json(folder.path / "job.json", {}).get("choices") or {})
-        name = (folder.run().get("data") or {}).get("name")
-        self.unfinished.append({**choices, **({"name": name} if name else {})})
+        job, data = folder.read(JOB), folder.run().data
+        choices = {} if job is None else dict(job.choices)
+        if data is not None:
+            choices["name"] = data.name
+        self.unfinished.append(choices)
 
-    def _delivered(self, folder: RunFolder, results: list[dict[str, Any]]) -> bool:
+    def _delivered(self, folder: RunFolder, results: Sequence[ResultRecord]) -> bool:
         """Whether the store holds every file of every result, in its size."""
-        order = read_json(folder.path / "delivery.json")
+        order = folder.read(DELIVERY)
         if order is None or self._stored is None:
             return False
-        asked = {job["identity"] for job in order["jobs"]} | {r["identity"] for r in results}
-        held = [self._stored.get((order["sweep"], identity)) for identity in asked]
+        asked = {job.identity for job in order.jobs} | {r.identity for r in results}
+        held = [self._stored.get((order.sweep, identity)) for identity in asked]
         if any(result is None for result in held):
             return False
         for result in held:
             assert result is not None
             if not self._holds(result, folder.result(result.identity), RESULT_FILES):
                 return False
-            owner = self._trajectories.get(result.tags.get("mlflow.parentRunId", ""), result)
+            owner = self._trajectories.get(result.tags.get(Tag.PARENT, ""), result)
             if not self._holds(owner, folder.path, TRAINING_FILES):
                 return False
         return True
@@ -359,18 +276,17 @@ class _Search:
         out: dict[str, StoredResult] = {}
         for experiment_id in {r.experiment_id for r in (self._stored or {}).values()}:
             assert store is not None
-            for run in store.search(experiment_id, f"tags.`{PREFIX}kind` = 'trajectory'"):
-                id, uri = run.info.run_id, run.info.artifact_uri
-                out[id] = StoredResult(id, "", {}, {}, 0.0, uri, experiment_id)
+            for run in store.search(experiment_id, f"tags.`{Tag.KIND}` = 'trajectory'"):
+                out[run.info.run_id] = StoredResult.of(run)
         return out
 
     # --- stores and plans ---------------------------------------------------------------------------------------------
 
     def _stores(self, kind: str) -> list[Path]:
-        return [path for path in _folders(self.output / kind) if DAMAGED not in path.name]
+        return [path for path in folders_in(self.output / kind) if DAMAGED not in path.name]
 
     def _damaged(self) -> Iterator[Removable]:
-        for path in [*_folders(self.output / "features"), *_folders(self.output / "images")]:
+        for path in [*folders_in(self.output / "features"), *folders_in(self.output / "images")]:
             if DAMAGED in path.name and not self.busy:
                 yield self._item(path, "damaged stores", "it was damaged, and built anew")
 
@@ -379,15 +295,15 @@ class _Search:
             lock = path.with_name(path.name + ".lock")
             if path.name.startswith(GONE) or not self._free(lock):
                 continue
-            changed = _measure(path)[1]
+            changed = measure(path)[1]
             if not (path / "features.json").is_file():
                 if self._old(changed):
                     yield self._item(
                         path, "killed writes", "a feature store that was never completed", lock
                     )
                 continue
-            facts, used = self._header(path / "features.json", changed)
-            of = {"model": str(facts.get("model")), "data": str(facts.get("data"))}
+            header, used = self._header(path / "features.json", changed)
+            of = {"model": str(header.model), "data": str(header.data)}
             needed = any(all(one.get(k) == v for k, v in of.items()) for one in self.unfinished)
             if not needed and not self.busy and self._old(used, self.days):
                 reason = f"features of {of['data']} by {of['model']}, not opened for {self._age(used)}; rebuilt on need"
@@ -398,25 +314,25 @@ class _Search:
             lock = path.with_name(path.name.removesuffix(".partial") + ".lock")
             if path.name.startswith(GONE) or not self._free(lock):
                 continue
-            changed = _measure(path)[1]
+            changed = measure(path)[1]
             if path.suffix == ".partial":
                 if not self.busy and self._old(changed, self.days):
                     reason = f"an image store whose building was killed {self._age(changed)} ago"
                     yield self._item(path, "killed writes", reason, lock)
                 continue
-            facts, used = self._header(path / "store.json", changed)
-            name, shape = str(facts.get("dataset")), facts.get("shape") or []
+            header, used = self._header(path / "store.json", changed)
+            name = str(header.dataset)
             needed = any(name in (one.get("name"), one.get("data")) for one in self.unfinished)
             if not needed and not self.busy and self._old(used, self.days):
-                size = "x".join(map(str, shape[1:3]))
+                size = "x".join(map(str, header.shape[1:3]))
                 reason = (
                     f"images of {name} in {size}, not opened for {self._age(used)}; rebuilt on need"
                 )
                 yield self._item(path, "image stores", reason, lock)
 
     def _plans(self) -> Iterator[Removable]:
-        for path in _folders(self.output / "plans"):
-            changed = _measure(path)[1]
+        for path in folders_in(self.output / "plans"):
+            changed = measure(path)[1]
             if not path.name.startswith(GONE) and not self.busy and self._old(changed):
                 yield self._item(
                     path, "saved plans", f"its launch has not been alive for {self._age(changed)}"
@@ -424,22 +340,21 @@ class _Search:
 
     def _free(self, lock: Path) -> bool:
         try:
-            with _held(lock):
+            with held(lock):
                 return True
         except Timeout:
             return False
 
-    def _header(self, path: Path, changed: float) -> tuple[dict[str, Any], float]:
+    def _header(self, path: Path, changed: float) -> tuple[StoreHeader, float]:
         """Content of a store's header and when the store was last opened, which reads the header.
 
         File systems note that at least once a day (`relatime`); where they never do, it is when the store was made.
         """
         try:
             before = path.stat()
-            facts = read_json(path, {})
-            os.utime(
-                path, ns=(before.st_atime_ns, before.st_mtime_ns)
-            )  # this reading does not count
+            header = HEADER.read(path)
+            # this reading does not count
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         except (OSError, LeukoBenchError):
-            return {}, changed
-        return facts if isinstance(facts, dict) else {}, max(before.st_atime, changed)
+            return StoreHeader(), changed
+        return header or StoreHeader(), max(before.st_atime, changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leukobench.data.base import Dataset
+from leukobench.data.splits import Split
 from leukobench.errors import ConfigError
 from leukobench.training.job import load_dataset
 from leukobench.training.saved import SavedModel
@@ -15,7 +16,7 @@ def own_data(model: SavedModel) -> Dataset:
 
 def part_of(model: SavedModel, part: str) -> list[str]:
     """Sample ids of a part of the run's split."""
-    split = model.files.json("split.json")
-    if split is None:
+    path = model.files.file("split.json")
+    if not path.is_file():
         raise ConfigError(f"{model.name} carries no split; name images or tables to explain")
-    return list(split["parts"][part])
+    return list(Split.read(path).parts.get(part, ()))

@@ -14,7 +14,8 @@ import psutil
 import pytorch_lightning as pl
 import torch
 
-from leukobench.tracking.folder import SYSTEM_METRICS, write_json
+from leukobench.schema.records import SYSTEM_METRICS
+from leukobench.tracking.folder import write
 
 MOST_SAMPLES = 400
 """When a training has more, every second one is dropped and sampling goes on half as often."""
@@ -55,7 +56,7 @@ class SystemMetrics(pl.Callback):
         self._ended.set()
         self._thread.join()
         self._thread = None
-        write_json(self.folder / SYSTEM_METRICS, self.samples)
+        write(SYSTEM_METRICS, self.samples, self.folder)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end()

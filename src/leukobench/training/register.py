@@ -20,11 +20,13 @@ from leukobench import __version__
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.evaluation.registry import find
 from leukobench.schema import predictions
+from leukobench.schema.names import Tag
 from leukobench.schema.predictions import probability_columns
 from leukobench.settings import Settings
+from leukobench.tracking.connection import Store
 from leukobench.tracking.locate import BUNDLE
 from leukobench.tracking.reading import Results
-from leukobench.tracking.store import PREFIX, Store
+from leukobench.tracking.registry import add_version
 from leukobench.training.saved import SavedModel, write_bundle
 
 CODE = Path(__file__).with_name("registered_model.py")
@@ -115,20 +117,34 @@ class Registered:
         return f"models:/{self.name}/{self.version}"
 
 
+@dataclass(frozen=True)
+class Card:
+    """A model card, in both forms that go with a registered model."""
+
+    markdown: str
+    html: str
+
+
 def default_name(model: SavedModel) -> str:
     """`<data>-<model>`, by the choices of the run; `data.name` where the run's data were given a name of their own."""
-    p = model.record.get("params", {})
+    p = model.record.params
     data = p.get("data.name") or p.get("data") or model.input.data.get("name")
     return f"{data}-{p.get('model', 'model')}"
 
 
 def register(
-    model: SavedModel, settings: Settings, name: str | None = None, chosen: str = ""
+    model: SavedModel,
+    settings: Settings,
+    card: Card,
+    *,
+    name: str | None = None,
+    chosen: str = "",
 ) -> Registered:
     """Add a model to the registry as a new version, with its card as the version's description.
 
     Args:
-        chosen: How it was chosen, for the card.
+        name: In the registry; `default_name` by default.
+        chosen: How it was chosen, for a tag.
 
     Raises:
         StoreError: The store cannot be written; the model is not of a run in the store.
@@ -139,52 +155,41 @@ def register(
         )
     store = Store(settings)
     name = name or default_name(model)
-    from mlflow.exceptions import MlflowException
-
     with tempfile.TemporaryDirectory() as scratch:
-        folder = write_model(model, Path(scratch) / "model", chosen)
-        card = (folder / "artifacts" / BUNDLE / "card.md").read_text(encoding="utf-8")
-        with store.errors("write"):
-            store.client.log_artifacts(model.files.run_id, str(folder), "model")
-            try:
-                store.client.create_registered_model(
-                    name, description=f"LeukoBench model {name}. Not for clinical use."
-                )
-            except MlflowException as e:
-                if "exists" not in str(e):
-                    raise
-            version = store.client.create_model_version(
-                name,
-                source=f"runs:/{model.files.run_id}/model",
-                run_id=model.files.run_id,
-                tags=_tags(model, chosen),
-                description=card[:90_000],
-            )
-    return Registered(name, str(version.version))
+        folder = write_model(model, Path(scratch) / "model", card)
+        version = add_version(
+            store,
+            name,
+            run_id=model.files.run_id,
+            folder=folder,
+            tags=_tags(model, chosen),
+            description=card.markdown,
+        )
+    return Registered(name, version)
 
 
 def _tags(model: SavedModel, chosen: str) -> dict[str, str]:
     data = model.input.data
     tags = {
-        PREFIX + "identity": str(model.record.get("identity", "")),
-        PREFIX + "dataset": str(data.get("name", "")),
-        PREFIX + "simulated": str(bool(data.get("simulated"))).lower(),
-        PREFIX + "subset": str(data.get("subset", "")),
-        PREFIX + "leaks": json.dumps(model.run.get("leaks", [])),
-        PREFIX + "version.leukobench": __version__,
+        Tag.IDENTITY: model.record.identity,
+        Tag.DATASET: str(data.get("name", "")),
+        Tag.SIMULATED: str(bool(data.get("simulated"))).lower(),
+        Tag.SUBSET: str(data.get("subset", "")),
+        Tag.LEAKS: json.dumps(model.run.leaks),
+        Tag.VERSION + "leukobench": __version__,
     }
     if chosen:
-        tags[PREFIX + "chosen"] = chosen
+        tags[Tag.CHOSEN] = chosen
     return tags
 
 
-def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
+def write_model(model: SavedModel, folder: Path, card: Card) -> Path:
     """Write a folder in MLflow's format that `mlflow.pyfunc.load_model` reads; nothing in it is pickled."""
     import mlflow.pyfunc
 
     with tempfile.TemporaryDirectory() as scratch:
         bundle = write_bundle(model, Path(scratch) / BUNDLE)
-        _write_card(model, bundle, chosen)
+        _write_card(model, bundle, card)
         example = model.family.example(model)
         mlflow.pyfunc.save_model(
             path=str(folder),
@@ -203,15 +208,12 @@ def write_model(model: SavedModel, folder: Path, chosen: str = "") -> Path:
     return folder
 
 
-def _write_card(model: SavedModel, bundle: Path, chosen: str) -> None:
+def _write_card(model: SavedModel, bundle: Path, card: Card) -> None:
     from leukobench.evaluation.calibration import calibrate
 
+    (bundle / "card.md").write_text(card.markdown, encoding="utf-8")
+    (bundle / "card.html").write_text(card.html, encoding="utf-8")
     frame = predictions.read(model.files.file(predictions.FILE))
-    card = card_of(model, frame, default_name(model), chosen)
-    (bundle / "card.md").write_text(card, encoding="utf-8")
-    from leukobench.report.model_card import card_html
-
-    (bundle / "card.html").write_text(card_html(card), encoding="utf-8")
     try:
         found = [calibrate(frame, model.input.positive, s) for s in SPECIFICITIES]
     except LeukoBenchError:
@@ -219,23 +221,6 @@ def _write_card(model: SavedModel, bundle: Path, chosen: str) -> None:
     points = [asdict(f.point) for f in found if f.point is not None]
     body = {"temperature": found[0].temperature, "points": points}
     (bundle / "calibration.json").write_text(json.dumps(body, indent=1), encoding="utf-8")
-
-
-def card_of(model: SavedModel, frame: pd.DataFrame, title: str, chosen: str = "") -> str:
-    """The model card of a saved model as Markdown."""
-    from leukobench.report.model_card import model_card
-
-    return model_card(
-        title,
-        model.record,
-        model.run,
-        model.config,
-        frame,
-        reads=model.describe()["reads"],
-        chosen=chosen,
-        provenance=model.provenance,
-        curves=model.files.json("curves.json") or [],
-    )
 
 
 def signature(model: SavedModel, example: pd.DataFrame) -> Any:

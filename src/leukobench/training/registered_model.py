@@ -24,14 +24,13 @@ class RegisteredModel(PythonModel):
     """
 
     def load_context(self, context: Any) -> None:
-        from leukobench.tracking.locate import BUNDLE, Located
-        from leukobench.training.saved import load
+        from leukobench.tracking.locate import BUNDLE
+        from leukobench.training.saved import load_bundle
 
         # Of a table with further genes MLflow would print the name of every one, at every prediction.
         logging.getLogger("mlflow.models.utils").setLevel(logging.ERROR)
-        folder = Path(context.artifacts[BUNDLE])
-        files = Located(folder.parent.parent.name, folder, folder)
-        self.model = load(files, trust=bool(context.model_config["trust"]))
+        trust = bool(context.model_config["trust"])
+        self.model = load_bundle(Path(context.artifacts[BUNDLE]), trust=trust)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -16,14 +16,17 @@ import pytorch_lightning as pl
 import torch
 from filelock import FileLock
 from pytorch_lightning.callbacks import Checkpoint
+from safetensors.torch import save_file
 from torch import nn
 
 from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
 from leukobench.evaluation.logged import kept_metrics, metrics_of
 from leukobench.evaluation.metrics import Predicted
+from leukobench.files import atomic, write_json
 from leukobench.schema.predictions import PARTS
+from leukobench.schema.records import CURVES, JOB, DataRecord, JobRecord, ResultRecord
 from leukobench.tracking.environment import environment
-from leukobench.tracking.folder import RunFolder, atomic, write_json
+from leukobench.tracking.folder import RunFolder
 from leukobench.training.families import family
 from leukobench.training.families.base import NetworkInput
 from leukobench.training.interruption import Interruption
@@ -41,10 +44,6 @@ from leukobench.training.randomness import seed_of
 from leukobench.training.saved import model_input, trained_weights
 
 State = Literal["finished", "failed", "interrupted"]
-WORTH_DRAWING = 20.0
-"""Seconds of training a result from which `figures=auto` draws its pictures, which takes a second or two."""
-
-
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 """Called after each epoch with epoch, total and that epoch's curve values."""
 OnStage = Callable[[str, int, int], None]
@@ -104,20 +103,13 @@ class Work:
         self.last = max(self.wanted)
         self.started = time.time()
         job = self.job
-        write_json(
-            folder.path / "job.json",
-            {
-                "config": job.config,
-                "choices": job.choices,
-                "overrides": list(job.overrides),
-                "shared": training.shared,
-            },
-        )
+        record = JobRecord(job.config, job.choices, job.overrides, shared=training.shared)
+        folder.write(JOB, record)
         folder.update(
             state="running",
             training=training.id,
             started=_now(),
-            epochs=list(training.epochs),
+            epochs=training.epochs,
             environment=environment(),
         )
         return True
@@ -127,8 +119,8 @@ class Work:
         job, folder = self.job, self.folder
         self.prepared = prepared = prepare(job)
         prepared.split.write(folder.path / "split.json")
-        data = data_facts(prepared)
-        folder.update(data=data, leaks=list(job.protocol.leaks))
+        data = data_record(prepared)
+        folder.update(data=data, leaks=tuple(job.protocol.leaks))
         self.fitted = fitted = assemble(job, prepared, self.on_stage)
         self.classifier = classifier = fitted.classifier
         classifier.on_block = self.on_stage
@@ -157,35 +149,35 @@ class Work:
         frame = prediction_frame(
             self.prepared, rows, lambda r: classifier.probabilities(torch.as_tensor(r)), epoch
         )
-        record: dict[str, Any] = {
-            "identity": training.identities[epoch],
-            "training": training.id,
-            "epoch": epoch,
-            "best_epoch": classifier.progress.best_epoch or None,
-            "params": training.jobs[epoch].params(),
-            "overrides": list(training.jobs[epoch].overrides),
-            "classes": list(dataset.classes),
-            "positive": dataset.positive,
-            "finished": _now(),
-            "metrics": final_metrics(frame, dataset.positive)
-            | kept_metrics(self.fitted.input.artifacts, PARTS),
-        }
-        weights = (
-            trained_weights(self.fitted.input.network)
-            if self.job.config.get("save_model")
-            else None
+        metrics = final_metrics(frame, dataset.positive)
+        record = ResultRecord(
+            identity=training.identities[epoch],
+            epoch=epoch,
+            training=training.id,
+            best_epoch=classifier.progress.best_epoch or None,
+            params=training.jobs[epoch].params(),
+            overrides=training.jobs[epoch].overrides,
+            classes=dataset.classes,
+            positive=dataset.positive,
+            finished=_now(),
+            metrics=metrics | kept_metrics(self.fitted.input.artifacts, PARTS),
         )
         self.keep_curves()
-        self.folder.write_result(training.identities[epoch], record, frame, weights)
+        save = self.save_model if self.job.config.get("save_model") else None
+        self.folder.write_result(record, frame, save)
         if live is not None:
             classifier.network.load_state_dict(live)
         self.wanted.discard(epoch)
+
+    def save_model(self, path: Path) -> None:
+        """Write what was trained of the network."""
+        save_file(trained_weights(self.fitted.input.network), str(path))
 
     def keep_curves(self) -> None:
         """Write curves, unless the folder already has those of more epochs of the same training."""
         curves = self.classifier.progress.curves
         if len(curves) >= len(self.folder.curves()):
-            write_json(self.folder.path / "curves.json", curves)
+            self.folder.write(CURVES, curves)
 
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write a checkpoint from which this training goes on."""
@@ -196,32 +188,13 @@ class Work:
         """Write down how the training ended."""
         self.folder.update(state=state, error=None, ended=_now(), seconds=self._seconds())
         if state == "finished":
-            (self.folder.path / "traceback.txt").unlink(missing_ok=True)
+            self.folder.traceback.unlink(missing_ok=True)
             self.folder.checkpoint.unlink(missing_ok=True)
-            self.draw()
         return state
-
-    def draw(self) -> None:
-        """Draw the pictures of each result, where the config asks for them; a failure to is written down, no more."""
-        wanted = self.job.config.get("figures", False)
-        if wanted == "auto":
-            wanted = float(self.folder.run()["seconds"]) >= WORTH_DRAWING * len(
-                self.training.identities
-            )
-        if not wanted:
-            return
-        try:
-            from leukobench.report.run_figures import write_run_figures
-
-            paths = self.prepared.dataset.files()
-            for identity in self.training.identities.values():
-                write_run_figures(self.folder.result(identity), paths=paths)
-        except Exception as e:
-            self.folder.update(figures=f"not drawn: {type(e).__name__}: {e}"[:500])
 
     def fail(self, e: Exception) -> State:
         """Write down a failure with its traceback."""
-        with atomic(self.folder.path / "traceback.txt") as temporary:
+        with atomic(self.folder.traceback) as temporary:
             temporary.write_text("".join(traceback.format_exception(e)), encoding="utf-8")
         reason = str(e) if isinstance(e, LeukoBenchError) else f"{type(e).__name__}: {e}"
         if isinstance(e, torch.cuda.OutOfMemoryError):
@@ -232,7 +205,7 @@ class Work:
         return "failed"
 
     def _seconds(self) -> float:
-        before = float(self.folder.run().get("seconds", 0.0))
+        before = self.folder.run().seconds or 0.0
         return round(before + time.time() - self.started, 3)
 
 
@@ -379,31 +352,31 @@ def build_network(job: Job, input_shape: tuple[int, ...], num_classes: int) -> n
     return job.built("model", input_shape, num_classes)
 
 
-def data_facts(prepared: Prepared) -> dict[str, Any]:
+def data_record(prepared: Prepared) -> DataRecord:
     """Facts of data and split that a run carries as tags."""
-    d = prepared.dataset
+    d, split = prepared.dataset, prepared.split
     subset = ""
     if d.is_subset:
         subjects = f", {d.samples['subject'].nunique()} subjects" if d.has_subjects else ""
         subset = f"{len(d) - len(prepared.synthetic)} of {d.expected_samples} samples{subjects}"
-    return {
-        "name": d.name,
-        "family": d.family,
-        "fingerprint": prepared.fingerprint,
-        "simulated": d.simulated,
-        "subset": subset,
-        "samples": len(d),
-        "subjects": int(d.samples["subject"].nunique()) if d.has_subjects else None,
-        "classes": list(d.classes),
-        "positive": d.positive,
-        "faults": list(d.faults),
-        "split": prepared.split.name,
-        "split_hash": prepared.split.hash,
-        "fold": prepared.split.fold,
-        "folds": prepared.split.folds,
-        "shared": dict(prepared.split.shared),
-        "dropped": len(prepared.split.dropped),
-    }
+    return DataRecord(
+        name=d.name,
+        family=d.family,
+        fingerprint=prepared.fingerprint,
+        simulated=d.simulated,
+        samples=len(d),
+        classes=tuple(d.classes),
+        split=split.name,
+        split_hash=split.hash,
+        fold=split.fold,
+        folds=split.folds,
+        subset=subset,
+        subjects=int(d.samples["subject"].nunique()) if d.has_subjects else None,
+        positive=d.positive,
+        faults=tuple(d.faults),
+        shared=dict(split.shared),
+        dropped=len(split.dropped),
+    )
 
 
 def final_metrics(frame: pd.DataFrame, positive: str | None) -> dict[str, float]:

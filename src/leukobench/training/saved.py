@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,19 @@ from leukobench.data.base import digest
 from leukobench.data.preprocess import FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError
 from leukobench.models.inputs import WholeModel
+from leukobench.schema.records import (
+    JOB,
+    RESULT,
+    RUN,
+    DataRecord,
+    JobRecord,
+    ResultRecord,
+    RunRecord,
+)
 from leukobench.settings import Settings, resolve
 from leukobench.targets import Provenance, build
-from leukobench.tracking.locate import Located, locate_model, locate_run
+from leukobench.tracking.folder import write
+from leukobench.tracking.locate import ResultFiles, locate_model, locate_run
 from leukobench.training.families import family
 from leukobench.training.families.base import Family, ModelInput
 from leukobench.training.job import Job, Prepared
@@ -38,7 +48,7 @@ def model_input(
     prepared: Prepared,
     fitted: FittedExpression | ImagePreprocess,
     network: nn.Module,
-    facts: Mapping[str, Any],
+    facts: DataRecord,
 ) -> ModelInput:
     """What a training saves of its input.
 
@@ -55,7 +65,13 @@ def model_input(
         family=dataset.family,
         classes=dataset.classes,
         positive=dataset.positive,
-        data={k: facts[k] for k in ("name", "samples", "subjects", "subset", "simulated")},
+        data={
+            "name": facts.name,
+            "samples": facts.samples,
+            "subjects": facts.subjects,
+            "subset": facts.subset,
+            "simulated": facts.simulated,
+        },
         frozen=frozen_digest(network, job.config["model"]),
     )
     return family(dataset.family).complete(reads, job, prepared, fitted)
@@ -124,10 +140,10 @@ class SavedModel:
     name: str
     input: ModelInput
     network: nn.Module
-    files: Located
-    record: Mapping[str, Any]
+    files: ResultFiles
+    record: ResultRecord
     config: Mapping[str, Any]
-    run: Mapping[str, Any]
+    run: RunRecord
     provenance: Provenance
 
     @property
@@ -179,7 +195,7 @@ class SavedModel:
 
     def describe(self) -> dict[str, str]:
         """The model in words, for people."""
-        p, data = self.record.get("params", {}), self.input.data
+        p, data = self.record.params, self.input.data
         size = f"{data.get('samples')} samples" + (
             f" of {data['subjects']} subjects" if data.get("subjects") else ""
         )
@@ -193,7 +209,7 @@ class SavedModel:
             "classes": ", ".join(self.classes),
             "trained on": ", ".join([f"{data.get('name')}, {size}", *remarks]),
             "protocol": str(p.get("protocol", "")),
-            "epochs": str(self.record.get("epoch", "")),
+            "epochs": str(self.record.epoch),
             "seed, fold": f"{p.get('seed')}, {p.get('fold')}",
         }
 
@@ -224,7 +240,7 @@ def load_registered(
     return load(locate_model(name, settings), trust=trust, data=settings.data)
 
 
-def load(files: Located, *, trust: bool = False, data: Path | None = None) -> SavedModel:
+def load(files: ResultFiles, *, trust: bool = False, data: Path | None = None) -> SavedModel:
     """Build the network, load its weights and its input. Trust and errors as in `load_result`.
 
     Args:
@@ -237,7 +253,7 @@ def load(files: Located, *, trust: bool = False, data: Path | None = None) -> Sa
                 f"run {files.name} has no model: {path.name} is missing from {path.parent}. It was trained with "
                 "save_model=false or by an older version; train it again with save_model=true --force"
             )
-    job, record = files.json("job.json"), files.json("result.json")
+    job, record = files.read(JOB), files.read(RESULT)
     if job is None or record is None:
         raise ConfigError(f"run {files.name} lacks job.json or result.json in {files.training}")
     reads = ModelInput.load(inputs)
@@ -249,8 +265,8 @@ def load(files: Located, *, trust: bool = False, data: Path | None = None) -> Sa
         raise LeukoBenchError(
             f"{weights} is damaged ({e}); run the training again with --force"
         ) from e
-    config = job["config"]
-    provenance = Provenance(str(files.file("job.json")), trusted=trust, data=data)
+    config = job.config
+    provenance = Provenance(str(files.file(JOB.file)), trusted=trust, data=data)
     node = dict(config["model"])
     if complete and "pretrained" in node:
         node |= {"pretrained": False, "weights": None}
@@ -275,9 +291,14 @@ def load(files: Located, *, trust: bool = False, data: Path | None = None) -> Sa
         files=files,
         record=record,
         config=config,
-        run=files.json("run.json") or {},
+        run=files.read(RUN) or RunRecord(),
         provenance=provenance,
     )
+
+
+def load_bundle(folder: Path, *, trust: bool = False) -> SavedModel:
+    """The model of a folder that `write_bundle` wrote. Trust and errors as in `load_result`."""
+    return load(ResultFiles(folder.parent.parent.name, folder, folder), trust=trust)
 
 
 def _load_state(network: nn.Module, state: Mapping[str, Tensor], complete: bool, name: str) -> None:
@@ -300,8 +321,6 @@ def write_bundle(model: SavedModel, folder: Path) -> Path:
     """Write a model that needs nothing but these files: every tensor, and of the config only what is no location."""
     from safetensors.torch import save_file
 
-    from leukobench.tracking.folder import write_json
-
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in model.network.state_dict().items()}
     save_file(state, str(folder / "model.safetensors"), {"complete": "true"})
@@ -311,17 +330,18 @@ def write_bundle(model: SavedModel, folder: Path) -> Path:
         for k, v in model.config.items()
         if k != "settings"
     }
-    write_json(folder / "job.json", {"config": config})
-    overrides = [
-        o
-        for o in model.record.get("overrides", ())
-        if not o.partition("=")[0].endswith(("root", "weights"))
-    ]
-    write_json(folder / "result.json", {**model.record, "overrides": overrides})
-    write_json(
-        folder / "run.json",
-        {k: v for k, v in model.run.items() if k in ("data", "leaks", "environment", "training")},
+    write(JOB, JobRecord(config), folder)
+    overrides = tuple(
+        o for o in model.record.overrides if not o.partition("=")[0].endswith(("root", "weights"))
     )
+    write(RESULT, replace(model.record, overrides=overrides), folder)
+    run = RunRecord(
+        training=model.run.training,
+        environment=model.run.environment,
+        data=model.run.data,
+        leaks=model.run.leaks,
+    )
+    write(RUN, run, folder)
     return folder
 
 

@@ -19,8 +19,8 @@ from torch import nn
 
 from leukobench.data.preprocess import FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, LeukoBenchError
+from leukobench.files import atomic
 from leukobench.schema.predictions import probability_columns
-from leukobench.tracking.folder import atomic
 from leukobench.training.feed import Feed
 from leukobench.training.job import Job, Prepared
 

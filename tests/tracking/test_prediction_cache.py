@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from damages import DAMAGES, flip_a_bit
-from leukobench.tracking.kept import KeptPredictions
+from leukobench.tracking.prediction_cache import PredictionCache
 
 
 def table(run_id: str, classes: tuple[str, ...] = ("ALL", "AML")) -> pa.Table:
@@ -25,25 +25,25 @@ def refuse(run_id: str) -> pa.Table:
 
 
 def test_a_kept_run_reads_as_it_was_fetched_and_is_not_fetched_again(tmp_path: Path) -> None:
-    first = KeptPredictions(tmp_path)
+    first = PredictionCache(tmp_path)
     fetched = {run: first.read(run, table) for run in ("a", "b", "c")}
     first.flush()
-    second = KeptPredictions(tmp_path)
+    second = PredictionCache(tmp_path)
     for run, frame in fetched.items():
         pd.testing.assert_frame_equal(second.read(run, refuse), frame)
 
 
 def test_runs_of_different_classes_are_kept_apart(tmp_path: Path) -> None:
-    kept = KeptPredictions(tmp_path)
+    kept = PredictionCache(tmp_path)
     kept.read("a", table)
     kept.read("b", lambda run: table(run, ("one", "two", "three")))
     kept.flush()
-    assert list(KeptPredictions(tmp_path).read("b", refuse).columns[-3:]) == [
+    assert list(PredictionCache(tmp_path).read("b", refuse).columns[-3:]) == [
         "p_one",
         "p_two",
         "p_three",
     ]
-    assert "p_one" not in KeptPredictions(tmp_path).read("a", refuse)
+    assert "p_one" not in PredictionCache(tmp_path).read("a", refuse)
 
 
 @pytest.mark.parametrize("kind", ["arrow", "json"])
@@ -51,21 +51,21 @@ def test_runs_of_different_classes_are_kept_apart(tmp_path: Path) -> None:
 def test_a_damaged_copy_is_fetched_anew(
     tmp_path: Path, kind: str, damage: Callable[[Path], None]
 ) -> None:
-    kept = KeptPredictions(tmp_path)
+    kept = PredictionCache(tmp_path)
     whole = kept.read("a", table)
     kept.flush()
     [path] = tmp_path.glob(f"*.{kind}")
     damage(path)
-    pd.testing.assert_frame_equal(KeptPredictions(tmp_path).read("a", table), whole)
+    pd.testing.assert_frame_equal(PredictionCache(tmp_path).read("a", table), whole)
 
 
 def test_a_damaged_copy_is_told_and_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kept = KeptPredictions(tmp_path)
+    kept = PredictionCache(tmp_path)
     kept.read("a", table)
     kept.flush()
     [path] = tmp_path.glob("*.arrow")
     flip_a_bit(path)
-    KeptPredictions(tmp_path).read("a", table)
+    PredictionCache(tmp_path).read("a", table)
     assert "its predictions are read from the store again" in caplog.text
     assert not list(tmp_path.iterdir())
 
@@ -73,10 +73,10 @@ def test_a_damaged_copy_is_told_and_gone(tmp_path: Path, caplog: pytest.LogCaptu
 def test_many_runs_are_read_in_one_frame_a_file_whatever_order_they_were_kept_in(
     tmp_path: Path,
 ) -> None:
-    first = KeptPredictions(tmp_path)
+    first = PredictionCache(tmp_path)
     one = {run: first.read(run, table) for run in ("a", "b", "c")}
     first.flush()
-    kept = KeptPredictions(tmp_path)
+    kept = PredictionCache(tmp_path)
     wanted = ["c", "new", "a"]
     pieces = kept.pieces(wanted, table)
     assert len(pieces) == 2, "the two kept runs come in one piece"
@@ -90,12 +90,12 @@ def test_many_runs_are_read_in_one_frame_a_file_whatever_order_they_were_kept_in
 
 
 def test_runs_of_a_file_that_was_cut_are_fetched_anew(tmp_path: Path) -> None:
-    kept = KeptPredictions(tmp_path)
+    kept = PredictionCache(tmp_path)
     kept.pieces(["a", "b"], table)
     kept.flush()
     [path] = tmp_path.glob("*.arrow")
     path.write_bytes(path.read_bytes()[:100])
-    pieces = KeptPredictions(tmp_path).pieces(["a", "b"], table)
+    pieces = PredictionCache(tmp_path).pieces(["a", "b"], table)
     found = [
         (place, sample)
         for frame, run in pieces
@@ -111,7 +111,7 @@ def test_fetched_runs_with_other_columns_come_apart_and_stay_whole(tmp_path: Pat
             found.append_column("series", pa.array(["s"] * found.num_rows)) if run == "b" else found
         )
 
-    pieces = KeptPredictions(tmp_path).pieces(["a", "b", "c"], fetch)
+    pieces = PredictionCache(tmp_path).pieces(["a", "b", "c"], fetch)
     assert [sorted(set(run.tolist())) for _, run in pieces] == [[0, 2], [1]]
     assert ["series" in frame for frame, _ in pieces] == [False, True]
     assert [list(frame["sample"]) for frame, _ in pieces][1] == ["b-0", "b-1", "b-2"]

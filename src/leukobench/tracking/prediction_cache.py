@@ -28,7 +28,7 @@ ROWS_A_FILE = 200_000
 ROWS_IN_MEMORY = 4_000_000
 
 
-class KeptPredictions:
+class PredictionCache:
     """Predictions by run id: `read` gives a frame, from the copy where there is one, else by `fetch`.
 
     Files `<name>.arrow` hold the rows of many runs one below the other, `<name>.json` says where each run's begin and
