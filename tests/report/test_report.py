@@ -185,7 +185,11 @@ def test_figures_from_predictions(type_):
         ),
         ("autoencoder_loss", "autoencoder_losses", {"train": [0.5, 0.4], "validation": [0.7, 0.6]}),
         ("autoencoder_error_histogram", "reconstruction_errors", [0.1, 0.2, 0.3]),
-        ("reconstruction", "reconstruction", {"original": [0.0, 1.0], "reconstructed": [0.2, 0.8]}),
+        (
+            "reconstruction",
+            "reconstruction",
+            {"sample": "s0", "original": [0.0, 1.0], "reconstructed": [0.2, 0.8]},
+        ),
     ],
 )
 def test_figures_from_what_runs_kept(type_, name, content):

@@ -6,17 +6,20 @@ tests and notebooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from leukobench.evaluation.intervals import Repeats
+from leukobench.schema.documents import Json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from leukobench.data.base import Dataset
 
 
 class Result(Protocol):
@@ -28,6 +31,7 @@ class Result(Protocol):
         params: Choices by group (`model`), scalars (`epochs`, `seed`, `fold`), and other keys in dotted form, as text.
         tags: Tags of the run (`leukobench.simulated`, `leukobench.subset`, `leukobench.fingerprint`, ...).
         start_time: When the run started, seconds; the latest of an identity counts.
+        metrics: Last logged values by name, for what predictions cannot tell.
     """
 
     @property
@@ -40,24 +44,40 @@ class Result(Protocol):
     def tags(self) -> Mapping[str, str]: ...
     @property
     def start_time(self) -> float: ...
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
 
 
 class ResultSet(Protocol):
-    """Finished results and their predictions.
+    """Finished results, their predictions, and what else their runs kept.
 
-    A result set may also have `pieces(results)`: the predictions of many results in as few frames as it takes, each with
-    the place in `results` of each row's; `store` (its address, printed under tables); `cache` (a folder in which
-    statistics of finished results are kept between calls); `artifact(result, name)`: the content of a run's JSON
-    artifact (`curves`, `autoencoder_losses`, `reconstruction_errors`, `resampled`), None where it has none; and
-    `dataset(name)`: the expression data set of that name, None where its files are absent, for gene correlations. Its
-    results may have `metrics` (last logged value by name; used only for what predictions cannot tell, such as
-    reconstruction errors).
+    Attributes:
+        store: Where they are, printed under tables; empty for nowhere.
+        cache: A folder in which statistics of them are kept between calls; None keeps none.
     """
 
     @property
     def results(self) -> Sequence[Result]: ...
+    @property
+    def store(self) -> str: ...
+    @property
+    def cache(self) -> Path | None: ...
     def predictions(self, result: Result) -> pd.DataFrame:
-        """Columns sample, subject, part, fold, epoch, label, p_<class> in class order; perhaps series."""
+        """Predictions as of `leukobench.schema.predictions`."""
+        ...
+
+    def pieces(self, results: Sequence[Result]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        """The predictions of many results in as few frames as it takes, each with the place in
+        `results` of each row's.
+        """
+        ...
+
+    def artifact(self, result: Result, name: str) -> Json:
+        """Content of a run's JSON artifact (`curves`, `resampled`, ...), None where it has none."""
+        ...
+
+    def dataset(self, name: str) -> Dataset | None:
+        """The data set of that name, for figures of the data themselves; None where it is absent."""
         ...
 
 
@@ -79,15 +99,22 @@ class Kept:
 
     results: Sequence[KeptResult]
     frames: Mapping[str, pd.DataFrame]
-    artifacts: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    artifacts: Mapping[tuple[str, str], Json] = field(default_factory=dict)
     store: str = "memory"
     cache: Path | None = None
 
     def predictions(self, result: Result) -> pd.DataFrame:
         return self.frames[result.run_id]
 
-    def artifact(self, result: Result, name: str) -> Any:
+    def pieces(self, results: Sequence[Result]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        frames = [self.predictions(result) for result in results]
+        return [(frame, np.full(len(frame), i)) for i, frame in enumerate(frames)]
+
+    def artifact(self, result: Result, name: str) -> Json:
         return self.artifacts.get((result.run_id, name))
+
+    def dataset(self, name: str) -> Dataset | None:
+        return None
 
 
 def pooled(
@@ -106,14 +133,7 @@ def pooled(
         LeukoBenchError: The results have different classes.
     """
     seeds = np.array([r.params.get("seed", "0") for r in results])
-    together: Callable[[Sequence[Result]], Iterable[tuple[pd.DataFrame, np.ndarray]]] | None
-    together = getattr(source, "pieces", None)
-    if together is not None:
-        pieces = list(together(results))
-    else:
-        pieces = [
-            (frame := source.predictions(r), np.full(len(frame), i)) for i, r in enumerate(results)
-        ]
+    pieces = source.pieces(results)
     if change is not None:
         pieces = [(change(frame, result), result) for frame, result in pieces]
     # Ranking metrics compare the scores of one run only, whatever its fold is called.

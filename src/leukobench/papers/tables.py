@@ -30,11 +30,12 @@ from leukobench.papers.memory import Memory
 from leukobench.papers.results import Result, ResultSet, configuration, pooled
 from leukobench.papers.selection import Selection, Selector, own_settings
 from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, Unit, printed_decimals
+from leukobench.schema.documents import Json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ReadArtifact = Callable[[Result, str], Any]
+ReadArtifact = Callable[[Result, str], Json]
 SINGLE_ARM = Arm(label="Mean [95 % interval]")
 """The one arm of a paper file that names none."""
 SAME_SIZE = 0.05
@@ -187,7 +188,7 @@ def rebuild(
         PaperError: A table that the paper does not have.
     """
     wanted = list(paper.tables) if not tables else [paper.table(t) for t in tables]
-    with Memory.open(getattr(results, "cache", None), paper.key) as memory:
+    with Memory.open(results.cache, paper.key) as memory:
         engine = _Engine(paper, results, memory)
         return [engine.table(t) for t in wanted]
 
@@ -313,7 +314,7 @@ class _Engine:
         )
         if data:
             lines.append("Data: " + ", ".join(f"{name} {print_}" for name, print_ in data) + ".")
-        store = getattr(self.results, "store", None)
+        store = self.results.store
         lines.append(
             (f"Store: {store}. " if store else "")
             + f"leukobench {__version__}, paper file {self.paper.key} version {self.paper.version}, "
@@ -557,8 +558,7 @@ class _Engine:
 
     def _logged(self, chosen: Sequence[Result], cell: Cell) -> Estimate:
         """Mean over runs of what each of them kept; only for what predictions cannot tell."""
-        read = getattr(self.results, "artifact", None)
-        values = [kept_value(r, cell, read) for r in chosen]
+        values = [kept_value(r, cell, self.results.artifact) for r in chosen]
         seeds = len({r.params.get("seed", "0") for r in chosen})
         return Estimate(
             float(np.mean(values)), None, None, tuple(values), "none", "runs", seeds, 0, None
@@ -728,7 +728,7 @@ class _Engine:
         )
 
 
-def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
+def kept_value(result: Result, cell: Cell, read: ReadArtifact) -> float:
     """A metric of kind `kept`: a quantity of a run that its predictions cannot tell.
 
     Args:
@@ -741,14 +741,13 @@ def kept_value(result: Result, cell: Cell, read: ReadArtifact | None) -> float:
     metric = definition(cell.metric or "")
     epochs = str(result.params.get("epochs", ""))
     place = Place(part=cell.part, epoch=cell.epoch, epochs=epochs, of=cell.of)
-    content = read(result, metric.artifact) if read else None
+    content = read(result, metric.artifact)
     value = metric.function(content, metric.key.format(part=cell.part), place)
     if value is not None:
         return float(value)
-    metrics: Mapping[str, float] = getattr(result, "metrics", {})
     for name in (f"{cell.part}_{metric.name}", metric.name):
-        if name in metrics and cell.epoch == "last":
-            return float(metrics[name])
+        if name in result.metrics and cell.epoch == "last":
+            return float(result.metrics[name])
     raise LeukoBenchError(f"the runs kept no {metric.title} of part {cell.part}")
 
 

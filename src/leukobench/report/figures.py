@@ -10,7 +10,7 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -26,10 +26,20 @@ from leukobench.papers.tables import (
     FilledTable,
     Verdict,
 )
+from leukobench.schema.documents import Document, Json
+from leukobench.schema.records import (
+    AUTOENCODER_LOSSES,
+    CURVES,
+    RECONSTRUCTION,
+    RECONSTRUCTION_ERRORS,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+
+T = TypeVar("T")
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C00")
 """Okabe and Ito's palette, told apart by colour-blind readers; its yellow is too light for lines and replaced."""
@@ -113,10 +123,14 @@ class _Drawing:
         part = part or self.figure.part
         return pooled(self.results, panel.chosen, None if part == "all" else part)
 
-    def artifacts(self, panel: _Panel, name: str) -> list[Any]:
-        read: Callable[[Result, str], Any] | None = getattr(self.results, "artifact", None)
-        found = [] if read is None else [read(r, name) for r in panel.chosen]
-        return [x for x in found if x]
+    def artifacts(self, panel: _Panel, name: str) -> list[Json]:
+        """Content of an artifact of each run that has it."""
+        return [kept for r in panel.chosen if (kept := self.results.artifact(r, name))]
+
+    def documents(self, panel: _Panel, document: Document[T]) -> list[T]:
+        """The same, of a known type."""
+        kept = self.artifacts(panel, document.name)
+        return [document.of(body, f"{document.file} of {panel.label}") for body in kept]
 
 
 def data_uri(svg: str) -> str:
@@ -221,7 +235,7 @@ def _learning_curves(d: _Drawing) -> str:
     drawn = False
     for column, arm in enumerate(arms):
         for s, panel in enumerate(d.of_arm(arm)):
-            curves = d.artifacts(panel, "curves")
+            curves = d.documents(panel, CURVES)
             for row, quantity in enumerate(("loss", "accuracy")):
                 for part, line in (("train", "-"), ("validation", "--"), ("test", ":")):
                     name = f"{part}_{quantity}"
@@ -461,7 +475,7 @@ def _autoencoder_loss(d: _Drawing) -> str:
     drawn = False
     for column, arm in enumerate(arms):
         for s, panel in enumerate(d.of_arm(arm)):
-            kept = d.artifacts(panel, "autoencoder_losses")
+            kept = d.artifacts(panel, AUTOENCODER_LOSSES.name)
             for part, line in (("train", "-"), ("validation", "--")):
                 lines = [x for x in (series(k, part) for k in kept) if x]
                 if lines:
@@ -488,7 +502,7 @@ def _autoencoder_error_histogram(d: _Drawing) -> str:
         errors = [
             np.asarray(numbers(k), dtype=float)
             for panel in d.of_arm(arm)
-            for k in d.artifacts(panel, "reconstruction_errors")
+            for k in d.artifacts(panel, RECONSTRUCTION_ERRORS.name)
         ]
         if errors:
             drawn = True
@@ -514,11 +528,11 @@ def _autoencoder_error_histogram(d: _Drawing) -> str:
 
 def _reconstruction(d: _Drawing) -> str:
     for panel in d.filled:
-        for kept in d.artifacts(panel, "reconstruction"):
+        for kept in d.documents(panel, RECONSTRUCTION):
             canvas, axes = _canvas(1, 1, 7.2, 2.8)
-            axes[0, 0].plot(kept["original"], color=_colour(0), label="original", linewidth=0.8)
+            axes[0, 0].plot(kept.original, color=_colour(0), label="original", linewidth=0.8)
             axes[0, 0].plot(
-                kept["reconstructed"], color=_colour(1), label="reconstructed", linewidth=0.8
+                kept.reconstructed, color=_colour(1), label="reconstructed", linewidth=0.8
             )
             axes[0, 0].set(title=panel.label, xlabel="Gene", ylabel="Value")
             axes[0, 0].legend()
@@ -560,10 +574,29 @@ def _class_pie(d: _Drawing) -> str:
     return _svg(canvas)
 
 
+@runtime_checkable
+class _Genes(Protocol):
+    """A data set whose inputs are named genes: `values` of shape (samples, genes)."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def positive(self) -> str | None: ...
+    @property
+    def samples(self) -> pd.DataFrame: ...
+    @property
+    def values(self) -> np.ndarray: ...
+    @property
+    def genes(self) -> Sequence[str]: ...
+
+
 def _gene_correlations(d: _Drawing) -> str:
-    load: Callable[[str], Any] | None = getattr(d.results, "dataset", None)
     names = list(dict.fromkeys(p.chosen[0].params.get("data", "") for p in d.filled))
-    data = [(n, x) for n in names if load is not None and (x := load(n)) is not None]
+    data: list[tuple[str, _Genes]] = []
+    for name in names:
+        found = d.results.dataset(name)
+        if isinstance(found, _Genes):
+            data.append((name, found))
     if not data:
         raise LeukoBenchError(
             f"the correlations need the data set itself ({', '.join(names)}), which is not here"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from leukobench.errors import LeukoBenchError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""Content of a JSON file whose type is not known where it is read, as of a user's own artifact."""
 VERSION_KEY = "schema_version"
 
 
@@ -72,14 +74,18 @@ class Document(Generic[T]):
         Raises:
             DocumentError
         """
-        from pydantic import ValidationError
-
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
             raise DocumentError(
                 f"{where} is damaged (not JSON); remove its folder and launch again"
             ) from None
+        return self.of(body, where)
+
+    def of(self, body: Json, where: str) -> T:
+        """A value from the content of a JSON file. Arguments and errors as in `parse`."""
+        from pydantic import ValidationError
+
         try:
             return self._adapter.validate_python(self._upgraded(body, where))
         except ValidationError as e:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import zipfile
 import zlib
@@ -25,18 +26,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from leukobench import __version__
 from leukobench.archives import fault_of
 from leukobench.errors import LeukoBenchError
 from leukobench.names import check_name
 from leukobench.schema import predictions
-from leukobench.schema.documents import Document
+from leukobench.schema.documents import Document, Json
 from leukobench.schema.names import Tag
 from leukobench.tracking.connection import Progress
-from leukobench.tracking.result_cache import RunReference, StoredResult
+from leukobench.tracking.result_cache import RunReference, StoredResult, up_to_own_epoch
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from leukobench.data.base import Dataset
 
 FORMAT = 1
 """Raised when an older LeukoBench could not read the archive."""
@@ -283,6 +288,7 @@ class ArchiveResults:
     def __init__(self, path: Path) -> None:
         self.archive = Archive(path)
         self.store = str(path)
+        self.cache: Path | None = None
         self.results = [
             StoredResult(
                 run_id=run.id,
@@ -303,6 +309,28 @@ class ArchiveResults:
         if content is None:
             raise LeukoBenchError(f"{self.store}: the run {result.run_id} has no predictions")
         return predictions.read(io.BytesIO(content), f"{self.store}: run {result.run_id}")
+
+    def pieces(self, results: Sequence[RunReference]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        """The predictions of many results, and the place in `results` of each row's."""
+        frames = [self.predictions(result) for result in results]
+        return [(frame, np.full(len(frame), i)) for i, frame in enumerate(frames)]
+
+    def artifact(self, result: RunReference, name: str) -> Json:
+        """Content of a run's JSON artifact, its own or its trajectory's, None where it has none."""
+        run = self._runs[result.run_id]
+        for owner in (run.id, run.parent):
+            content = None if owner is None else self.archive.artifact(owner, f"{name}.json")
+            if content is not None:
+                return up_to_own_epoch(name, json.loads(content), run.params)
+        return None
+
+    def dataset(self, name: str) -> Dataset | None:
+        """None: an archive holds no data set."""
+        return None
+
+    @cached_property
+    def _runs(self) -> dict[str, ArchiveRun]:
+        return {run.id: run for run in self.archive.runs}
 
     def close(self) -> None:
         self.archive.close()

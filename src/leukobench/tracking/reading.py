@@ -13,16 +13,21 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from leukobench.errors import LeukoBenchError, StoreError
 from leukobench.schema import predictions as schema
-from leukobench.schema.names import PREFIX, Param, Tag
-from leukobench.schema.records import CURVES
+from leukobench.schema.documents import Json
+from leukobench.schema.names import PREFIX, Tag
 from leukobench.settings import Settings
 from leukobench.tracking.connection import Progress, Store, local_path
 from leukobench.tracking.prediction_cache import PredictionCache
-from leukobench.tracking.result_cache import ResultCache, RunReference, StoredResult
+from leukobench.tracking.result_cache import (
+    ResultCache,
+    RunReference,
+    StoredResult,
+    up_to_own_epoch,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,7 +182,7 @@ class Results:
         """Keep the predictions that were read from the store, for the next reading."""
         self._kept.flush()
 
-    def artifact(self, result: RunReference, name: str) -> Any:
+    def artifact(self, result: RunReference, name: str) -> Json:
         """Content of a run's JSON artifact (`curves`, `job`, `split`, ...), None where it has none.
 
         A thin result of a trajectory has its curves and losses at the trajectory, up to its own epoch.
@@ -190,10 +195,7 @@ class Results:
                 content = json.loads(self._file(owner, f"{name}.json").read_text(encoding="utf-8"))
             except (StoreError, OSError):
                 continue
-            if name == CURVES.name and Param.EPOCHS in stored.params:
-                epochs = int(stored.params[Param.EPOCHS])
-                return [row for row in content if row["epoch"] <= epochs]
-            return content
+            return up_to_own_epoch(name, content, stored.params)
         return None
 
     @cached_property

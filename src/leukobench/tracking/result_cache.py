@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from leukobench.files import atomic
 from leukobench.integrity import read_lines, write_lines
-from leukobench.schema.names import PREFIX, Tag
+from leukobench.schema.documents import Json
+from leukobench.schema.names import PREFIX, Param, Tag
+from leukobench.schema.records import CURVES
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -54,6 +56,15 @@ class StoredResult:
             experiment_id=info.experiment_id,
             metrics=dict(run.data.metrics),
         )
+
+
+def up_to_own_epoch(name: str, content: Json, params: Mapping[str, str]) -> Json:
+    """An artifact as a result with these params sees it: of a trajectory's curves, its own epochs."""
+    if name != CURVES.name or Param.EPOCHS not in params:
+        return content
+    last = int(params[Param.EPOCHS])
+    rows = CURVES.of(content, CURVES.file)
+    return [dict(row) for row in rows if row["epoch"] <= last]
 
 
 class ResultCache:

@@ -10,8 +10,9 @@ import base64
 import json
 import time
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from leukobench.schema.documents import Json
 
 TAG = "mlflow.sharedViewState."
 RESULTS, COMPARE, CURVES = "leukobench-results", "leukobench-compare", "leukobench-curves"
@@ -35,20 +36,26 @@ def saved_views(
     """
     params = [f"params.`{k}`" for k in dict.fromkeys([*keys, "seed", "fold"])]
     measured = [f"metrics.`{m}`" for m in metrics]
-    table: dict[str, Any] = {
+    widths: dict[str, Json] = {"attributes.`Run Name`": WIDE}
+    widths |= dict.fromkeys(measured, NARROW)
+    table: dict[str, Json] = {
         **_STATE,
         "searchFilter": "tags.`leukobench.kind` = 'result'",
         "selectedColumns": [*params, *measured, "attributes.`Dataset`"],
         "columnOrder": ["attributes.`Run Name`", *params, *measured],
-        "columnWidths": {"attributes.`Run Name`": WIDE} | dict.fromkeys(measured, NARROW),
+        "columnWidths": widths,
         # in any order but that of time the UI lists results flat; else it folds them away below their trajectories
         "orderByKey": params[0],
         "orderByAsc": True,
     }
     states = {RESULTS: table}
     if keys and metrics:
-        section = {"uuid": "leukobench-compare", "name": "configurations", "columns": 1}
-        chart = {
+        section: dict[str, Json] = {
+            "uuid": "leukobench-compare",
+            "name": "configurations",
+            "columns": 1,
+        }
+        chart: dict[str, Json] = {
             "uuid": "leukobench-parallel",
             "type": "PARALLEL",
             "runsCountToCompare": 10,
@@ -76,7 +83,7 @@ def address(experiment_id: str, view: str = "") -> str:
     return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}{shared}"
 
 
-_STATE: Mapping[str, Any] = {
+_STATE: dict[str, Json] = {
     "startTime": "ALL",
     "lifecycleFilter": "Active",
     "datasetsFilter": [],
@@ -95,10 +102,10 @@ _STATE: Mapping[str, Any] = {
         "selectedXAxisMetricKey": "",
     },
 }
-_KEPT: Mapping[str, Any] = {"deleted": False, "isGenerated": False}
+_KEPT: dict[str, Json] = {"deleted": False, "isGenerated": False}
 
 
-def _packed(name: str, state: Mapping[str, Any]) -> str:
+def _packed(name: str, state: Json) -> str:
     text = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = int(time.time() * 1000)
     return json.dumps(
