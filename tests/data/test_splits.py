@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -254,6 +255,18 @@ def test_auto_keeps_contents_together_where_subjects_are_unknown() -> None:
         check(data, split)
 
 
+def test_series_of_the_same_patients_stand_in_one_part_and_others_are_divided() -> None:
+    series = [f"chip {'ABCD'[i % 4]}" for i in range(40)]
+    data = replace(table(["a", "b"] * 20, series=series), same_patients=(("chip A", "chip C"),))
+    for splitter in (Holdout(test=0.25), KFold(k=2), Holdout(test=0.2, validation=0.2)):
+        split = splitter.split(data)
+        assert split.keep_together == ("content", "same_patients")
+        assert split.shared["same_patients"] == 0
+        assert split.shared["series"] >= 1
+    apart = Holdout(test=0.25, keep_together=[]).split(data)
+    assert apart.shared["same_patients"] == 1
+
+
 def test_series_are_kept_together_on_request_only() -> None:
     data = cells(groups=24, size=2)
     assert "series" not in Holdout().split(data).keep_together
@@ -262,16 +275,15 @@ def test_series_are_kept_together_on_request_only() -> None:
     assert asked.shared["series"] == 0
 
 
-@pytest.mark.parametrize("name", ["subject", "series"])
+@pytest.mark.parametrize("name", ["subject", "series", "same_patients"])
 def test_keeping_together_what_the_data_do_not_know_is_refused_with_the_reason(name: str) -> None:
     with pytest.raises(SplitError, match=f"table has no {name} ids.*split.keep_together"):
         Holdout(keep_together=[name]).split(table(["a"] * 10 + ["b"] * 10))
 
 
 def test_an_unknown_grouping_is_refused_by_name() -> None:
-    with pytest.raises(
-        SplitError, match=r"knows \['subject', 'content', 'series'\], not 'hospital'"
-    ):
+    known = r"\['subject', 'content', 'series', 'same_patients'\]"
+    with pytest.raises(SplitError, match=f"knows {known}, not 'hospital'"):
         Holdout(keep_together=["hospital"]).split(cells())
 
 

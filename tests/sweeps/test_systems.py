@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from leukobench.data.preprocess import FittedExpression
 from leukobench.data.sources.all_idb import AllIdb1
 from leukobench.data.sources.aml import AML
 from leukobench.data.sources.cnmc import CNMC, official_dataset
@@ -30,7 +32,8 @@ from leukobench.simulation.expression import simulate_cumida, simulate_golub
 from leukobench.sweeps.app import opened
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.plan import expand, make_plan
-from leukobench.training.job import Job, forget_data
+from leukobench.training.families.expression import Expression
+from leukobench.training.job import Job, build_resample, forget_data, prepare
 from trained import Trained, train_job
 
 PAPERS = ("fata", "rai", "kandi", "neuraldesigner", "kadhim", "grain")
@@ -258,6 +261,7 @@ def test_kandi_resamples_before_the_split_under_the_paper_and_inside_training_wi
         first("kandi", "model=kandi_mlp", "resample=smote", "protocol=leak_free", *KANDI)
     )
     assert not clean.predictions()["sample"].str.startswith("smote-").any()
+    assert set(clean.predictions()["part"]) == {"train", "test"}, "nothing is chosen"
     assert clean.folder.run().leaks == ()
     arrays = clean.predictions().groupby(["part", "label"]).size()
     counts = read_json(clean.folder.path / "resampled.json")
@@ -282,14 +286,51 @@ def test_kandi_keeps_losses_and_reconstruction_errors_of_its_autoencoder() -> No
     assert len(kept["original"]) == len(kept["reconstructed"]) == 60
 
 
+@pytest.mark.parametrize("key", ["kandi", "neuraldesigner", "kadhim", "grain", "fata", "rai"])
+def test_the_arms_of_a_paper_differ_in_the_switches_of_the_protocol_alone(key: str) -> None:
+    paper, clean = (first(key, f"protocol={name}") for name in ("paper", "leak_free"))
+    assert {k for k in paper.config if paper.config[k] != clean.config[k]} == {"protocol", "split"}
+    own, other = paper.config["split"], clean.config["split"]
+    chosen = {"validation"} if key in ("fata", "rai") else set()
+    assert {k for k in own if own[k] != other[k]} == {"keep_together", *chosen}
+
+
 def test_kandi_leaves_out_each_series_whose_classes_stand_elsewhere() -> None:
     arms = ("protocol=leak_free", "split=leave_one_group_out")
     jobs = expand(jobs_of("kandi", "model=kandi_rnn", "resample=none", "seed=0", *arms, *KANDI))
-    assert len(jobs) == 6, "GSE28497 alone shares no class"
+    assert len(jobs) == 5, "GSE28497 shares no class; two series of the same patients are one fold"
     predictions = finished(jobs[0]).predictions()
     tested = set(predictions.query("part == 'test'")["series"])
     assert len(tested) == 1
     assert not tested & set(predictions.query("part == 'train'")["series"])
+
+
+def test_kandi_keeps_two_chips_of_the_same_patients_in_one_part_only_without_leaks() -> None:
+    twins = {"GSE22529_U133A", "GSE22529_U133B"}
+    for protocol, expected in (("leak_free", 1), ("paper", 2)):
+        job = first("kandi", "resample=none", f"protocol={protocol}", *KANDI)
+        prepared = prepare(job)
+        series = prepared.dataset.samples["series"]
+        parts = [p for p, ids in prepared.split.parts.items() if twins & set(series.loc[list(ids)])]
+        assert len(parts) == expected
+        assert prepared.split.shared["same_patients"] == expected - 1
+
+
+def test_kandi_resamples_z_scores_before_its_autoencoder_under_both_protocols() -> None:
+    """What SMOTE adds has 60 genes and passes the autoencoder, so it stands where no feature of an array can."""
+    job = first("kandi", "model=kandi_mlp", "resample=smote", "protocol=leak_free", *KANDI)
+    made = Expression().network_input(job, prepare(job), lambda shape: torch.nn.Identity(), None)
+    fitted = made.preprocess
+    assert isinstance(fitted, FittedExpression)
+    assert fitted.encoder is not None
+    values = prepare(job).dataset.matrix
+    assert values is not None
+    scaled = fitted.scaled(values)
+    train = prepare(job).dataset.rows(prepare(job).split.parts["train"])
+    resample, _ = build_resample(job)
+    more, _ = resample(scaled[train], prepare(job).dataset.y[train], 0)
+    synthetic = made.feed.values[len(values) :]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(synthetic, fitted.encoder.transform(more[len(train) :]), atol=1e-5)
 
 
 def test_kandis_control_predicts_the_series_from_the_same_arrays() -> None:

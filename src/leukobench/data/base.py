@@ -67,6 +67,8 @@ class Dataset:
             subset.
         faults: What the loader found wrong and was told to live with (`allow_faulty=true`).
         root: Folder the files were read from.
+        same_patients: Groups of series that hold the same patients, where it is not known which
+            samples are one patient's.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Dataset:
     expected_samples: int | None = None
     faults: tuple[str, ...] = ()
     root: Path | None = None
+    same_patients: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         check_name("data set", self.name)

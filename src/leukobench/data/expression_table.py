@@ -91,4 +91,5 @@ def _dataset(table: ExpressionTable, faults: tuple[str, ...]) -> ExpressionDatas
         expected_samples=table.expected.get("sample", {}).get("all"),
         faults=faults,
         root=table.root,
+        same_patients=table.same_patients,
     )

@@ -38,6 +38,7 @@ class ExpressionTable:
             like the others.
         findings: What reading already found (missing files, unknown labels).
         root: Folder or file that was read.
+        same_patients: As in `Dataset`.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ExpressionTable:
     findings: tuple[Finding, ...] = ()
     root: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    same_patients: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def contents(self) -> list[str]:

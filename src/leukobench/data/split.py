@@ -18,7 +18,9 @@ from leukobench.data.base import Dataset, digest
 from leukobench.errors import SplitError
 from leukobench.schema.predictions import PARTS
 
-GROUPINGS = ("subject", "content", "series")
+PATIENTS = "same_patients"
+"""Grouping: series of the same patients, where the source knows series and not which arrays are one's."""
+GROUPINGS = ("subject", "content", "series", PATIENTS)
 KeepTogether = Literal["auto"] | Sequence[str]
 
 
@@ -31,8 +33,8 @@ class Split:
         fold, folds: Which fold this is, of how many.
         parts: Sample ids by part, each in the data set's row order. `validation` may be empty.
         keep_together: What was not separated, as resolved for this data set.
-        shared: For each of `subject`, `content` and `series` that the data know: how many of its values stand in
-            more than one part. A leak-free split shares no subject and no content.
+        shared: For each grouping that the data know (`subject`, `content`, `series`, `same_patients`): how many of
+            its values stand in more than one part. A leak-free split shares none but series.
         dropped: Samples in no part, with the reason (a class that training does not hold; an exact twin).
     """
 
@@ -109,22 +111,46 @@ class Split:
 
 
 def resolve_keep_together(dataset: Dataset, keep_together: KeepTogether) -> tuple[str, ...]:
-    """`auto` becomes `(subject, content)` where subjects are known, `(content,)` where they are not.
+    """`auto` becomes `(subject, content)` where subjects are known, `(content,)` where they are not,
+    and `same_patients` with them where the source knows series that share patients.
 
     Raises:
         SplitError: An explicit `subject` (or `series`) where the source has none, or an unknown name.
     """
     if keep_together == "auto":
-        return ("subject", "content") if dataset.has_subjects else ("content",)
+        known = ("subject", "content") if dataset.has_subjects else ("content",)
+        return (*known, PATIENTS) if dataset.same_patients else known
     for name in keep_together:
         if name not in GROUPINGS:
             raise SplitError(f"keep_together knows {list(GROUPINGS)}, not {name!r}")
-        if dataset.samples[name].isna().any():
-            raise SplitError(
-                f"{dataset.name} has no {name} ids, so samples of one {name} cannot be kept together; "
-                "use split.keep_together=[content] (or protocol.keep_together=auto)"
-            )
+        _known_grouping(dataset, name)
     return tuple(keep_together)
+
+
+def grouping(dataset: Dataset, name: str) -> pd.Series | None:
+    """What each sample is grouped by, one value a sample; None where the data set does not know it.
+
+    Args:
+        name: One of `GROUPINGS`.
+    """
+    if name != PATIENTS:
+        column = dataset.samples[name]
+        return None if column.isna().any() else column
+    if not dataset.same_patients:
+        return None
+    of = {series: " + ".join(group) for group in dataset.same_patients for series in group}
+    alone = pd.Series(dataset.ids, index=dataset.ids, dtype=object)
+    return dataset.samples["series"].map(of).fillna(alone)
+
+
+def _known_grouping(dataset: Dataset, name: str) -> pd.Series:
+    column = grouping(dataset, name)
+    if column is None:
+        raise SplitError(
+            f"{dataset.name} has no {name} ids, so samples of one {name} cannot be kept together; "
+            "use split.keep_together=[content] (or protocol.keep_together=auto)"
+        )
+    return column
 
 
 def groups_of(dataset: Dataset, keep_together: Sequence[str]) -> np.ndarray:
@@ -139,7 +165,7 @@ def groups_of(dataset: Dataset, keep_together: Sequence[str]) -> np.ndarray:
     n = len(dataset)
     rows, cols = [np.arange(n)], [np.arange(n)]
     for name in keep_together:
-        codes = pd.factorize(dataset.samples[name])[0]
+        codes = pd.factorize(_known_grouping(dataset, name))[0]
         first = pd.Series(np.arange(n)).groupby(codes).transform("first").to_numpy()
         rows.append(np.arange(n))
         cols.append(first)
@@ -151,15 +177,15 @@ def groups_of(dataset: Dataset, keep_together: Sequence[str]) -> np.ndarray:
 
 
 def shared_between(dataset: Dataset, rows: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How many subjects, contents and series stand in more than one part."""
+    """How many values of each grouping that the data know stand in more than one part."""
     part = np.full(len(dataset), -1)
     for i, r in enumerate(rows.values()):
         part[r] = i
     inside = part >= 0
     result = {}
     for name in GROUPINGS:
-        column = dataset.samples[name]
-        if column.isna().any():
+        column = grouping(dataset, name)
+        if column is None:
             continue
         frame = pd.DataFrame({"value": column.to_numpy()[inside], "part": part[inside]})
         result[name] = int((frame.groupby("value")["part"].nunique() > 1).sum())

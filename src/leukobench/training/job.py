@@ -26,7 +26,7 @@ from leukobench.schema.predictions import predictions
 from leukobench.settings import Settings
 from leukobench.targets import COMPOSED, REMOVED_KEYS, Provenance, build
 from leukobench.tracking import identity as identities
-from leukobench.training.protocol import Protocol
+from leukobench.training.protocol import RETIRED, Protocol
 from leukobench.training.schedules import Schedule
 
 T = TypeVar("T")
@@ -96,7 +96,8 @@ class Job:
 
     @cached_property
     def protocol(self) -> Protocol:
-        node = {k: v for k, v in self.config["protocol"].items() if k not in REMOVED_KEYS}
+        ignored = (*REMOVED_KEYS, *RETIRED)
+        node = {k: v for k, v in self.config["protocol"].items() if k not in ignored}
         try:
             return Protocol(**node)
         except TypeError as e:

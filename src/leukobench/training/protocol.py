@@ -8,6 +8,9 @@ from typing import Literal
 
 from leukobench.errors import ConfigError
 
+RETIRED = ("stratify",)
+"""Keys that protocols of earlier versions had: stored configs have them, and they decide nothing."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -20,10 +23,8 @@ class Protocol:
         resample: Where resampling happens: `train` (inside the training part) or `before_split` (synthetic
             neighbours of test rows enter training: a leak).
         choose_on: Part on which epoch, model and threshold may be chosen: `validation`, or `test` (a leak).
-        validation: Share of the training part that the papers' own splits keep for choosing; 0 where the paper chose
-            on test.
-        stratify: Whether the papers' own splits keep class shares, where the paper does not say it. Groups of unequal
-            size need it: by subject, an unstratified fifth of C-NMC has anything from 50 to 70 % ALL.
+        validation: Share of the training part that is set aside for choosing, where a paper chooses at all
+            (fata, rai); 0 where it chose on test. A part of the switch `choose_on`.
     """
 
     name: str = "leak_free"
@@ -32,7 +33,6 @@ class Protocol:
     resample: Literal["train", "before_split"] = "train"
     choose_on: Literal["validation", "test"] = "validation"
     validation: float = 0.2
-    stratify: bool = True
 
     def __post_init__(self) -> None:
         allowed = {

@@ -93,6 +93,7 @@ class ExpressionDataset(Dataset):
             expected_samples=self.expected_samples,
             faults=self.faults,
             root=self.root,
+            same_patients=self.same_patients,
         )
         return new, frozenset(names)  # type: ignore[return-value]
 
@@ -127,7 +128,8 @@ def expression_dataset(
 
     Args:
         values: Shape (samples, genes), any real dtype; kept as float32.
-        facts: Further `Dataset` fields (`simulated`, `expected_samples`, `faults`, `root`).
+        facts: Further `Dataset` fields (`simulated`, `expected_samples`, `faults`, `root`,
+            `same_patients`).
     """
     values = np.ascontiguousarray(values, dtype=np.float32)
     n = len(ids)

@@ -65,12 +65,8 @@ class Expression(Family):
     ) -> NetworkInput:
         dataset = as_expression(prepared.dataset)
         rows, y = rows_of(prepared), dataset.y
-        fitted = _fitted(job, prepared, rows)
-        values = fitted.scaled(dataset.values)
-        artifacts: dict[str, Any] = {}
-        if fitted.encoder is not None:
-            artifacts |= fitted.encoder.artifacts(values, list(dataset.ids))
-            values = fitted.encoder.transform(values)
+        scaling = _scaling(job, prepared)
+        values = scaling.scaled(dataset.values)
         resample, _ = build_resample(job)
         if resample.method != "none" and job.protocol.resample == "train":
             train = rows["train"]
@@ -79,6 +75,11 @@ class Expression(Family):
             rows["train"] = np.concatenate([train, len(dataset) + np.arange(len(new))])
             values = np.concatenate([values, more[new]])
             y = np.concatenate([y, labels[new]])
+        fitted = _encoding(job, prepared, scaling, values, rows)
+        artifacts: dict[str, Any] = {}
+        if fitted.encoder is not None:
+            artifacts |= fitted.encoder.artifacts(values[: len(dataset)], list(dataset.ids))
+            values = fitted.encoder.transform(values)
         if resample.method != "none":
             counts = np.bincount(
                 y[np.concatenate(list(rows.values()))], minlength=len(dataset.classes)
@@ -212,16 +213,41 @@ def _fit_rows(job: Job, prepared: Prepared) -> np.ndarray:
     return np.arange(len(prepared.dataset))
 
 
-def _fitted(job: Job, prepared: Prepared, rows: dict[str, np.ndarray]) -> FittedExpression:
-    dataset, preprocess = as_expression(prepared.dataset), _preprocess(job)
+def _scaling(job: Job, prepared: Prepared) -> FittedExpression:
+    """All steps of the preprocessing but its encoder, fitted."""
+    dataset = as_expression(prepared.dataset)
+    preprocess = replace(_preprocess(job), encoder=None)
     if prepared.scaled:
-        preprocess = ExpressionPreprocess(scale="none", encoder=preprocess.encoder)
+        preprocess = ExpressionPreprocess(scale="none")
     chosen = _fit_rows(job, prepared)
-    held = dataset.values[rows["validation"]] if len(rows["validation"]) else None
-    seed = seed_of(int(job.config["seed"]), "preprocess") % 2**31
-    return preprocess.fit(
-        values=dataset.values[chosen], y=dataset.y[chosen], validation=held, seed=seed
-    )
+    return preprocess.fit(dataset.values[chosen], dataset.y[chosen], seed=_seed(job))
+
+
+def _encoding(
+    job: Job,
+    prepared: Prepared,
+    scaling: FittedExpression,
+    values: np.ndarray,
+    rows: dict[str, np.ndarray],
+) -> FittedExpression:
+    """`scaling` with the encoder fitted behind it: on the rows that scaling was fitted on and the
+    synthetic ones.
+
+    Args:
+        values: Shape (n, genes), scaled, synthetic rows behind those of the data set.
+        rows: Row numbers by part.
+    """
+    encoder = _preprocess(job).encoder
+    if encoder is None:
+        return scaling
+    synthetic = np.arange(len(prepared.dataset), len(values))
+    chosen = np.concatenate([_fit_rows(job, prepared), synthetic])
+    held = values[rows["validation"]] if len(rows["validation"]) else None
+    return replace(scaling, encoder=encoder.fit(values[chosen], held, _seed(job)))
+
+
+def _seed(job: Job) -> int:
+    return seed_of(int(job.config["seed"]), "preprocess") % 2**31
 
 
 def _encoder_arrays(encoder: Any) -> dict[str, np.ndarray]:

@@ -194,16 +194,20 @@ def mixed_column_findings(tables: Mapping[str, WideTable], n_columns: int) -> li
     return [Finding("columns_mix_probes", "warning", message, len(mixed), where)]
 
 
+def known_twins(series: Mapping[str, WideTable]) -> tuple[tuple[str, ...], ...]:
+    """The groups of series that hold the same patients, of those that are read."""
+    return (SAME_PATIENTS,) if all(s in series for s in SAME_PATIENTS) else ()
+
+
 def same_patient_findings(series: Mapping[str, WideTable]) -> list[Finding]:
     """The two series that hold the same patients, where both are read."""
-    if not all(s in series for s in SAME_PATIENTS):
+    if not known_twins(series):
         return []
     message = (
         f"{' and '.join(SAME_PATIENTS)} are two chips of the same patients; which arrays belong "
-        f"together is not in "
-        "the files, so a split by sample may put one patient on both sides: leave one of the two "
-        "out of "
-        "data.series, or keep series together"
+        "together is not in the files, so a split by sample may put one patient on both sides: "
+        "keep_together=auto (protocol=leak_free) keeps both series in one part; or leave one of "
+        "the two out of data.series"
     )
     count = SERIES[SAME_PATIENTS[0]]
     return [Finding("patients_in_two_series", "warning", message, count, SAME_PATIENTS)]

@@ -21,6 +21,7 @@ from leukobench.data.sources.cumida.series import (
     SERIES,
     by_name,
     by_position,
+    known_twins,
     mixed_column_findings,
     read_series,
     same_patient_findings,
@@ -70,8 +71,8 @@ class Cumida(DataSource):
             chooses the arrays either way.
 
     Subjects are unknown: the files name arrays only. The patients of GSE22529 occur twice (two
-    chips), and which two
-    arrays are one patient's is not in the files.
+    chips), and which two arrays are one patient's is not in the files: where both series are read,
+    the data set names them in `same_patients`, and leak-free splits keep them in one part.
     """
 
     name: ClassVar[str] = "cumida"
@@ -169,6 +170,7 @@ class Cumida(DataSource):
             further_counts={"series": {s: len(t.values) for s, t in tables.items()}},
             findings=tuple(findings),
             root=self.root,
+            same_patients=known_twins(tables),
             facts={"merge": self.merge, "probes": {s: len(t.genes) for s, t in tables.items()}},
         )
 
