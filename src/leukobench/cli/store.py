@@ -185,10 +185,11 @@ def show_difference(
     from leukobench.evaluation.metrics import Averaging, Metric
     from leukobench.papers.difference import compare_sides
     from leukobench.report.difference import csv_text, lay_out
+    from leukobench.schema.names import Tag
 
     settings = resolve(**where)
     a, b = (_side(text, settings) for text in (first, second))
-    positive = next((p for r in a.results if (p := r.tags.get("leukobench.positive"))), None)
+    positive = next((p for r in a.results if (p := r.tags.get(Tag.POSITIVE))), None)
     measured = Metric(metric, cast(Averaging, averaging), positive)
     found = compare_sides(a, b, measured, part)
     if form == "csv":

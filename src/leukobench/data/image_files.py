@@ -29,12 +29,11 @@ from PIL import Image, UnidentifiedImageError
 from leukobench.archives import fault_of
 from leukobench.data.image_store import MAX_PIXELS, MODES
 from leukobench.errors import FaultyDataError, MissingDataError
+from leukobench.progress import Progress
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many items are done and how many there are."""
 
 MAX_ZIP_DEPTH = 3
 """Downloads hold zips within a zip at most once; deeper nesting is not followed."""

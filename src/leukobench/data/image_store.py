@@ -23,7 +23,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from leukobench.data.base import digest
 from leukobench.data.families.image import ImageDataset
 from leukobench.errors import FaultyDataError, LeukoBenchError, MissingDataError
 from leukobench.integrity import checked, seal, set_aside, warn
+from leukobench.progress import Progress
 
 FORMAT = 1
 """Raised when the same files would give other pixels or another layout."""
@@ -47,7 +48,6 @@ MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded; the largest official ones (ALL-IDB1) have 5 million pixels."""
 
 Resize = Literal["nearest", "bilinear", "bicubic"]
-Progress = Callable[[str, int, int], None]
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,

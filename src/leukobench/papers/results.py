@@ -15,6 +15,7 @@ import numpy as np
 
 from leukobench.evaluation.intervals import Repeats
 from leukobench.schema.documents import Json
+from leukobench.schema.names import Tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,7 +229,7 @@ def one_configuration(results: Sequence[Result], sweep: str | None) -> tuple[lis
         return [], 0
 
     def rank(group: list[Result]) -> tuple[bool, float, str]:
-        own = sweep is not None and any(r.tags.get("leukobench.sweep") == sweep for r in group)
+        own = sweep is not None and any(r.tags.get(Tag.SWEEP) == sweep for r in group)
         newest = max(group, key=lambda r: (r.start_time, r.run_id))
         return own, newest.start_time, newest.run_id
 

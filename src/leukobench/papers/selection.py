@@ -20,6 +20,7 @@ from leukobench.evaluation.registry import definition
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import REPEATED, Index, Result, ResultSet, one_configuration
 from leukobench.papers.spec import Arm, Cell, Choice, Paper, merge_overrides
+from leukobench.schema.names import Tag
 
 MOST_NAMED = 4
 """Chosen configurations that a footnote names."""
@@ -188,7 +189,7 @@ def own_settings(results: Sequence[Result], wanted: Sequence[str]) -> list[str]:
         "data.allow_faulty",
     }
     found: set[str] = set()
-    for text in {r.tags.get("leukobench.overrides", "[]") for r in results}:
+    for text in {r.tags.get(Tag.OVERRIDES, "[]") for r in results}:
         try:
             overrides = json.loads(text)
         except ValueError:  # too long for a tag

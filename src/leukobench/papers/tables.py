@@ -31,6 +31,7 @@ from leukobench.papers.results import Result, ResultSet, configuration, pooled
 from leukobench.papers.selection import Selection, Selector, own_settings
 from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, Unit, printed_decimals
 from leukobench.schema.documents import Json
+from leukobench.schema.names import Tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -307,7 +308,7 @@ class _Engine:
             lines.append("Verdict: the published value, within its rounding, against the interval.")
         data = sorted(
             {
-                (r.params.get("data", "?"), r.tags.get("leukobench.fingerprint", "?")[:12])
+                (r.params.get("data", "?"), r.tags.get(Tag.FINGERPRINT, "?")[:12])
                 for r in used
                 if used
             }
@@ -411,8 +412,8 @@ class _Engine:
         if estimate.reason:
             marks.append(notes.mark(estimate.reason + _range(estimate)))
         used |= {r.run_id: r for r in chosen}
-        simulated = any(r.tags.get("leukobench.simulated") == "true" for r in chosen)
-        subsets = sorted({s for r in chosen if (s := r.tags.get("leukobench.subset", ""))})
+        simulated = any(r.tags.get(Tag.SIMULATED) == "true" for r in chosen)
+        subsets = sorted({s for r in chosen if (s := r.tags.get(Tag.SUBSET, ""))})
         other = sorted(
             {
                 d

@@ -27,6 +27,7 @@ from leukobench.papers.tables import (
     Verdict,
 )
 from leukobench.schema.documents import Document, Json
+from leukobench.schema.names import Tag
 from leukobench.schema.records import (
     AUTOENCODER_LOSSES,
     CURVES,
@@ -171,11 +172,11 @@ def _picture(figure: Figure, select: Selector) -> Picture:
                 commands.append(select.command(own, key))
     drawing = _Drawing(paper, figure, select.results, panels)
     used = [r for p in drawing.filled for r in p.chosen]
-    if any(r.tags.get("leukobench.simulated") == "true" for r in used):
+    if any(r.tags.get(Tag.SIMULATED) == "true" for r in used):
         notes.append("made from simulated data, not a measurement of patients")
     notes += [
         f"subset of the data: {s}"
-        for s in sorted({r.tags.get("leukobench.subset", "") for r in used} - {""})
+        for s in sorted({r.tags.get(Tag.SUBSET, "") for r in used} - {""})
     ]
     svg = None
     if drawing.filled:

@@ -1,4 +1,6 @@
-"""What is planned, what is to be delivered of a training, and what was: between a launch, run folders and the store."""
+"""What is planned, what is to be delivered of a training, and what was: between a launch, run
+folders and the store.
+"""
 
 from __future__ import annotations
 

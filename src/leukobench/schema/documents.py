@@ -1,7 +1,8 @@
-"""JSON files of run folders and artifacts of the store: each has a name, a type, and a way from its older versions.
+"""JSON files of run folders and artifacts of the store: each has a name, a type, and a way from its
+older versions.
 
-A document is checked when it is read and when it is written. What does not fit is said in one sentence: which file,
-which field, what was expected.
+A document is checked when it is read and when it is written. What does not fit is said in one
+sentence: which file, which field, what was expected.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ VERSION_KEY = "schema_version"
 
 
 class DocumentError(LeukoBenchError):
-    """A file that is not what its name says; the message names file, field and what was expected."""
+    """A file that is not what its name says; the message names file, field and expectation."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Document(Generic[T]):
     Attributes:
         file: Its name.
         type: What it holds.
-        upgrades: The i-th makes the content of version i into that of version i + 1; a file without a version is of
-            version 0. Empty for plain series of numbers, whose form never changes.
+        upgrades: The i-th makes the content of version i into that of version i + 1; a file without
+            a version is of version 0. Empty for plain series of numbers, whose form never changes.
         indent: Of the text; None for files that only programs read.
     """
 
@@ -110,7 +111,8 @@ class Document(Generic[T]):
         found = body.get(VERSION_KEY, 0) if isinstance(body, dict) else 0
         if not isinstance(found, int) or found < 0:
             raise DocumentError(
-                f"{where} is no {self.file}: field {VERSION_KEY} is {found!r}, expected a whole number"
+                f"{where} is no {self.file}: field {VERSION_KEY} is {found!r}, expected a whole "
+                f"number"
             )
         if found > self.version:
             raise DocumentError(

@@ -1,4 +1,6 @@
-"""Names of tags and params in the store: what is written there under one name is read under the same."""
+"""Names of tags and params in the store: what is written there under one name is read under the
+same.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,9 @@ class Tag:
     """Epochs whose curves were logged."""
     ERROR = PREFIX + "error"
     IMPORTED = PREFIX + "imported"
-    """Of an experiment: changes when runs were brought in from another store, whose ends may lie before the latest end
-    seen; of such a run: the id it had there."""
+    """Of an experiment: changes when runs were brought in from another store, whose ends may lie
+    before the latest end seen; of such a run: the id it had there.
+    """
     BEST = PREFIX + "best"
     CHOSEN = PREFIX + "chosen"
     PARENT = "mlflow.parentRunId"

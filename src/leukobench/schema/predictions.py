@@ -1,8 +1,9 @@
 """Predictions: the table that every number comes from, one row a sample and part of one result.
 
-`predictions` makes one, `write` and `read` bring it to a Parquet file and back. A file is checked when it is written and
-when it is read, so that whoever has the frame need not. Columns stand in `COLUMNS`; behind them, one column a class in
-class order holds the class's probability (`probability_column`).
+`predictions` makes one, `write` and `read` bring it to a Parquet file and back. A file is checked
+when it is written and when it is read, so that whoever has the frame need not. Columns stand in
+`COLUMNS`; behind them, one column a class in class order holds the class's probability
+(`probability_column`).
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def predictions(
     """Predictions of one part.
 
     Args:
-        samples: One row a sample, its id as index, with `subject`, `label` and `series`, as a data set describes them.
+        samples: One row a sample, its id as index, with `subject`, `label` and `series`, as a data
+            set describes them.
         probabilities: Shape (samples, classes).
         classes: In the order of the probabilities.
         epoch: Checkpoint epoch.

@@ -1,4 +1,5 @@
-"""What a training leaves beside its predictions: the records in its run folder, and the plan of its sweep.
+"""What a training leaves beside its predictions: the records in its run folder, and the plan of its
+sweep.
 
 Constants at the end (`RUN`, `JOB`, ...) say which file holds which record.
 """
@@ -80,7 +81,8 @@ class RunRecord:
         error: Of a failure.
         speed: How fast it trained, by quantity.
         figures: Why none were drawn.
-        stores: Digest of each image and feature store that was read, by its folder in the output folder.
+        stores: Digest of each image and feature store that was read, by its folder in the output
+            folder.
     """
 
     created: str | None = None
@@ -104,7 +106,8 @@ class JobRecord:
     """What was trained.
 
     Attributes:
-        config: The resolved config, as plain containers. What in it may be built is decided where it is built.
+        config: The resolved config, as plain containers. What in it may be built is decided where
+            it is built.
         choices: Config file chosen in each group.
         overrides: The override strings that make the job.
         shared: What the training shares with others, in words.

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leukobench.data.image_files import Progress, console_progress
+from leukobench.data.image_files import console_progress
 from leukobench.data.simulated import MARK, mark_simulated
 from leukobench.data.sources.aml import COUNTS, UNCLASSIFIABLE
 from leukobench.data.sources.cnmc import NAME, official_files
 from leukobench.errors import LeukoBenchError
+from leukobench.progress import Progress
 from leukobench.simulation.cells import Person, draw_on_black, draw_smear, looks, person
 from leukobench.simulation.shares import share_out
 

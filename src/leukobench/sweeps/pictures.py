@@ -7,7 +7,9 @@ from leukobench.training.job import Training, prepare
 from leukobench.training.run import OnEpoch, OnStage, State
 
 WORTH_DRAWING = 20.0
-"""Seconds of training a result from which `figures=auto` draws its pictures, which takes a second or two."""
+"""Seconds of training a result from which `figures=auto` draws its pictures, which takes a second
+or two.
+"""
 
 
 def train_and_draw(

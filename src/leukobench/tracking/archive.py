@@ -1,11 +1,14 @@
-"""The archive of an exported sweep: one zip file, from which the sweep can be read and imported into another store.
+"""The archive of an exported sweep: one zip file, from which the sweep can be read and imported
+into another store.
 
 It holds no pickles:
 
 ```
-runs/<run id>/run.json        kind, parent, name, status, times, tags, params, metrics with steps and times, data sets
+runs/<run id>/run.json        kind, parent, name, status, times, tags, params, data sets, and
+                              metrics with steps and times
 runs/<run id>/artifacts/...   as in the store: config, split, curves, predictions, weights
-manifest.json                 format, LeukoBench's version, sweep, runs in order, size and SHA-256 of every file
+manifest.json                 format, LeukoBench's version, sweep, runs in order, size and SHA-256
+                              of every file
 ```
 
 The digest of the manifest stands in the zip's comment.
@@ -32,10 +35,10 @@ from leukobench import __version__
 from leukobench.archives import fault_of
 from leukobench.errors import LeukoBenchError
 from leukobench.names import check_name
+from leukobench.progress import Progress
 from leukobench.schema import predictions
 from leukobench.schema.documents import Document, Json
 from leukobench.schema.names import Tag
-from leukobench.tracking.connection import Progress
 from leukobench.tracking.result_cache import RunReference, StoredResult, up_to_own_epoch
 
 if TYPE_CHECKING:
@@ -125,10 +128,12 @@ RUN = Document("run.json", ArchiveRun, indent=None)
 
 
 class Archive:
-    """An exported sweep, opened for reading; `verify` reads everything and compares it with the manifest.
+    """An exported sweep, opened for reading; `verify` reads everything and compares it with the
+    manifest.
 
     Raises:
-        LeukoBenchError: No archive, one that is cut off or was changed, or one of a later LeukoBench.
+        LeukoBenchError: No archive, one that is cut off or was changed, or one of a later
+            LeukoBench.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,7 +166,8 @@ class Archive:
         names = self.zip.namelist()
         if MANIFEST.file not in names:
             raise LeukoBenchError(
-                f"{self.path} is no export of LeukoBench (`leukobench export SWEEP FILE` writes one)"
+                f"{self.path} is no export of LeukoBench (`leukobench export SWEEP FILE` writes "
+                f"one)"
             )
         with self._reading():
             text = self.zip.read(MANIFEST.file)
@@ -172,8 +178,10 @@ class Archive:
         head = HEAD.parse(text, where)
         if head.format > FORMAT:
             raise LeukoBenchError(
-                f"{self.path} was written by LeukoBench {head.leukobench} in format {head.format}; this is "
-                f"{__version__}, which reads formats up to {FORMAT}: update it (pip install -U leukobench)"
+                f"{self.path} was written by LeukoBench {head.leukobench} in format "
+                f"{head.format}; this is "
+                f"{__version__}, which reads formats up to {FORMAT}: update it (pip install -U "
+                f"leukobench)"
             )
         if comment_of(text) != self.zip.comment:
             raise self.changed(MANIFEST.file)
@@ -193,13 +201,15 @@ class Archive:
         """No member may be written anywhere but into the folder of its run."""
         if not MEMBER.fullmatch(name) or any(part in ("", ".", "..") for part in name.split("/")):
             raise LeukoBenchError(
-                f"{self.path} holds {name!r}, which no export of LeukoBench holds: it is not imported"
+                f"{self.path} holds {name!r}, which no export of LeukoBench holds: it is not "
+                f"imported"
             )
 
     def changed(self, name: str) -> LeukoBenchError:
         """The error that says that a member is not what was written."""
         return LeukoBenchError(
-            f"{self.path} was changed or cut off after it was written ({name}): copy or export it again"
+            f"{self.path} was changed or cut off after it was written ({name}): copy or export it "
+            f"again"
         )
 
     @contextmanager
@@ -283,7 +293,9 @@ class Archive:
 
 
 class ArchiveResults:
-    """The results of an archive, read like those of a store (a `ResultSet` of `leukobench.papers.results`)."""
+    """The results of an archive, read like those of a store (a `ResultSet` of
+    `leukobench.papers.results`).
+    """
 
     def __init__(self, path: Path) -> None:
         self.archive = Archive(path)

@@ -1,8 +1,10 @@
-"""Claims: of several launches on one store, also from different machines, one alone is at a training.
+"""Claims: of several launches on one store, also from different machines, one alone is at a
+training.
 
-A claim is the name of a registered model: what a store lets only one create, and what leaves nothing when it is deleted.
-Its holder renews it; one that is no longer renewed, or whose process on this machine has ended, is taken over. Claims
-save work that would be done twice and decide nothing: a result is counted once by its identity.
+A claim is the name of a registered model: what a store lets only one create, and what leaves
+nothing when it is deleted. Its holder renews it; one that is no longer renewed, or whose process on
+this machine has ended, is taken over. Claims save work that would be done twice and decide nothing:
+a result is counted once by its identity.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Claims:
 
     Args:
         beat: Seconds after which what is held is renewed.
-        stale: Seconds after which a claim of another machine that was not renewed is given up for dead.
+        stale: Seconds after which a claim of another machine that was not renewed is given up for
+            dead.
         pid: The process that holds them; its end ends them.
 
     Raises:
@@ -84,7 +87,9 @@ class Claims:
 
     @contextmanager
     def holding(self, key: str, patience: float = 20.0) -> Iterator[None]:
-        """Do something that others do not do at the same time; after `patience` seconds of waiting, all the same."""
+        """Do something that others do not do at the same time; after `patience` seconds of waiting,
+        all the same.
+        """
         until = time.monotonic() + patience
         while not (taken := self.take(key)) and time.monotonic() < until:
             time.sleep(0.1)
@@ -126,7 +131,9 @@ class Claims:
             self._client.delete_registered_model(_name(key))
 
     def _abandoned(self, key: str) -> bool:
-        """Whether the holder of a claim is gone: its process, or its beat for as long as this one has watched."""
+        """Whether the holder of a claim is gone: its process, or its beat for as long as this one
+        has watched.
+        """
         from mlflow.exceptions import MlflowException
 
         try:

@@ -1,4 +1,5 @@
-"""The connection to the MLflow store: opening it, making it, asking it page by page, writing in batches.
+"""The connection to the MLflow store: opening it, making it, asking it page by page, writing in
+batches.
 
 Only MLflow's public client is used, so that SQLite files and servers work the same.
 """
@@ -10,7 +11,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from leukobench.errors import StoreError
+from leukobench.progress import Progress
 from leukobench.settings import Settings
 from leukobench.tracking.claims import Claims
 
@@ -31,15 +33,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, Run, RunTag
 
-Progress = Callable[[str, int, int], None]
-"""Told what is read, how many are read, and how many are known to be there."""
 
 PAGE = 1000
 METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
 
 
 class StoreRefused(StoreError):
-    """A store that waiting does not mend: its address, its file or what was deleted in it must be seen to first."""
+    """A store that waiting does not mend: its address, its file or what was deleted in it must be
+    seen to first.
+    """
 
 
 class Store:
@@ -72,13 +74,15 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.exists() and not os.access(path, os.W_OK):
                     raise StoreError(
-                        f"the MLflow store {self.uri} is not writable: change the file's permissions"
+                        f"the MLflow store {self.uri} is not writable: change the file's "
+                        f"permissions"
                     )
                 if not path.exists():
                     create_database(path)
             elif "://" not in self.uri or self.uri.startswith("file:"):
                 raise StoreRefused(
-                    f"MLFLOW_TRACKING_URI={self.uri}: MLflow keeps runs no longer in plain files; use an SQLite file "
+                    f"MLFLOW_TRACKING_URI={self.uri}: MLflow keeps runs no longer in plain files; "
+                    f"use an SQLite file "
                     "(sqlite:////absolute/path/mlflow.db) or a server (http://host:port)"
                 )
             from mlflow import MlflowClient
@@ -101,8 +105,10 @@ class Store:
         except Exception as e:
             first = str(e).strip().splitlines()[0][:300] if str(e).strip() else type(e).__name__
             raise StoreError(
-                f"cannot {verb} the MLflow store {self.uri}: {first}. Check the address (MLFLOW_TRACKING_URI, or "
-                "settings.store=...), that its server runs, and that its folder can be written. Results already "
+                f"cannot {verb} the MLflow store {self.uri}: {first}. Check the address "
+                f"(MLFLOW_TRACKING_URI, or "
+                "settings.store=...), that its server runs, and that its folder can be written. "
+                "Results already "
                 "computed stay in the output folder; `leukobench sync` delivers them"
             ) from e
 
@@ -113,12 +119,15 @@ class Store:
         deleted: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Run]:
-        """All runs of an experiment that meet a condition, newest first; `deleted` for those in the bin."""
+        """All runs of an experiment that meet a condition, newest first; `deleted` for those in the
+        bin.
+        """
         from mlflow.entities import ViewType
 
         token, read = None, 0
         while True:
-            # A page of 1,000 runs is 100,000 objects that all stay: looking for cycles among them doubles the time.
+            # A page of 1,000 runs is 100,000 objects that all stay: looking for cycles among them
+            # doubles the time.
             with self.errors("read"), without_collecting():
                 page = self.client.search_runs(
                     [experiment_id],
@@ -228,7 +237,9 @@ def without_collecting() -> Iterator[None]:
 
 
 def create_database(path: Path) -> None:
-    """Make an SQLite store whole or not at all, whoever else is at it: MLflow cannot open one that it half made."""
+    """Make an SQLite store whole or not at all, whoever else is at it: MLflow cannot open one that
+    it half made.
+    """
     from mlflow import MlflowClient
 
     with FileLock(str(path.with_name(f".{path.name}.lock"))):

@@ -1,4 +1,5 @@
-"""Delivery: bringing what run folders hold to the store, once, by identity, whatever was there before.
+"""Delivery: bringing what run folders hold to the store, once, by identity, whatever was there
+before.
 
 One idempotent function, `deliver`, is used while a sweep runs and afterwards (`sync`) alike.
 """
@@ -68,23 +69,24 @@ ARTIFACTS = (
 
 def begin(store: Store, sweep: SweepRun, folder: RunFolder, order: DeliveryOrder) -> None:
     """Show a training as running. Raises StoreError."""
-    _Delivery(store, sweep, folder, order, running=True).carry_out()
+    _Delivery(store=store, sweep=sweep, folder=folder, order=order, running=True).carry_out()
 
 
 def deliver(store: Store, sweep: SweepRun, folder: RunFolder, order: DeliveryOrder) -> None:
     """Bring what a run folder holds to the store; a second call changes nothing.
 
-    A run that stands in the store unfinished (running, failed, killed) is continued, never doubled; a finished one
-    stays as it is.
+    A run that stands in the store unfinished (running, failed, killed) is continued, never doubled;
+    a finished one stays as it is.
 
     Raises:
         StoreError
     """
-    _Delivery(store, sweep, folder, order, running=False).carry_out()
+    _Delivery(store=store, sweep=sweep, folder=folder, order=order, running=False).carry_out()
 
 
 def sync(settings: Settings, name: str | None = None, draw: Draw | None = None) -> int:
-    """Deliver every run folder (of one sweep, or of all); what the store holds already stays as it is.
+    """Deliver every run folder (of one sweep, or of all); what the store holds already stays as it
+    is.
 
     Args:
         draw: Draws the pictures of the sweeps; None draws none.
@@ -165,7 +167,13 @@ class _Delivery:
     """One delivery of a run folder to a sweep."""
 
     def __init__(
-        self, store: Store, sweep: SweepRun, folder: RunFolder, order: DeliveryOrder, running: bool
+        self,
+        *,
+        store: Store,
+        sweep: SweepRun,
+        folder: RunFolder,
+        order: DeliveryOrder,
+        running: bool,
     ) -> None:
         self.store, self.sweep, self.folder, self.order = store, sweep, folder, order
         self.running = running
@@ -262,7 +270,8 @@ class _Delivery:
     def _run(
         self, key: str, *, name: str, parent: str, tags: Mapping[str, str], fresh: bool
     ) -> _RunState:
-        """The run of this key: the one delivered to before, one that another machine created, or a new one.
+        """The run of this key: the one delivered to before, one that another machine created, or a
+        new one.
 
         Args:
             fresh: Not one that another delivery created: it is to be replaced.
@@ -286,7 +295,9 @@ class _Delivery:
         return run
 
     def _run_of_another(self, tags: Mapping[str, str]) -> _RunState | None:
-        """A run with the same identity (or of the same training) that another delivery created, a finished one first."""
+        """A run with the same identity (or of the same training) that another delivery created, a
+        finished one first.
+        """
         kind = tags[Tag.KIND]
         tag = Tag.TRAINING if kind == "trajectory" else Tag.IDENTITY
         condition = f"tags.`{tag}` = {quoted(tags[tag])} and tags.`{Tag.KIND}` = '{kind}'"
@@ -325,7 +336,9 @@ class _Delivery:
             self.store.client.update_run(run.run_id, status="RUNNING")
 
     def _metrics(self, content: _RunContent) -> list[Metric]:
-        """Every metric has a time of its own that follows from the folder, so that a second delivery logs the same."""
+        """Every metric has a time of its own that follows from the folder, so that a second
+        delivery logs the same.
+        """
         metrics = curve_metrics(content.curves, self.record)
         if content.result is not None:
             metrics += result_metrics(content.result)

@@ -1,4 +1,6 @@
-"""What a person finds with a sweep in the store: its note, a summary as CSV and as a picture, and saved views."""
+"""What a person finds with a sweep in the store: its note, a summary as CSV and as a picture, and
+saved views.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ Draw = Callable[["pd.DataFrame", str, bool], bytes]
 
 
 def describe(store: Store, sweep: SweepRun, draw: Draw | None) -> None:
-    """Write a sweep's note, `summary.csv` and `summary.png` to its parent run, from all its finished results.
+    """Write a sweep's note, `summary.csv` and `summary.png` to its parent run, from all its
+    finished results.
 
     Args:
         draw: Draws the picture; None draws none.

@@ -1,6 +1,7 @@
 """What a planner asks of the store: which results of a sweep are there, in which state.
 
-Finished runs never change, so they are taken from what `leukobench.tracking.reading` keeps; the others are read anew.
+Finished runs never change, so they are taken from what `leukobench.tracking.reading` keeps; the
+others are read anew.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Entry:
     """What a planner needs to know of a run in the store.
 
     Attributes:
-        work: What was trained and how long it took; None where the run is not finished or does not say it.
+        work: What was trained and how long it took; None where the run is not finished or does not
+            say it.
     """
 
     run_id: str

@@ -51,7 +51,9 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """Commit of the checkout LeukoBench runs from, else of the working folder; whether tracked files are changed."""
+    """Commit of the checkout LeukoBench runs from, else of the working folder; whether tracked
+    files are changed.
+    """
     package = Path(__file__).resolve()
     folder = package.parents[3] if (package.parents[3] / "pyproject.toml").is_file() else Path.cwd()
     try:

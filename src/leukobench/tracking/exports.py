@@ -1,4 +1,6 @@
-"""Exporting a sweep: its finished results, with the trajectories they come from and its own run, to one archive."""
+"""Exporting a sweep: its finished results, with the trajectories they come from and its own run, to
+one archive.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from leukobench import __version__
 from leukobench.credentials import redacted
 from leukobench.errors import LeukoBenchError, StoreError
 from leukobench.files import atomic
+from leukobench.progress import Progress
 from leukobench.schema.delivery import DELIVERY
 from leukobench.schema.names import Tag
 from leukobench.schema.records import RESULT
@@ -31,7 +34,7 @@ from leukobench.tracking.archive import (
     is_archive,
     write_member,
 )
-from leukobench.tracking.connection import Progress, Store, local_path
+from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.sweeps import SweepRun, find_sweep
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ class ExportSummary:
     """Attributes:
     results, trajectories: How many runs of each kind are in the archive.
     size: Bytes.
-    undelivered: Finished results of the sweep in run folders of this machine that the store does not have.
+    undelivered: Finished results of the sweep in run folders of this machine that the store does
+    not have.
     """
 
     results: int
@@ -77,9 +81,10 @@ def export_sweep(
     runs = _finished(store, sweep)
     if len(runs) == 1:
         raise StoreError(
-            f"the sweep {name!r} in {settings.store} has no finished result yet; there is nothing to export"
+            f"the sweep {name!r} in {settings.store} has no finished result yet; there is nothing "
+            f"to export"
         )
-    _write(store, name, runs, path, progress)
+    _write(store, runs, sweep=name, path=path, progress=progress)
     kinds = [run.data.tags[Tag.KIND] for run in runs]
     known = {run.data.tags.get(Tag.IDENTITY) for run in runs}
     return ExportSummary(
@@ -91,7 +96,7 @@ def export_sweep(
 
 
 def _write(
-    store: Store, sweep: str, runs: list[Run], path: Path, progress: Progress | None
+    store: Store, runs: list[Run], *, sweep: str, path: Path, progress: Progress | None
 ) -> None:
     files: dict[str, tuple[int, str]] = {}
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
@@ -120,7 +125,9 @@ def _write(
 
 
 def _finished(store: Store, sweep: SweepRun) -> list[Run]:
-    """The sweep's run, then each trajectory with a finished result, then one finished result an identity: the latest."""
+    """The sweep's run, then each trajectory with a finished result, then one finished result an
+    identity: the latest.
+    """
     results: dict[str, Run] = {}
     for run in store.search(
         sweep.experiment_id, f"tags.`{Tag.KIND}` = 'result' and attributes.status = 'FINISHED'"

@@ -1,4 +1,5 @@
-"""The run folder: the record of a training, written atomically before anything is delivered to the store.
+"""The run folder: the record of a training, written atomically before anything is delivered to the
+store.
 
 ```
 <output>/runs/<training id>/
@@ -95,7 +96,8 @@ class RunFolder:
         frame: pd.DataFrame,
         save_model: Callable[[Path], None] | None,
     ) -> None:
-        """Write a result; the record comes last, so that a killed process leaves none that looks complete.
+        """Write a result; the record comes last, so that a killed process leaves none that looks
+        complete.
 
         Args:
             frame: Its predictions.

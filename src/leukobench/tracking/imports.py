@@ -1,4 +1,6 @@
-"""Importing an exported sweep into a store, once: a result that the store has finished is left alone there."""
+"""Importing an exported sweep into a store, once: a result that the store has finished is left
+alone there.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leukobench.progress import Progress
 from leukobench.schema.delivery import PLAN, PlanEntry
 from leukobench.schema.names import Tag
 from leukobench.settings import Settings
 from leukobench.tracking.archive import Archive, ArchiveRun, DataInput
-from leukobench.tracking.connection import Progress, Store
+from leukobench.tracking.connection import Store
 from leukobench.tracking.description import Draw, describe
 from leukobench.tracking.run_content import STATUS
 from leukobench.tracking.sweeps import (
@@ -46,16 +49,19 @@ def import_sweep(
     progress: Progress | None = None,
     draw: Draw | None = None,
 ) -> ImportSummary:
-    """Bring an exported sweep into the store at `settings.store`; what is there finished stays as it is.
+    """Bring an exported sweep into the store at `settings.store`; what is there finished stays as
+    it is.
 
-    The whole archive is checked before anything is written. A result counts from when its run is ended, which comes
-    last: an import that was killed has left none that looks complete, and the next one goes on in the same runs.
+    The whole archive is checked before anything is written. A result counts from when its run is
+    ended, which comes last: an import that was killed has left none that looks complete, and the
+    next one goes on in the same runs.
 
     Args:
         draw: Draws the picture of the sweep; None draws none.
 
     Raises:
-        LeukoBenchError: The archive is not one, is damaged, was changed, or is of a later LeukoBench.
+        LeukoBenchError: The archive is not one, is damaged, was changed, or is of a later
+            LeukoBench.
         StoreError: The store cannot be reached or written.
     """
     with Archive(path) as archive:
@@ -93,7 +99,8 @@ class _TargetSweep:
     Attributes:
         created: Whether this import (or an earlier one that was killed) made the sweep's own run.
         finished: Identities that need not be brought.
-        brought: Runs of the store by the id they have in the archive, and whether nothing is to be added to them.
+        brought: Runs of the store by the id they have in the archive, and whether nothing is to be
+            added to them.
     """
 
     store: Store
@@ -134,7 +141,7 @@ class _TargetSweep:
             self.finished.add(identity)
 
     def stamp(self) -> None:
-        """Tell those who keep what they read of this sweep that runs with earlier times have come."""
+        """Tell those who keep what they read that runs with earlier times have come."""
         self.store.client.set_experiment_tag(
             self.sweep.experiment_id, Tag.IMPORTED, str(time.time_ns())
         )

@@ -1,4 +1,5 @@
-"""Data sets as inputs of runs, in MLflow's words: a name, a digest, where it comes from, what it holds.
+"""Data sets as inputs of runs, in MLflow's words: a name, a digest, where it comes from, what it
+holds.
 
 The digest is the data set's own fingerprint, since `mlflow.data` looks at the first rows only.
 """

@@ -1,11 +1,13 @@
-"""Finding the files of one finished result: in the output folder, in the store, or in a registered model."""
+"""Finding the files of one finished result: in the output folder, in the store, or in a registered
+model.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from leukobench.errors import ConfigError, StoreError
 from leukobench.schema.documents import Document
@@ -14,6 +16,9 @@ from leukobench.schema.predictions import FILE as PREDICTIONS
 from leukobench.schema.records import CURVES, JOB, RESULT, RUN
 from leukobench.settings import Settings
 from leukobench.tracking.connection import Store, local_path, quoted
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 T = TypeVar("T")
 
@@ -30,7 +35,8 @@ class ResultFiles:
     Attributes:
         name: How the user or the store calls it.
         result: Folder of `result.json`, `predictions.parquet` and `model.safetensors`.
-        training: Folder of `job.json`, `run.json`, `split.json`, `curves.json` and `preprocess.safetensors`.
+        training: Folder of `job.json`, `run.json`, `split.json`, `curves.json` and
+            `preprocess.safetensors`.
         run_id: MLflow run, None for a folder.
     """
 
@@ -56,8 +62,8 @@ def locate_run(reference: str | Path, settings: Settings) -> ResultFiles:
     """The result of a folder, of an MLflow run id, or of an identity.
 
     Args:
-        reference: A result's folder; a run folder (its last checkpoint epoch counts); a run id of the store; or the
-            identity of a result in the output folder.
+        reference: A result's folder; a run folder (its last checkpoint epoch counts); a run id of
+            the store; or the identity of a result in the output folder.
 
     Raises:
         StoreError: The store has no such run, or the run is none that holds a result.
@@ -68,7 +74,8 @@ def locate_run(reference: str | Path, settings: Settings) -> ResultFiles:
     text = str(reference).removeprefix("runs:/")
     if not re.fullmatch(r"[0-9a-f]{32}", text):
         raise ConfigError(
-            f"{text!r} is neither a folder nor a run id (32 hexadecimal digits, as the MLflow UI and `leukobench status` "
+            f"{text!r} is neither a folder nor a run id (32 hexadecimal digits, as the MLflow UI "
+            f"and `leukobench status` "
             "show them)"
         )
     for found in (settings.output / "runs").glob(f"*/results/{text}"):
@@ -100,7 +107,8 @@ def _of_run(run_id: str, settings: Settings) -> ResultFiles:
         run = store.client.get_run(run_id)
     except MlflowException:
         raise StoreError(
-            f"the store {settings.store} has no run {run_id}; the MLflow UI (`leukobench ui`) shows the ids of all runs, "
+            f"the store {settings.store} has no run {run_id}; the MLflow UI (`leukobench ui`) "
+            f"shows the ids of all runs, "
             "and --store or MLFLOW_TRACKING_URI names another store"
         ) from None
     kind = run.data.tags.get(Tag.KIND)
@@ -111,7 +119,8 @@ def _of_run(run_id: str, settings: Settings) -> ResultFiles:
         )
         some = ", ".join(f"{c.info.run_id} ({c.info.run_name})" for c in children)
         raise StoreError(
-            f"run {run_id} ({name}) is a {kind or 'run of something else'}, not a result with a model; "
+            f"run {run_id} ({name}) is a {kind or 'run of something else'}, not a result with a "
+            f"model; "
             + (
                 f"choose one of its runs, for instance {some}"
                 if some
@@ -120,7 +129,8 @@ def _of_run(run_id: str, settings: Settings) -> ResultFiles:
         )
     if run.info.status != "FINISHED":
         raise StoreError(
-            f"run {run_id} ({name}) is {run.info.status.lower()}: it has no result yet; launch it again"
+            f"run {run_id} ({name}) is {run.info.status.lower()}: it has no result yet; launch it "
+            f"again"
         )
     tags = run.data.tags
     training = settings.output / "runs" / _digest(tags.get(Tag.TRAINING, ""))
@@ -133,8 +143,8 @@ def _of_run(run_id: str, settings: Settings) -> ResultFiles:
         owner = store.client.get_run(parent)
     return ResultFiles(
         name,
-        _artifacts(store, settings, run_id, run.info.artifact_uri, RESULT_FILES),
-        _artifacts(store, settings, owner.info.run_id, owner.info.artifact_uri, TRAINING_FILES),
+        _artifacts(store, run, RESULT_FILES),
+        _artifacts(store, owner, TRAINING_FILES),
         run_id,
     )
 
@@ -144,14 +154,13 @@ def _digest(tag: str) -> str:
     return tag if re.fullmatch(r"[0-9a-f]{32}", tag) else ""
 
 
-def _artifacts(
-    store: Store, settings: Settings, run_id: str, uri: str, names: tuple[str, ...]
-) -> Path:
-    """Folder with a run's artifacts of these names, downloaded where the store is not a local one."""
+def _artifacts(store: Store, run: Run, names: tuple[str, ...]) -> Path:
+    """Folder with a run's artifacts of these names, downloaded from a store that is not local."""
+    run_id, uri = run.info.run_id, run.info.artifact_uri
     local = local_path(uri)
     if local is not None:
         return local
-    folder = settings.output / "cache" / "artifacts" / run_id
+    folder = store.settings.output / "cache" / "artifacts" / run_id
     folder.mkdir(parents=True, exist_ok=True)
     with store.errors("read"):
         present = {a.path for a in store.client.list_artifacts(run_id)}
@@ -162,7 +171,8 @@ def _artifacts(
 
 
 def locate_model(name: str, settings: Settings) -> ResultFiles:
-    """The files of a registered model: `NAME` (its latest version), `NAME/VERSION`, or `models:/NAME/VERSION`.
+    """The files of a registered model: `NAME` (its latest version), `NAME/VERSION`, or
+    `models:/NAME/VERSION`.
 
     Raises:
         StoreError: The store has no such model or version, or it was registered by something else.
@@ -183,7 +193,8 @@ def locate_model(name: str, settings: Settings) -> ResultFiles:
     numbers = {int(v.version): v for v in versions}
     if version and version not in map(str, numbers):
         raise StoreError(
-            f"model {model!r} has no version {version}; there are: {', '.join(map(str, sorted(numbers)))}"
+            f"model {model!r} has no version {version}; there are: "
+            f"{', '.join(map(str, sorted(numbers)))}"
         )
     chosen = numbers[int(version) if version else max(numbers)]
     source = str(chosen.source)
@@ -192,7 +203,8 @@ def locate_model(name: str, settings: Settings) -> ResultFiles:
     bundle = folder / "artifacts" / BUNDLE
     if not (bundle / "model.safetensors").is_file():
         raise StoreError(
-            f"model {model!r}, version {chosen.version}, was not registered by `leukobench register`: {source} has no "
+            f"model {model!r}, version {chosen.version}, was not registered by `leukobench "
+            f"register`: {source} has no "
             f"artifacts/{BUNDLE}; load it with mlflow.pyfunc.load_model"
         )
     return ResultFiles(f"{model}, version {chosen.version}", bundle, bundle, chosen.run_id)

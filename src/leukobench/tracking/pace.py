@@ -34,7 +34,9 @@ class FinishedWork(Work):
 
 
 def time_left(done: Iterable[FinishedWork], todo: Sequence[Work]) -> float | None:
-    """Seconds that trainings take one after another; None where any is of a kind that none was finished of."""
+    """Seconds that trainings take one after another; None where any is of a kind that none was
+    finished of.
+    """
     longest: dict[str, FinishedWork] = {}
     for one in done:
         known = longest.get(one.training)

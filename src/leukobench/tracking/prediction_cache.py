@@ -1,7 +1,8 @@
-"""Predictions kept between readings: many small files of a store become a few large ones in the output folder.
+"""Predictions kept between readings: many small files of a store become a few large ones in the
+output folder.
 
-Finished runs never change, so a copy stays right for as long as the run exists. A copy that is damaged or absent is made
-anew from the store.
+Finished runs never change, so a copy stays right for as long as the run exists. A copy that is
+damaged or absent is made anew from the store.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ ROWS_IN_MEMORY = 4_000_000
 
 
 class PredictionCache:
-    """Predictions by run id: `read` gives a frame, from the copy where there is one, else by `fetch`.
+    """Predictions by run id: `read` gives a frame, from the copy where there is one, else by
+    `fetch`.
 
-    Files `<name>.arrow` hold the rows of many runs one below the other, `<name>.json` says where each run's begin and
-    end. They are written by `flush`, which `read` calls when enough has gathered.
+    Files `<name>.arrow` hold the rows of many runs one below the other, `<name>.json` says where
+    each run's begin and end. They are written by `flush`, which `read` calls when enough has
+    gathered.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +57,9 @@ class PredictionCache:
     def pieces(
         self, run_ids: Sequence[str], fetch: Callable[[str], pa.Table]
     ) -> list[tuple[pd.DataFrame, np.ndarray]]:
-        """The frames of many runs, as few as possible: thousands of small frames take seconds to make."""
+        """The frames of many runs, as few as possible: thousands of small frames take seconds to
+        make.
+        """
         by_file: dict[str, list[int]] = {}
         fetched: list[int] = []
         for i, run_id in enumerate(run_ids):
@@ -118,7 +123,9 @@ class PredictionCache:
         return not damages
 
     def flush(self) -> None:
-        """Write what was fetched since the last time; a folder that cannot be written is done without."""
+        """Write what was fetched since the last time; a folder that cannot be written is done
+        without.
+        """
         import pyarrow as pa
 
         from leukobench.errors import LeukoBenchError
@@ -143,7 +150,9 @@ class PredictionCache:
 
 
 def _together(tables: Sequence[pa.Table]) -> Iterator[tuple[pa.Table, list[int], list[int]]]:
-    """Tables of equal columns one below the other, with their places in `tables` and the row at which each begins."""
+    """Tables of equal columns one below the other, with their places in `tables` and the row at
+    which each begins.
+    """
     import pyarrow as pa
 
     by_schema: dict[str, list[int]] = {}

@@ -1,7 +1,8 @@
 """Reading finished results back from the store, quickly.
 
-Finished runs never change, so what was read of them is kept in the output folder: a later reading asks only for what
-ended since, and for what was deleted. Torch, Lightning and Hydra are not needed to read.
+Finished runs never change, so what was read of them is kept in the output folder: a later reading
+asks only for what ended since, and for what was deleted. Torch, Lightning and Hydra are not needed
+to read.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leukobench.errors import LeukoBenchError, StoreError
+from leukobench.progress import Progress
 from leukobench.schema import predictions as schema
 from leukobench.schema.documents import Json
 from leukobench.schema.names import PREFIX, Tag
 from leukobench.settings import Settings
-from leukobench.tracking.connection import Progress, Store, local_path
+from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.prediction_cache import PredictionCache
 from leukobench.tracking.result_cache import (
     ResultCache,
@@ -71,7 +73,8 @@ class Results:
         self.experiments = {
             e.experiment_id: e.name for e in experiments if wanted is None or e.name in wanted
         }
-        # An address and an id do not make an experiment: a database can be made anew at the same place.
+        # An address and an id do not make an experiment: a database can be made anew at the same
+        # place.
         self._state = {
             e.experiment_id: f"{e.creation_time} {e.tags.get(Tag.IMPORTED, '')}"
             for e in experiments
@@ -80,7 +83,7 @@ class Results:
         for experiment_id in sorted(self.experiments):
             self.results += self._read(experiment_id, refresh, progress)
 
-    # --- runs -----------------------------------------------------------------------------------------------------
+    # runs
 
     def _read(
         self, experiment_id: str, refresh: bool, progress: Progress | None
@@ -125,7 +128,9 @@ class Results:
         return max(cache.results.values(), key=lambda result: result.start_time).run_id
 
     def _holds(self, run_id: str) -> bool:
-        """Whether the store has this run: it has not where an older copy of the database was put back."""
+        """Whether the store has this run: it has not where an older copy of the database was put
+        back.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
@@ -135,11 +140,12 @@ class Results:
         return True
 
     def frame(self) -> pd.DataFrame:
-        """One row a result: its `run_id`, tags, every param as text, every final metric as a number.
+        """One row a result: its `run_id`, tags, every param as text, every final metric as a
+        number.
 
-        Tags are `sweep`, `dataset`, `family`, `simulated`, `subset`, `protocol`, `leaks` and `paper`; `attrs["params"]`
-        names the columns that are params, `attrs["metrics"]` those that are metrics. A param that a result does not
-        have is None, a metric NaN.
+        Tags are `sweep`, `dataset`, `family`, `simulated`, `subset`, `protocol`, `leaks` and
+        `paper`; `attrs["params"]` names the columns that are params, `attrs["metrics"]` those that
+        are metrics. A param that a result does not have is None, a metric NaN.
         """
         import pandas as pd
 
@@ -157,7 +163,7 @@ class Results:
         frame.attrs |= {"params": params, "metrics": metrics}
         return frame
 
-    # --- what runs hold -------------------------------------------------------------------------------------------
+    # what runs hold
 
     def predictions(self, result: RunReference) -> pd.DataFrame:
         """Predictions of a result, as logged.
@@ -168,7 +174,9 @@ class Results:
         return self._kept.read(result.run_id, self._fetch)
 
     def pieces(self, results: Sequence[RunReference]) -> list[tuple[pd.DataFrame, np.ndarray]]:
-        """The predictions of many results, in as few frames as it takes, and the place in `results` of each row's."""
+        """The predictions of many results, in as few frames as it takes, and the place in `results`
+        of each row's.
+        """
         return self._kept.pieces([r.run_id for r in results], self._fetch)
 
     def _fetch(self, run_id: str) -> pa.Table:
@@ -185,7 +193,8 @@ class Results:
     def artifact(self, result: RunReference, name: str) -> Json:
         """Content of a run's JSON artifact (`curves`, `job`, `split`, ...), None where it has none.
 
-        A thin result of a trajectory has its curves and losses at the trajectory, up to its own epoch.
+        A thin result of a trajectory has its curves and losses at the trajectory, up to its own
+        epoch.
         """
         stored = self._by_id[result.run_id]
         for owner in (stored, self._trajectory(stored)):
@@ -234,7 +243,9 @@ class Results:
         return kept
 
     def dataset(self, name: str) -> Dataset | None:
-        """The data set of that name, None where its files are absent or faulty: for figures of the data themselves."""
+        """The data set of that name, None where its files are absent or faulty: for figures of the
+        data themselves.
+        """
         from leukobench.data.catalog import source
 
         try:
@@ -247,6 +258,7 @@ def _remedy(folder: Path) -> str:
     if folder.exists():
         return "run it again with --force"
     return (
-        "its folder is gone: MLflow keeps whole paths, so put a moved output folder back where it was (runs move with "
+        "its folder is gone: MLflow keeps whole paths, so put a moved output folder back where it "
+        "was (runs move with "
         "`leukobench export` and `leukobench import`), or run it again with --force"
     )

@@ -1,4 +1,6 @@
-"""Removing what is no longer needed: only what is still as it was listed and what nobody holds; links are not followed."""
+"""Removing what is no longer needed: only what is still as it was listed and what nobody holds;
+links are not followed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from leukobench.progress import Progress
 from leukobench.settings import Settings
-from leukobench.tracking.connection import Progress
 
 GONE = ".gc-"
-"""Prefix of a folder that is being removed: renamed first, so that whoever looks for it finds it whole or not at all."""
+"""Prefix of a folder that is being removed: renamed first, so that whoever looks for it finds it
+whole or not at all.
+"""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ def held(lock: Path | None) -> Iterator[None]:
 
 
 def measure(path: Path) -> tuple[int, float]:
-    """Bytes and latest change (Unix seconds) of a file or of a folder's content; links and lock files do not count."""
+    """Bytes and latest change (Unix seconds) of a file or of a folder's content; links and lock
+    files do not count.
+    """
     size, changed = 0, path.lstat().st_mtime
     for inner, status in plain_files(path):
         size += status.st_size

@@ -1,4 +1,6 @@
-"""Results of an experiment kept between readings: finished runs never change, so they are asked for once."""
+"""Results of an experiment kept between readings: finished runs never change, so they are asked for
+once.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MARGIN = 600_000
-"""Milliseconds that a run may come late, by another clock or a slow delivery: what ended so long before the last reading
-was seen by it, what ended later is asked for again."""
+"""Milliseconds that a run may come late, by another clock or a slow delivery: what ended so long
+before the last reading was seen by it, what ended later is asked for again.
+"""
 
 
 class RunReference(Protocol):
@@ -59,7 +62,7 @@ class StoredResult:
 
 
 def up_to_own_epoch(name: str, content: Json, params: Mapping[str, str]) -> Json:
-    """An artifact as a result with these params sees it: of a trajectory's curves, its own epochs."""
+    """An artifact as a result with these params sees it: of curves, its own epochs."""
     if name != CURVES.name or Param.EPOCHS not in params:
         return content
     last = int(params[Param.EPOCHS])
@@ -71,7 +74,8 @@ class ResultCache:
     """What was read of one experiment.
 
     Args:
-        state: What makes the experiment another one under the same id; results of another are not taken.
+        state: What makes the experiment another one under the same id; results of another are not
+            taken.
 
     Attributes:
         results: By run id.

@@ -1,18 +1,21 @@
 """What of an output folder is no longer needed, and removing it: `leukobench gc`.
 
-Nothing that changed within the last hour (`QUIET`) and nothing whose lock another process holds is ever listed. The
-rest, where `days` is the retention rule:
+Nothing that changed within the last hour (`QUIET`) and nothing whose lock another process holds is
+ever listed. The rest, where `days` is the retention rule:
 
 - leftovers of killed writes: temporary files, feature stores that were never completed;
 - saved plans of launches that have ended (a launch that lives touches its plan every few seconds);
-- checkpoints of finished trainings, after `days`; those of unfinished ones stay, they are where it goes on;
-- run folders after `days`: those without a result or a checkpoint, and finished ones of which the store holds every
-  file of every result. A folder with anything that was not delivered is the record, and stays;
-- feature and image stores that nobody has opened for `days` and that no unfinished run folder is of the data (and
-  model) of, while no training runs in this output folder. They are rebuilt at the next use.
+- checkpoints of finished trainings, after `days`; those of unfinished ones stay, they are where it
+  goes on;
+- run folders after `days`: those without a result or a checkpoint, and finished ones of which the
+  store holds every file of every result. A folder with anything that was not delivered is the
+  record, and stays;
+- feature and image stores that nobody has opened for `days` and that no unfinished run folder is of
+  the data (and model) of, while no training runs in this output folder. They are rebuilt at the
+  next use.
 
-The MLflow store, its artifacts and the copies of what was read from it are not touched. Links are neither followed nor
-removed.
+The MLflow store, its artifacts and the copies of what was read from it are not touched. Links are
+neither followed nor removed.
 """
 
 from __future__ import annotations
@@ -29,12 +32,13 @@ from filelock import Timeout
 
 from leukobench.errors import LeukoBenchError, StoreError
 from leukobench.integrity import DAMAGED
+from leukobench.progress import Progress
 from leukobench.schema.delivery import DELIVERY
 from leukobench.schema.documents import Document
 from leukobench.schema.names import Tag
 from leukobench.schema.records import JOB, ResultRecord
 from leukobench.settings import Settings
-from leukobench.tracking.connection import Progress, Store, local_path
+from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.folder import RunFolder
 from leukobench.tracking.locate import RESULT_FILES, TRAINING_FILES
 from leukobench.tracking.reading import Results
@@ -136,7 +140,7 @@ class _Search:
         days = (self.now - changed) / DAY
         return f"{days:.0f} days" if days >= 1.5 else f"{days * 24:.0f} hours"
 
-    # --- killed writes ------------------------------------------------------------------------------------------------
+    # killed writes
 
     def _leftovers(self) -> Iterator[Removable]:
         for name in HOLDING:
@@ -148,7 +152,7 @@ class _Search:
                 if TEMPORARY.fullmatch(path.name) and self._old(status.st_mtime):
                     yield self._item(path, "killed writes", "a file whose writing was killed")
 
-    # --- runs ---------------------------------------------------------------------------------------------------------
+    # runs
 
     def _runs(self) -> Iterator[Removable]:
         folders = [f for f in folders_in(self.output / "runs") if not f.name.startswith(GONE)]
@@ -186,14 +190,15 @@ class _Search:
             reason = f"{n} in the store, and it was not changed for {self._age(changed)}"
             return self._item(path, "run folders", reason, lock)
         if not results and not checkpoint and self._old(changed, self.days):
-            reason = f"it holds neither a result nor a checkpoint, and was not changed for {self._age(changed)}"
+            age = self._age(changed)
+            reason = f"it holds neither a result nor a checkpoint, and was not changed for {age}"
             return self._item(path, "run folders", reason, lock)
         if finished and checkpoint and self._old(folder.checkpoint.lstat().st_mtime, self.days):
             return self._item(folder.checkpoint, "checkpoints", "its training is finished", lock)
         return None
 
     def _note_unfinished(self, folder: RunFolder) -> None:
-        """Remember which data and model an unfinished training is of: it goes on with their stores."""
+        """Remember the data and model of an unfinished training: it goes on with their stores."""
         job, data = folder.read(JOB), folder.run().data
         choices = {} if job is None else dict(job.choices)
         if data is not None:
@@ -224,7 +229,8 @@ class _Search:
         }
         if run.run_id not in self._sizes:
             self._sizes[run.run_id] = self._listed(run)
-        # small files of JSON may have been written again since; weights and predictions are as they were
+        # small files of JSON may have been written again since; weights and predictions are as they
+        # were
         sizes = self._sizes[run.run_id]
         return all(
             sizes.get(name) is not None and (name.endswith(".json") or sizes[name] == n)
@@ -280,7 +286,7 @@ class _Search:
                 out[run.info.run_id] = StoredResult.of(run)
         return out
 
-    # --- stores and plans ---------------------------------------------------------------------------------------------
+    # stores and plans
 
     def _stores(self, kind: str) -> list[Path]:
         return [path for path in folders_in(self.output / kind) if DAMAGED not in path.name]
@@ -306,7 +312,10 @@ class _Search:
             of = {"model": str(header.model), "data": str(header.data)}
             needed = any(all(one.get(k) == v for k, v in of.items()) for one in self.unfinished)
             if not needed and not self.busy and self._old(used, self.days):
-                reason = f"features of {of['data']} by {of['model']}, not opened for {self._age(used)}; rebuilt on need"
+                reason = (
+                    f"features of {of['data']} by {of['model']}, not opened for "
+                    f"{self._age(used)}; rebuilt on need"
+                )
                 yield self._item(path, "feature stores", reason, lock)
 
     def _images(self) -> Iterator[Removable]:
@@ -348,7 +357,8 @@ class _Search:
     def _header(self, path: Path, changed: float) -> tuple[StoreHeader, float]:
         """Content of a store's header and when the store was last opened, which reads the header.
 
-        File systems note that at least once a day (`relatime`); where they never do, it is when the store was made.
+        File systems note that at least once a day (`relatime`); where they never do, it is when the
+        store was made.
         """
         try:
             before = path.stat()

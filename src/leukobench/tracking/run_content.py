@@ -1,6 +1,7 @@
 """What of a run folder's records becomes tags and metrics of a run in the store.
 
-Every metric has a time of its own that follows from the records, so that a second delivery logs the same.
+Every metric has a time of its own that follows from the records, so that a second delivery logs the
+same.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 CURVE = "curve/"
 """Prefix of the metrics of epochs; those without it are final, one value a result."""
 POINTS = 100
-"""About the most points of a learning curve that are logged as metrics: enough to draw, and each takes 0.2 ms or more.
-The artifact `curves.json` has every epoch."""
+"""About the most points of a learning curve that are logged as metrics: enough to draw, and each
+takes 0.2 ms or more. The artifact `curves.json` has every epoch.
+"""
 LONGEST_TAG = 4000
 """Characters of an error or of faults that a tag says."""
 
@@ -83,7 +85,9 @@ def result_metrics(result: ResultRecord) -> list[Metric]:
 
 
 def training_metrics(record: RunRecord, system: Curves) -> list[Metric]:
-    """What a training took: seconds, speed, and samples of the machine's load; nothing before it has ended."""
+    """What a training took: seconds, speed, and samples of the machine's load; nothing before it
+    has ended.
+    """
     from mlflow.entities import Metric
 
     if record.seconds is None:
@@ -100,7 +104,9 @@ def training_metrics(record: RunRecord, system: Curves) -> list[Metric]:
 
 
 def thinned(curves: Curves) -> Sequence[Mapping[str, float]]:
-    """The first and last row of a curve and, between them, every k-th epoch, so that at most about `POINTS` remain."""
+    """The first and last row of a curve and, between them, every k-th epoch, so that at most about
+    `POINTS` remain.
+    """
     every = -(-len(curves) // POINTS)
     return [
         row

@@ -21,9 +21,11 @@ def summarised() -> list[str]:
 
 
 def configuration_keys(results: pd.DataFrame) -> list[str]:
-    """Params that tell the configurations of some results apart: those that vary, without seed and fold.
+    """Params that tell the configurations of some results apart: those that vary, without seed and
+    fold.
 
-    A key that follows from those before it (a width that only one model has, a seed of the split) is left out.
+    A key that follows from those before it (a width that only one model has, a seed of the split)
+    is left out.
 
     Args:
         results: As `leukobench.tracking.reading.Results.frame` gives them.
@@ -58,9 +60,9 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
         results: As `leukobench.tracking.reading.Results.frame` gives them.
 
     Returns:
-        One row a configuration in the order of its keys: the keys, then `METRIC` and `METRIC_sd` (NaN for one run) for
-        each metric of validation and test, then `n`, the number of runs, and `simulated`, whether any of them is on
-        simulated data.
+        One row a configuration in the order of its keys: the keys, then `METRIC` and `METRIC_sd`
+        (NaN for one run) for each metric of validation and test, then `n`, the number of runs, and
+        `simulated`, whether any of them is on simulated data.
     """
     import pandas as pd
 
@@ -106,7 +108,7 @@ def keys_of(table: pd.DataFrame) -> list[str]:
 
 
 def best_on_validation(table: pd.DataFrame) -> int | None:
-    """Row of the best configuration; None without validation samples, since test chooses nothing."""
+    """Row of the best configuration; None without validation: test chooses nothing."""
     column = "validation_balanced_accuracy"
     if len(table) < 2 or column not in table or table[column].isna().any():
         return None

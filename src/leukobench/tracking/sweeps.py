@@ -34,21 +34,23 @@ def find_experiment(store: Store, name: str) -> str | None:
         return None
     if found.lifecycle_stage != "active":
         raise StoreRefused(
-            f"experiment {name!r} was deleted in {store.uri}; restore it (mlflow experiments restore) or "
+            f"experiment {name!r} was deleted in {store.uri}; restore it (mlflow experiments "
+            f"restore) or "
             "choose another name with sweep=NAME"
         )
     return str(found.experiment_id)
 
 
 def open_experiment(store: Store, name: str) -> str:
-    """Id of the experiment of a sweep, created where there is none. Errors as in `find_experiment`."""
+    """Id of a sweep's experiment, created where there is none. Errors as in `find_experiment`."""
     found = find_experiment(store, name)
     if found is not None:
         return found
     location = None
     if store.uri.startswith("sqlite:"):
         location = (store.settings.artifacts / name).absolute().as_uri()
-    # without its kind, the UI takes an experiment for one about language models and hides the metrics
+    # without its kind, the UI takes an experiment for one about language models and hides the
+    # metrics
     tags = {"mlflow.experimentKind": "custom_model_development"}
     with store.errors("read"):
         try:

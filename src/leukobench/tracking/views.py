@@ -1,7 +1,9 @@
-"""Saved views of a sweep in MLflow's UI: a table of its results with the columns that matter, and charts to compare them.
+"""Saved views of a sweep in MLflow's UI: a table of its results with the columns that matter, and
+charts to compare them.
 
-Without one, the UI shows neither params nor metrics and only the runs just below the sweep. The format is the UI's own
-(what its "Save as new view" writes as a tag of the experiment, MLflow 3.17); another UI ignores it.
+Without one, the UI shows neither params nor metrics and only the runs just below the sweep. The
+format is the UI's own (what its "Save as new view" writes as a tag of the experiment, MLflow 3.17);
+another UI ignores it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import zlib
 from collections.abc import Sequence
 
 from leukobench.schema.documents import Json
+from leukobench.schema.names import Tag
 
 TAG = "mlflow.sharedViewState."
 RESULTS, COMPARE, CURVES = "leukobench-results", "leukobench-compare", "leukobench-curves"
@@ -40,11 +43,12 @@ def saved_views(
     widths |= dict.fromkeys(measured, NARROW)
     table: dict[str, Json] = {
         **_STATE,
-        "searchFilter": "tags.`leukobench.kind` = 'result'",
+        "searchFilter": f"tags.`{Tag.KIND}` = 'result'",
         "selectedColumns": [*params, *measured, "attributes.`Dataset`"],
         "columnOrder": ["attributes.`Run Name`", *params, *measured],
         "columnWidths": widths,
-        # in any order but that of time the UI lists results flat; else it folds them away below their trajectories
+        # in any order but that of time the UI lists results flat; else it folds them away below
+        # their trajectories
         "orderByKey": params[0],
         "orderByAsc": True,
     }

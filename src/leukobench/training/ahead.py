@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from leukobench.errors import LeukoBenchError
+from leukobench.progress import Progress
 from leukobench.training.families import family
-from leukobench.training.features import ARITHMETIC, Backbone, Progress, compute_together
+from leukobench.training.features import ARITHMETIC, Backbone, compute_together
 from leukobench.training.job import Job, prepare
 from leukobench.training.run import build_network
 

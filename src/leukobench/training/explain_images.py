@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from leukobench.data.families.image import FAMILY
 from leukobench.errors import ConfigError, FaultyDataError
 from leukobench.models import explain
 from leukobench.models.explain import METHODS, Method
+from leukobench.progress import Progress
 from leukobench.training.explanation import own_data, part_of
 from leukobench.training.image_inputs import ImageInputFile, image_files, read_images
 from leukobench.training.saved import SavedModel
 
-Progress = Callable[[str, int, int], None]
 TITLES = {
     "grad_cam": "Grad-CAM",
     "integrated_gradients": "Integrated gradients",

@@ -24,6 +24,7 @@ from leukobench.errors import FaultyDataError
 from leukobench.files import atomic
 from leukobench.integrity import BlockDigests, checked, seal, set_aside, warn
 from leukobench.models.weights import weights_digest
+from leukobench.progress import Progress
 from leukobench.training.feed import ImageFeed
 from leukobench.training.job import Job
 from leukobench.training.module import quiet_trainer
@@ -32,8 +33,6 @@ FORMAT = 2
 HEADER = "features.json"
 ARITHMETIC = ("precision", "tf32", "channels_last")
 """Keys of the trainer that features depend on."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from leukobench.data.image_store import ImageStore, build_store
 from leukobench.data.preprocess import ImagePreprocess
 from leukobench.errors import ConfigError
 from leukobench.models.augment import NORMALISATIONS, Augment, Normalise
+from leukobench.progress import Progress
 from leukobench.training.feed import ImageFeed
 from leukobench.training.job import Job
 
-Progress = Callable[[str, int, int], None]
 _stores: dict[tuple[Path, str, int], ImageStore] = {}
 
 

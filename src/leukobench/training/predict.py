@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError
+from leukobench.progress import Progress
 from leukobench.schema.predictions import probability_columns
-from leukobench.training.families.base import Progress, ReadingOptions
+from leukobench.training.families.base import ReadingOptions
 from leukobench.training.saved import SavedModel
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from leukobench.data.preprocess import FittedExpression, ImagePreprocess
 from leukobench.errors import ConfigError, LeukoBenchError
 from leukobench.files import atomic
+from leukobench.progress import Progress
 from leukobench.schema.predictions import probability_columns
 from leukobench.training.feed import Feed
 from leukobench.training.job import Job, Prepared
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 METADATA = "leukobench"
 
-Progress = Callable[[str, int, int], None]
-"""Called within long stages with the stage's name, what is done of it and its total."""
 NetworkOf = Callable[[tuple[int, ...]], nn.Module]
 """Builds the job's network for inputs of a shape."""
 
