@@ -13,6 +13,7 @@ out of the way (`set_aside`: others may have it mapped) and builds it anew.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -206,6 +207,17 @@ def read_lines(path: Path, remedy: str) -> Any:
         return json.loads(body)
     warn([Damage(path, "is not what was written, or of an earlier version")], remedy)
     return None
+
+
+def file_digest(file: Path) -> str:
+    """Hex digest of a whole file. Raises OSError."""
+    with open(file, "rb") as f:
+        return hashlib.file_digest(f, _hash).hexdigest()
+
+
+def body_digest(body: Mapping[str, Any]) -> str:
+    """Hex digest of what a JSON file says, however it is written."""
+    return _digest(_canonical(body))
 
 
 def _inspect(header: Path) -> Condition:

@@ -115,7 +115,5 @@ def test_a_missing_artifact_says_what_to_do_and_whether_its_folder_is_gone(local
     with pytest.raises(StoreError, match=rf"run {result.run_id} .*put a moved output folder back"):
         results.predictions(result)
     folder.mkdir(parents=True)
-    with pytest.raises(
-        StoreError, match=r"no artifact predictions.parquet .*; run it again with --force"
-    ):
+    with pytest.raises(StoreError, match=r"no artifact predictions.parquet .*fsck --repair"):
         results.predictions(result)

@@ -83,6 +83,23 @@ def diff(
 
 
 @cli.command()
+@click.argument("sweep", required=False)
+@click.option("--repair", is_flag=True, help="Mend what can be mended from a copy that is good.")
+@settings_options
+def fsck(sweep: str | None, repair: bool, **where: str | None) -> None:
+    """Read every result wherever it stands, and say what is damaged, absent or not delivered.
+
+    Run folders, the store with its artifacts, and the stores of features, images and predictions are read from front
+    to end. Without SWEEP, those of every sweep. Exits with 1 while something is left to be mended.
+
+    \b
+    leukobench fsck
+    leukobench fsck quickstart --repair
+    """
+    check_files(sweep, repair, where)
+
+
+@cli.command()
 @click.option(
     "--keep-days", default=14.0, show_default=True, help="What was used within so many days stays."
 )
@@ -141,6 +158,34 @@ def import_sweep(file: Path, where: Where) -> None:
     out.print(
         f"{done.new} results of sweep {escape(done.sweep)} brought into {settings.shown_store}; {done.there} were there already"
     )
+
+
+def check_files(name: str | None, repair: bool, where: Where) -> None:
+    """Print what is not as it was written; mend it where that is asked for."""
+    from leukobench.errors import LeukoBenchError
+    from leukobench.tracking.inspection import inspect
+
+    settings = resolve(**where)
+    with progress("reading") as update:
+        found = inspect(settings, name, update)
+    for note in found.notes:
+        err.print(f"note: {escape(note)}")
+    out.print(
+        f"read {found.folders} results in run folders, {found.stored} in {settings.shown_store}, "
+        f"{found.stores} stores of features, images and predictions"
+    )
+    for fault in found.faults:
+        out.print(f"[yellow]fault[/yellow] {escape(fault.what)}")
+        out.print(f"  {'' if repair else 'with --repair: '}{escape(fault.remedy)}")
+    if not found.faults:
+        out.print("everything is as it was written")
+        return
+    left = found.repair() if repair else [fault.what for fault in found.faults]
+    if left and repair:
+        raise LeukoBenchError(f"{len(left)} of {len(found.faults)} faults stay: {'; '.join(left)}")
+    if left:
+        raise LeukoBenchError(f"{len(left)} faults; `leukobench fsck --repair` mends them")
+    out.print(f"{len(found.faults)} faults mended; what was forgotten runs at the next launch")
 
 
 def collect_garbage(days: float, yes: bool, dry_run: bool, where: Where) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from leukobench.errors import LeukoBenchError
+from leukobench.errors import LeukoBenchError, cut
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -133,7 +133,9 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     check(table, f"predictions for {path}")
     metadata = {**(table.schema.metadata or {}), _VERSION_KEY: str(VERSION).encode()}
-    pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata(metadata), path, compression="zstd", write_page_checksum=True
+    )
 
 
 def read(source: Path | BinaryIO, name: str = "") -> pd.DataFrame:
@@ -149,18 +151,22 @@ def read_table(source: Path | BinaryIO, name: str = "") -> pa.Table:
 
     Raises:
         PredictionsError: It is damaged, of a later version, or holds no predictions.
-        OSError: It cannot be opened.
+        FileNotFoundError
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     where = name or str(source)
     try:
-        with pq.ParquetFile(source) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             table = file.read()
-    except pa.ArrowInvalid as e:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as e:
+        said = " ".join(str(e).split())
         raise PredictionsError(
-            f"{where} is damaged (no Parquet file: {e}); run it again with --force"
+            f"{where} is damaged ({cut(said, 200)}); `leukobench fsck --repair` takes a sound copy "
+            "where there is one; else run it again with --force"
         ) from e
     check(table, where)
     return table

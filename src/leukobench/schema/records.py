@@ -130,6 +130,7 @@ class ResultRecord:
         overrides: The override strings that make the result.
         finished: ISO time.
         metrics: Final metrics for browsing, `<part>_<metric>`.
+        digests: Of the files beside the record and of itself without this one, by name; none where an earlier version wrote it.
     """
 
     identity: str
@@ -142,6 +143,7 @@ class ResultRecord:
     positive: str | None = None
     finished: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from leukobench.schema import predictions
 from leukobench.schema.delivery import (
     DELIVERED,
     DELIVERY,
@@ -32,7 +33,7 @@ from leukobench.schema.records import (
     ResultRecord,
 )
 from leukobench.settings import Settings
-from leukobench.tracking.connection import Store, quoted
+from leukobench.tracking.connection import Store, local_path, quoted
 from leukobench.tracking.description import Draw, describe
 from leukobench.tracking.folder import RunFolder
 from leukobench.tracking.inputs import dataset_input
@@ -127,6 +128,7 @@ class _RunState:
     """
 
     run_id: str
+    artifact_uri: str
     status: str
     params: frozenset[str]
     epochs: int
@@ -137,11 +139,18 @@ class _RunState:
         tags = run.data.tags
         return cls(
             run_id=run.info.run_id,
+            artifact_uri=run.info.artifact_uri,
             status=run.info.status,
             params=frozenset(run.data.params),
             epochs=int(tags.get(Tag.EPOCHS, 0)),
             failed=Tag.ERROR in tags,
         )
+
+
+def _lacks_predictions(run: _RunState) -> bool:
+    """Whether files of a finished run were deleted; of those behind a server it is not asked."""
+    folder = local_path(run.artifact_uri)
+    return folder is not None and not (folder / predictions.FILE).is_file()
 
 
 @dataclass(frozen=True)
@@ -316,6 +325,8 @@ class _Delivery:
 
         longer = len(content.curves) > run.epochs
         if run.status == "FINISHED" and not longer:
+            if content.result is not None and _lacks_predictions(run):
+                self._attach(run, content)
             return
         # params never change in MLflow: a run that is continued keeps those it has
         missing = {k: v for k, v in content.params.items() if k not in run.params}

@@ -18,6 +18,7 @@ store.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from leukobench.files import atomic
+from leukobench.integrity import body_digest, file_digest
 from leukobench.schema import predictions
 from leukobench.schema.documents import Document
 from leukobench.schema.records import CURVES, RESULT, RUN, Curves, ResultRecord, RunRecord
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+
+WEIGHTS = "model.safetensors"
+"""Name of the file with a result's trained weights."""
 
 
 class RunFolder:
@@ -104,12 +109,16 @@ class RunFolder:
             save_model: Writes its weights to a file; None keeps none.
         """
         folder = self.result(record.identity)
+        digests = {}
         with atomic(folder / predictions.FILE) as temporary:
             predictions.write(frame, temporary)
+            digests[predictions.FILE] = file_digest(temporary)
         if save_model is not None:
-            with atomic(folder / "model.safetensors") as temporary:
+            with atomic(folder / WEIGHTS) as temporary:
                 save_model(temporary)
-        write(RESULT, record, folder)
+                digests[WEIGHTS] = file_digest(temporary)
+        body = json.loads(RESULT.text(replace(record, digests=digests)))
+        write(RESULT, replace(record, digests={**digests, RESULT.file: body_digest(body)}), folder)
 
 
 def write(document: Document[T], value: T, folder: Path) -> None:

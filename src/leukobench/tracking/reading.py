@@ -30,6 +30,7 @@ from leukobench.tracking.result_cache import (
     StoredResult,
     up_to_own_epoch,
 )
+from leukobench.tracking.soundness import predictions_damage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,7 +181,15 @@ class Results:
         return self._kept.pieces([r.run_id for r in results], self._fetch)
 
     def _fetch(self, run_id: str) -> pa.Table:
-        return schema.read_table(self._file(self._by_id[run_id], schema.FILE), f"run {run_id}")
+        path = self._file(self._by_id[run_id], schema.FILE)
+        table = schema.read_table(path, f"run {run_id}")
+        damage = predictions_damage(path)
+        if damage is not None:
+            raise StoreError(
+                f"run {run_id}: {damage}; `leukobench fsck --repair` takes a sound copy where there "
+                "is one, or makes it run again"
+            )
+        return table
 
     @cached_property
     def _kept(self) -> PredictionCache:
@@ -256,9 +265,10 @@ class Results:
 
 def _remedy(folder: Path) -> str:
     if folder.exists():
-        return "run it again with --force"
+        return "`leukobench fsck --repair` takes it from the run folder, or makes it run again"
     return (
         "its folder is gone: MLflow keeps whole paths, so put a moved output folder back where it "
-        "was (runs move with "
-        "`leukobench export` and `leukobench import`), or run it again with --force"
+        "was (runs move with `leukobench export` and `leukobench import`); of a folder that was "
+        "deleted, `leukobench fsck --repair` delivers what run folders hold and makes the rest run "
+        "again"
     )

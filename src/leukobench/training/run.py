@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import pandas as pd
@@ -23,10 +24,12 @@ from leukobench.errors import ConfigError, LeukoBenchError, TrainingError
 from leukobench.evaluation.logged import kept_metrics, metrics_of
 from leukobench.evaluation.metrics import Predicted
 from leukobench.files import atomic, write_json
+from leukobench.integrity import Damage, warn
 from leukobench.schema.predictions import PARTS
 from leukobench.schema.records import CURVES, JOB, DataRecord, JobRecord, ResultRecord
 from leukobench.tracking.environment import environment
 from leukobench.tracking.folder import RunFolder
+from leukobench.tracking.soundness import checkpoint_damage
 from leukobench.training.families import family
 from leukobench.training.families.base import NetworkInput
 from leukobench.training.interruption import Interruption
@@ -130,11 +133,26 @@ class Work:
         folder.update(stores=dict(fitted.input.stores))
         for name, body in fitted.input.artifacts.items():
             write_json(folder.path / f"{name}.json", body)
-        if folder.checkpoint.is_file():
-            state = torch.load(folder.checkpoint, map_location="cpu", weights_only=True)
-            if int(state["epoch"]) < min(self.wanted):
-                classifier.restore(state)
+        state = self._saved_state()
+        if state is not None and int(state["epoch"]) < min(self.wanted):
+            classifier.restore(state)
         return classifier
+
+    def _saved_state(self) -> dict[str, Any] | None:
+        """State of the folder's checkpoint; a damaged one is named and dropped."""
+        path = self.folder.checkpoint
+        if not path.is_file():
+            return None
+        damage = checkpoint_damage(path)
+        if damage is None:
+            try:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                return state
+            except (OSError, RuntimeError, UnpicklingError, EOFError) as e:
+                damage = Damage(path, f"cannot be read ({type(e).__name__})")
+        warn([damage], "it is dropped, and the training begins again")
+        path.unlink(missing_ok=True)
+        return None
 
     def finish(self, epoch: int) -> None:
         """Write the result of a checkpoint epoch, if it is wanted."""
