@@ -215,7 +215,7 @@ def main() -> None:
             same = compare(predictions(work / "on"), predictions(work / "off"))
     from leukobench.tracking.environment import environment
 
-    machine = f"{environment()['processor']}, {os.cpu_count()} cores, torch {torch.__version__} on one thread"
+    machine = f"{environment().processor}, {os.cpu_count()} cores, torch {torch.__version__} on one thread"
     results = {
         "machine": f"{machine}, Python {platform.python_version()}",
         "load": load,

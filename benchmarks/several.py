@@ -153,7 +153,7 @@ def main() -> None:
             rows = measure(
                 device, options.workers or ([2, 4, 8] if device == "gpu" else [2]), Path(folder)
             )
-        name = torch.cuda.get_device_name() if device == "gpu" else environment()["processor"]
+        name = torch.cuda.get_device_name() if device == "gpu" else environment().processor
         machine = f"{name}, {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}"
         file = HERE / "results" / f"several_{device}.json"
         file.write_text(

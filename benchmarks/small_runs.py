@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -105,12 +104,12 @@ def composer() -> Callable[..., Job]:
 
 
 def bare(
-    values: Tensor, y: Tensor, parts: dict[str, Tensor], seed: int, **options: bool
+    values: Tensor, y: Tensor, parts: dict[str, Tensor], seed: int, fused: bool | None = None
 ) -> list[dict[str, float]]:
     """A plain loop. Returns its curves."""
     torch.manual_seed(seed)
     network = mlp((values.shape[1],), 2, hidden=(128,), dropout=0.5)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, **options)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused)
     loss_of = nn.CrossEntropyLoss()
     train, curves = parts["train"], []
     for epoch in range(EPOCHS):
@@ -199,13 +198,14 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
                 y: Tensor = y,
                 parts: Any = parts,
                 seed: int = seed,
-                **fused: bool,
+                fused: bool | None = None,
             ) -> None:
-                curves = bare(values, y, parts, seed, **fused)
+                curves = bare(values, y, parts, seed, fused)
                 if seed % 2 == 0:
                     log(store, plain, curves)
 
-            for variant, function in zip(VARIANTS, (loop, partial(loop, fused=True), run)):
+            ways: tuple[Callable[[], object], ...] = (loop, partial(loop, fused=True), run)
+            for variant, function in zip(VARIANTS, ways):
                 wall, cpu = time.perf_counter(), time.process_time()
                 function()
                 took = time.perf_counter() - wall, time.process_time() - cpu
@@ -258,8 +258,8 @@ def main() -> None:
 def _processor() -> str:
     from leukobench.tracking.environment import environment
 
-    return str(environment()["processor"])
+    return str(environment().processor)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
