@@ -21,7 +21,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,25 +134,51 @@ def every_row(replications: int, kinds: tuple[str, ...]) -> Iterator[dict[str, o
                 yield of_replicates(Holdout(noise), seeds, replications)
 
 
+def keep(out: Path, rows: list[dict[str, object]]) -> None:
+    """Put rows into a file of results, in place of those of the same design, metric and number of seeds."""
+    kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
+    by_key = {(row["design"], row["metric"], row["seeds"]): row for row in [*kept, *rows]}
+    lines = ",\n".join(json.dumps(row) for row in by_key.values())
+    out.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def markdown(rows: list[dict[str, object]]) -> str:
+    """A line a design and metric: coverage, width and share refused at each number of seeds."""
+    seeds = sorted({int(str(row["seeds"])) for row in rows})
+    lines = ["| design | metric | " + " | ".join(f"{n} seeds" for n in seeds) + " | refused |"]
+    lines.append("| --- | --- |" + " --- |" * (len(seeds) + 1))
+    for design, metric in dict.fromkeys((row["design"], row["metric"]) for row in rows):
+        own = [row for row in rows if (row["design"], row["metric"]) == (design, metric)]
+        cells = {row["seeds"]: row for row in own if row["coverage"] is not None}
+        said = [
+            f"{cells[n]['coverage']:.3f}, {cells[n]['width']:.2f}" if n in cells else "–"
+            for n in seeds
+        ]
+        refused = max(float(str(row["refused"])) for row in own)
+        lines.append(f"| {design} | {metric} | {' | '.join(said)} | {refused:.2f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="200 replications, nothing written")
+    parser.add_argument("--table", action="store_true", help="print what is kept as Markdown")
     parser.add_argument("--replications", type=int, default=2000)
     parser.add_argument("--kinds", default="cells,folds,holdout")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results" / "inference.json"
     )
     arguments = parser.parse_args()
+    if arguments.table:
+        print(markdown(json.loads(arguments.out.read_text(encoding="utf-8"))))
+        return
     replications = 200 if arguments.quick else arguments.replications
     began = time.perf_counter()
-    rows = []
     for row in every_row(replications, tuple(arguments.kinds.split(","))):
-        rows.append(row)
         print("  ".join(str(value) for value in row.values()), flush=True)
+        if not arguments.quick:
+            keep(arguments.out, [row])
     print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
-    if not arguments.quick:
-        body = {"designs": [asdict(d) for d in CELLS], "rows": rows}
-        arguments.out.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
