@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from leukobench.errors import ConfigError
+from leukobench.evaluation.intervals import Repeats
+from leukobench.evaluation.metrics import Metric
 from leukobench.report.sweep_picture import picture
 from leukobench.schema.delivery import ResultOrder
 from leukobench.schema.names import Tag
@@ -199,6 +202,44 @@ def frame(validation: bool = True) -> pd.DataFrame:
     return out if validation else out.drop(columns="validation_balanced_accuracy")
 
 
+class Predictions:
+    """Predictions of the runs of `frame`: 20 samples a part, five in six right on `wide20`, else three in five."""
+
+    def __init__(self, validation: bool = True) -> None:
+        self.parts = ("validation", "test") if validation else ("test",)
+
+    def pieces(self, results: Sequence[Any]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        return [
+            (self.of(r.run_id), np.full(20 * len(self.parts), i)) for i, r in enumerate(results)
+        ]
+
+    def of(self, run_id: str) -> pd.DataFrame:
+        seed, fold = run_id[-2], run_id[-1]
+        share = 0.85 if run_id.startswith("wide20") else 0.6
+        right = np.arange(20) < round(20 * share) + int(fold) - int(seed)
+        is_positive = np.arange(20) % 2 == 0
+        p = np.where(right == is_positive, 0.9, 0.1)
+        frames = [
+            pd.DataFrame(
+                {
+                    "sample": [f"{part}{fold}{i}" for i in range(20)],
+                    "subject": None,
+                    "part": part,
+                    "fold": int(fold),
+                    "label": np.where(is_positive, "ALL", "AML"),
+                    "p_ALL": p,
+                    "p_AML": 1 - p,
+                }
+            )
+            for part in self.parts
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+
+def summary_of(results: pd.DataFrame, validation: bool = True) -> pd.DataFrame:
+    return summary(results, Predictions(validation))
+
+
 def test_configurations_differ_in_choices_and_not_in_what_follows_from_them() -> None:
     assert configuration_keys(frame()) == ["model", "epochs"]
 
@@ -215,13 +256,15 @@ def test_a_key_that_varies_within_a_choice_is_kept() -> None:
     assert configuration_keys(again) == ["model", "optimizer.lr", "epochs"]
 
 
-def test_a_summary_is_the_mean_over_seeds_and_folds_with_its_deviation() -> None:
-    table = summary(frame())
-    rows = frame()
-    mine = rows[(rows["model"] == "wide") & (rows["epochs"] == "20")]["test_balanced_accuracy"]
+def test_a_summary_is_the_mean_over_seeds_of_tables_with_its_deviation() -> None:
+    table = summary_of(frame())
+    of_seed = [[(seed, Predictions().of(f"wide20{seed}{fold}")) for fold in "01"] for seed in "01"]
+    of_tables = Repeats.of([pair for pairs in of_seed for pair in pairs])
     found = table[(table["model"] == "wide") & (table["epochs"] == "20")].iloc[0]
-    assert found["test_balanced_accuracy"] == pytest.approx(mine.mean())
-    assert found["test_balanced_accuracy_sd"] == pytest.approx(mine.std())
+    for name in ("accuracy", "balanced_accuracy", "auroc"):
+        estimate = of_tables.estimate(Metric(name))
+        assert found[f"test_{name}"] == pytest.approx(estimate.mean)
+        assert found[f"test_{name}_sd"] == pytest.approx(np.std(estimate.values, ddof=1))
     assert found["n"] == 4
     assert list(table["epochs"]) == ["5", "20", "5", "20"]  # by value, not by text
 
@@ -229,12 +272,13 @@ def test_a_summary_is_the_mean_over_seeds_and_folds_with_its_deviation() -> None
 def test_a_summary_marks_simulated_data() -> None:
     results = frame()
     results["simulated"] = ["true" if model == "wide" else "false" for model in results["model"]]
-    table = summary(results)
+    table = summary_of(results)
     assert dict(zip(table["model"], table["simulated"])) == {"wide": True, "narrow": False}
 
 
-def note_of(results: pd.DataFrame, planned: int) -> str:
-    return sweep_note("s", results, summary(results), links={}, picture="", planned=planned)
+def note_of(results: pd.DataFrame, planned: int, validation: bool = True) -> str:
+    table = summary_of(results, validation)
+    return sweep_note("s", results, table, links={}, picture="", planned=planned)
 
 
 def test_the_best_row_is_chosen_on_validation_and_none_without_it() -> None:
@@ -242,7 +286,7 @@ def test_the_best_row_is_chosen_on_validation_and_none_without_it() -> None:
     assert "| **wide** | **20** |" in note
     assert sum(line.startswith("| **") for line in note.splitlines()) == 1
     assert "register --best s" in note
-    without = note_of(frame(False), 16)
+    without = note_of(frame(False), 16, validation=False)
     assert "| **" not in without
     assert "register" not in without, "nothing to choose by"
 
@@ -261,7 +305,7 @@ def test_a_picture_is_drawn_with_and_without_epoch_counts(epochs: bool) -> None:
     from PIL import Image
 
     results = frame() if epochs else frame()[lambda f: f["epochs"] == "5"]
-    image = Image.open(BytesIO(picture(summary(results), "s", simulated=True)))
+    image = Image.open(BytesIO(picture(summary_of(results), "s", simulated=True)))
     assert image.format == "PNG"
     assert image.width > 300
 

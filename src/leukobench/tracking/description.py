@@ -39,10 +39,12 @@ def describe(store: Store, sweep: SweepRun, draw: Draw | None) -> None:
     Raises:
         StoreError
     """
-    results = Results(store.settings, [sweep.name]).frame()
+    source = Results(store.settings, [sweep.name])
+    results = source.frame()
     if results.empty:
         return
-    table = summary(results)
+    table = summary(results, source)
+    source.close()
     views = saved_views(keys_of(table), [m for m in SHOWN if m in table], CURVE + "train_loss")
     drawn = draw is not None and any(m in table for m in DRAWN)
     note = sweep_note(

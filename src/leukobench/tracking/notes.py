@@ -266,7 +266,7 @@ def _reading_lines(name: str, results: pd.DataFrame, table: pd.DataFrame) -> lis
     if len(table) > LONGEST_TABLE:
         lines.append(f"… and {len(table) - LONGEST_TABLE} more in the artifact `summary.csv`.")
     lines.append(
-        "Mean ± standard deviation over n runs (seeds and folds), each run's metric by itself."
+        "Mean ± standard deviation over seeds, the folds of a seed together, as tables have it; n runs."
     )
     if best_on_validation(table) is not None:
         lines += [

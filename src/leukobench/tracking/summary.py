@@ -1,18 +1,25 @@
-"""Statistics of a sweep for browsing: plain means over the runs of a configuration.
+"""Statistics of a sweep for browsing: the mean over seeds of each configuration, as tables have it.
 
-Tables with intervals are made from the pooled predictions (`leukobench tables`).
+Tables add intervals (`leukobench tables`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
+from leukobench.errors import LeukoBenchError
+from leukobench.evaluation.intervals import Repeats
+from leukobench.evaluation.logged import summary_of
 from leukobench.evaluation.registry import definitions
 from leukobench.schema.names import REPEATS
 from leukobench.tracking.identity import NODES
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+
+SUMMARISED_PARTS = ("validation", "test")
 
 
 def summarised() -> list[str]:
@@ -53,38 +60,76 @@ def _rank(key: str) -> tuple[int, str]:
     return (order.index(key) if key in order else len(order), key)
 
 
-def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean and deviation of each metric for each configuration, over seeds and folds.
+class PredictionSource(Protocol):
+    """Where predictions are read, such as `leukobench.tracking.reading.Results`."""
+
+    def pieces(self, results: Sequence[Any]) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        """The predictions of many runs, each with a `run_id`, in as few frames as it takes, and
+        the place in `results` of each row's.
+        """
+        ...
+
+
+def summary(results: pd.DataFrame, source: PredictionSource) -> pd.DataFrame:
+    """Mean over seeds and deviation between seeds of each metric for each configuration.
 
     Args:
         results: As `leukobench.tracking.reading.Results.frame` gives them.
+        source: Where their predictions are.
 
     Returns:
         One row a configuration in the order of its keys: the keys, then `METRIC` and `METRIC_sd`
-        (NaN for one run) for each metric of validation and test, then `n`, the number of runs, and
-        `simulated`, whether any of them is on simulated data.
+        (NaN for one seed) for each metric of validation and test, then `n`, the number of runs, and
+        `simulated`, whether any of them is on simulated data. A configuration whose runs have
+        different classes has no values.
+
+    Raises:
+        StoreError: Predictions cannot be read.
     """
     import pandas as pd
 
     keys = configuration_keys(results)
-    metrics = [
-        f"{part}_{m}"
-        for part in ("validation", "test")
-        for m in summarised()
-        if f"{part}_{m}" in results
-    ]
     if not keys:
         results = results.assign(configuration="all")
         keys = ["configuration"]
-    grouped = results.groupby(keys, dropna=False, sort=False)
-    columns: dict[str, pd.Series] = {}
-    for metric in metrics:
-        columns[metric], columns[f"{metric}_sd"] = grouped[metric].mean(), grouped[metric].std()
-    columns["n"] = grouped.size()
-    if "simulated" in results:
-        columns["simulated"] = grouped["simulated"].agg(lambda marks: (marks == "true").any())
-    table = pd.DataFrame(columns).reset_index()
+    rows = []
+    for values, runs in results.groupby(keys, dropna=False, sort=False):
+        row: dict[str, object] = dict(zip(keys, values))
+        for part in SUMMARISED_PARTS:
+            for name, (mean, deviation) in _measured(runs, source, part).items():
+                row |= {f"{part}_{name}": mean, f"{part}_{name}_sd": deviation}
+        row["n"] = len(runs)
+        if "simulated" in runs:
+            row["simulated"] = bool((runs["simulated"] == "true").any())
+        rows.append(row)
+    measured = [
+        f"{part}_{name}{suffix}"
+        for part in SUMMARISED_PARTS
+        for name in summarised()
+        for suffix in ("", "_sd")
+    ]
+    found = [c for c in measured if any(c in row for row in rows)]
+    marks = ["simulated"] if "simulated" in results else []
+    table = pd.DataFrame(rows, columns=[*keys, *found, "n", *marks])
     return table.sort_values(keys, key=_sortable, kind="stable", ignore_index=True)
+
+
+def _measured(
+    runs: pd.DataFrame, source: PredictionSource, part: str
+) -> dict[str, tuple[float, float]]:
+    """Mean over seeds and deviation by metric; none where no seed predicts the part."""
+    seeds = runs["seed"].to_numpy(str)
+    pieces = source.pieces(list(runs[["run_id"]].itertuples(index=False)))
+    own = [(frame[frame["part"] == part], place[frame["part"] == part]) for frame, place in pieces]
+    if not any(len(frame) for frame, _ in own):
+        return {}
+    try:
+        repeats = Repeats.of(
+            [(seeds[place], frame.assign(model=place)) for frame, place in own], part
+        )
+    except LeukoBenchError:
+        return {}
+    return summary_of(repeats)
 
 
 def _sortable(column: pd.Series) -> pd.Series:
