@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+
+if TYPE_CHECKING:
+    from leukobench.papers.grid import GridChoice
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,6 +79,57 @@ def settings_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def grid_options(function: F) -> F:
+    """Options that say what goes where in a table of sweeps, handed on as one `grid`: a
+    `GridChoice`, None where none of them is given."""
+
+    @functools.wraps(function)
+    def with_choice(*args: Any, **values: Any) -> Any:
+        asked = {name: values.pop(name) for name in ("rows", "columns", "by", "metrics", "grid")}
+        return function(*args, grid=_grid_choice(**asked), **values)
+
+    made: Any = with_choice
+    for option in (
+        click.option(
+            "--grid", is_flag=True, help="The sweep's own tables, where a paper has them."
+        ),
+        click.option(
+            "--metric",
+            "metrics",
+            type=MetricName(),
+            multiple=True,
+            help="What is shown; may be given several times.",
+        ),
+        click.option("--by", metavar="KEYS", help="Keys that split tables."),
+        click.option("--columns", metavar="KEYS", help="Keys that make columns: optimizer,epochs."),
+        click.option("--rows", metavar="KEYS", help="Keys that make rows: model."),
+    ):
+        made = option(made)
+    return cast(F, made)
+
+
+def _grid_choice(
+    *,
+    rows: str | None,
+    columns: str | None,
+    by: str | None,
+    metrics: tuple[str, ...],
+    grid: bool,
+) -> GridChoice | None:
+    if not (grid or rows or columns or by or metrics):
+        return None
+    from leukobench.papers.grid import GridChoice
+
+    return GridChoice(_keys(rows), _keys(columns), _keys(by), metrics)
+
+
+def _keys(text: str | None) -> tuple[str, ...] | None:
+    """Keys with commas between them; None where nothing is said."""
+    if not text:
+        return None
+    return tuple(key.strip() for key in text.split(",") if key.strip())
 
 
 def trust_option(function: F) -> F:

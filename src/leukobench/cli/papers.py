@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leukobench.cli.console import Where, err, escape, findings_counted, out, progress
-from leukobench.cli.options import settings_options
+from leukobench.cli.options import grid_options, settings_options
 from leukobench.cli.root import cli
 from leukobench.errors import LeukoBenchError, PaperError
 from leukobench.settings import config_folders, resolve
@@ -19,6 +19,7 @@ from leukobench.settings import config_folders, resolve
 if TYPE_CHECKING:
     from leukobench.data.base import Dataset
     from leukobench.papers.audit import UncheckedRule
+    from leukobench.papers.grid import GridChoice
     from leukobench.papers.spec import Paper
     from leukobench.papers.tables import FilledTable
     from leukobench.report.html import Chapter
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("name")
-@click.argument("only", nargs=-1, metavar="[TABLE]...")
+@click.argument("names", nargs=-1, required=True, metavar="PAPER [TABLE]... | SWEEP...")
+@grid_options
 @click.option(
     "--format",
     "form",
@@ -38,21 +39,26 @@ if TYPE_CHECKING:
 @click.option("--refresh", is_flag=True, help="Read the whole store again instead of what is new.")
 @settings_options
 def tables(
-    name: str,
-    only: tuple[str, ...],
+    names: tuple[str, ...],
+    grid: GridChoice | None,
     form: str | None,
     out: Path | None,
     refresh: bool,
     **where: str | None,
 ) -> None:
-    """Rebuild the tables of a paper (or `all`) from the runs in the store, beside what was published.
+    """Rebuild the tables of a paper (or `all`) beside what was published, or make those of sweeps.
+
+    Of a sweep, what it varies makes rows and columns. A paper counts before a sweep of its name;
+    --grid, or any option that says what goes where, asks for the sweep.
 
     \b
     leukobench tables quickstart
     leukobench tables fata table3 --format md
     leukobench tables all --format html --out report
+    leukobench tables cross
+    leukobench tables quickstart --rows model,optimizer --columns epochs --metric auroc
     """
-    show_tables(name, only, form, out, refresh, where)
+    show_tables(names, grid, form, out, refresh, where)
 
 
 @cli.command()
@@ -85,6 +91,34 @@ def audit(
     show_audit(name, confusion, form, n, values)
 
 
+def is_paper(name: str) -> bool:
+    """Whether there is a paper file of this name, or all are meant."""
+    from leukobench.papers.spec import available_papers
+
+    return name == "all" or name in available_papers(config_folders("paper"))
+
+
+def paper_of_sweeps(names: Sequence[str], results: Results, choice: GridChoice | None) -> Paper:
+    """What runs of these sweeps vary, as a paper.
+
+    Raises:
+        PaperError: One of them is no sweep of the store, or has no finished run.
+    """
+    from leukobench.papers.grid import grid_paper
+    from leukobench.papers.spec import available_papers
+
+    there = set(results.experiments.values())
+    for name in names:
+        if name not in there:
+            known = ", ".join(sorted(available_papers(config_folders("paper"))))
+            raise PaperError(
+                f"{name!r} is neither a paper nor a sweep with runs in {results.store}; papers are "
+                f"{known} (or all), `leukobench status` lists sweeps, and "
+                f"`leukobench sweep {name}` launches one"
+            )
+    return grid_paper(names, results.results, choice)
+
+
 def papers(name: str) -> list[Paper]:
     """The paper of this key, or every paper for `all`.
 
@@ -102,24 +136,31 @@ def papers(name: str) -> list[Paper]:
 
 
 def show_tables(
-    name: str,
-    only: Sequence[str],
+    names: Sequence[str],
+    grid: GridChoice | None,
     form: str | None,
     folder: Path | None,
     refresh: bool,
     where: Where,
 ) -> None:
     """Rebuild tables and print or write them."""
+    from leukobench.papers.own_rows import with_own_rows
     from leukobench.papers.tables import rebuild
     from leukobench.tracking.reading import Results
 
     settings = resolve(**where)
-    chosen = papers(name)
-    names = {p.sweep or p.key for p in chosen}
+    name, *only = names
+    chosen = [] if grid is not None or not is_paper(name) else papers(name)
+    sweeps = {p.sweep or p.key for p in chosen} or set(names)
     with progress("reading") as update:
-        results = Results(settings, names, refresh, update)
+        results = Results(settings, sweeps, refresh, update)
+    if chosen:
+        chosen = [with_own_rows(p, results) for p in chosen]
+    else:
+        chosen, only = [paper_of_sweeps(names, results, grid)], []
+        name = chosen[0].key
     gc.freeze()  # what was read stays to the end: the search for reference cycles need not look at it again and again
-    filled = [(p, rebuild(p, results, list(only) or None)) for p in chosen]
+    filled = [(p, rebuild(p, results, only or None)) for p in chosen]
     results.close()
     if form is None and folder is None:
         from leukobench.report.terminal import show

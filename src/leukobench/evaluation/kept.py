@@ -68,6 +68,16 @@ def of_class(content: Any, key: str, place: Place) -> float | None:
     return float(sum(counted)) if counted else None
 
 
+def of_training(content: Any, key: str, place: Place) -> float | None:
+    """From the record of a training with its checkpoint `epochs`: what it took up to this run's
+    epochs. Epochs take the same time, so that trainings that serve several runs are shared out."""
+    if not isinstance(content, Mapping) or content.get(key) is None:
+        return None
+    last = max(content.get("epochs") or (0,))
+    share = int(place.epochs) / last if last and place.epochs.isdecimal() else 1.0
+    return float(content[key]) * share
+
+
 def series(content: Any, key: str) -> list[float]:
     """The list of this name; empty where there is none."""
     if not isinstance(content, Mapping):

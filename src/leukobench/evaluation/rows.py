@@ -306,6 +306,18 @@ SIZES = (
 
 KEPT_BY_RUNS = (
     MetricDefinition(
+        name="seconds",
+        title="seconds of training",
+        meaning="time that training a run took, shared out by epochs where it served several",
+        kind="kept",
+        direction="lower",
+        bounds=POSITIVE,
+        needs="artifact",
+        function=kept.of_training,
+        artifact="run",
+        key="seconds",
+    ),
+    MetricDefinition(
         name="resampled_count",
         title="resampled count",
         meaning="number of samples of class `of`, or of all, in all parts after resampling",

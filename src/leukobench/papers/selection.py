@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Selector:
     def command(self, own: Sequence[str], arm: str) -> str:
         """The command that makes these runs."""
         base = f"leukobench sweep {self.paper.sweep}" if self.paper.sweep else "leukobench train"
-        return " ".join((base, *self.wanted(own, arm)))
+        return f"{base} {shlex.join(self.wanted(own, arm))}".rstrip()
 
     def fitting(self, own: Sequence[str], arm: str) -> list[Result]:
         """Every result that agrees with the overrides, of any configuration."""

@@ -26,6 +26,7 @@ from leukobench.evaluation.kept import Place
 from leukobench.evaluation.metrics import metric_of
 from leukobench.evaluation.registry import definition, find, title
 from leukobench.evaluation.significance import ALPHA, compare
+from leukobench.papers.commands import fewest
 from leukobench.papers.memory import Memory
 from leukobench.papers.results import Result, ResultSet, configuration, pooled
 from leukobench.papers.selection import Selection, Selector, own_settings
@@ -191,7 +192,30 @@ def rebuild(
     wanted = list(paper.tables) if not tables else [paper.table(t) for t in tables]
     with Memory.open(results.cache, paper.key) as memory:
         engine = _Engine(paper, results, memory)
-        return [engine.table(t) for t in wanted]
+        return [_with_fewest_commands(engine.table(t)) for t in wanted]
+
+
+def _with_fewest_commands(table: FilledTable) -> FilledTable:
+    """The table with commands that fill several cells at once."""
+    joined = fewest(table.commands)
+    if len(set(joined.values())) == len(joined):
+        return table
+    rows = [
+        replace(row, cells=tuple(_with_command(cell, joined) for cell in row.cells))
+        for row in table.rows
+    ]
+    commands = tuple(dict.fromkeys(joined.values()))
+    return replace(table, rows=tuple(rows), commands=commands)
+
+
+def _with_command(filled: FilledCell | None, joined: Mapping[str, str]) -> FilledCell | None:
+    if filled is None:
+        return None
+    answers = {
+        arm: replace(answer, command=joined.get(answer.command, ""))
+        for arm, answer in filled.answers.items()
+    }
+    return replace(filled, answers=answers)
 
 
 @dataclass
@@ -316,9 +340,10 @@ class _Engine:
         if data:
             lines.append("Data: " + ", ".join(f"{name} {print_}" for name, print_ in data) + ".")
         store = self.results.store
+        file = f"paper file {self.paper.key} version {self.paper.version}, "
         lines.append(
             (f"Store: {store}. " if store else "")
-            + f"leukobench {__version__}, paper file {self.paper.key} version {self.paper.version}, "
+            + f"leukobench {__version__}, {file if self.paper.path else ''}"
             f"statistics version {METHOD_VERSION}."
         )
         return tuple(lines)

@@ -311,7 +311,7 @@ def _sizes(row: FilledRow, arm: str) -> str:
 
 def _is_size(cell: Cell) -> bool:
     metric = find(cell.metric)
-    return metric is not None and metric.kind == "size"
+    return metric is not None and metric.kind in ("size", "kept")
 
 
 def _many(n: int, word: str) -> str:
