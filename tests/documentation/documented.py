@@ -45,6 +45,7 @@ NOT_RUN = {
     "leukobench ui": SERVER,
     "leukobench ui --port 5001 --output outputs": SERVER,
     "leukobench figures --sweep quickstart": "120 times five pictures; tests/test_cli_models.py draws some",
+    "leukobench tables cross": "its runs take hours; tests/papers/test_grid.py has such tables",
     "leukobench data get golub": "downloads; tests/data/test_golub.py answers in the server's place",
     "leukobench sweep cross sweep=all_bioc data=cumida_file data.root=FILE "
     "'data.classes=[ALL1/AF4,BCR/ABL,E2A/PBX1,NEG]' split=kfold model=logistic optimizer=adam "

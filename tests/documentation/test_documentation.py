@@ -87,8 +87,10 @@ def read(words: list[str]) -> None:
         values = context.params
     if command.name in ("train", "sweep"):
         look_up_launch(values)
-    elif command.name in ("tables", "audit"):
-        look_up_paper(values["name"], values.get("only", ()))
+    elif command.name == "audit":
+        look_up_paper(values["name"], ())
+    elif command.name == "tables":
+        look_up_tables(values["names"])
     elif command.name in ("get", "check", "simulate"):
         from leukobench.data.catalog import data_files
 
@@ -110,6 +112,18 @@ def look_up_launch(values: dict[str, object]) -> None:
         folders = config_folders(key)
         for choice in value.split(",") if folders else ():
             assert any((folder / f"{choice}.yaml").is_file() for folder in folders), text
+
+
+def look_up_tables(names: tuple[str, ...]) -> None:
+    from leukobench.cli.papers import is_paper
+    from leukobench.settings import find_sweep
+
+    name, *only = names
+    if is_paper(name):
+        look_up_paper(name, tuple(only))
+        return
+    for sweep in names:
+        find_sweep(sweep)
 
 
 def look_up_paper(name: str, only: tuple[str, ...]) -> None:
