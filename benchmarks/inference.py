@@ -1,17 +1,22 @@
-"""How often the intervals of tables hold the truth, how wide they are, and how often they are refused.
+"""How often the intervals of tables hold the truth, how wide they are, and how often they are
+refused.
 
     python benchmarks/inference.py --quick        # minutes: 200 replications
-    python benchmarks/inference.py                # an hour or two: 2,000, writes results/inference.json
+    python benchmarks/inference.py                # two hours: 2,000, into results/inference.json
+    python benchmarks/inference.py --table        # what is kept there, as Markdown
 
-Three kinds of test sets are simulated and given to `Repeats.estimate` and `Repeats.replicate` as tables do:
+Three kinds of test sets are simulated and given to `Repeats.estimate` and `Repeats.replicate` as
+tables do:
 
-- *cells*: one shared test set of subjects with many cells each. A cell's score is the sum of effects of its class, its
-  subject, the seed, the subject in the seed, the cell, and the cell in the seed.
-- *folds*: `quickstart`'s 38 samples, five folds, classifiers fitted for real on simulated genes, and what each of them
-  scores on a thousand new samples.
+- *cells*: one shared test set of subjects with many cells each. A cell's score is the sum of
+  effects of its class, its subject, the seed, the subject in the seed, the cell, and the cell in
+  the seed.
+- *folds*: `quickstart`'s 38 samples, five folds, classifiers fitted for real on simulated genes,
+  and what each of them scores on a thousand new samples.
 - *holdout*: a pool of 2,000 samples of which every seed tests another 400.
 
-Width is the mean one over that of an interval that knows the standard deviation of the estimate, 3.92 of them.
+Width is the mean one over that of an interval that knows the standard deviation of the estimate,
+3.92 of them.
 """
 
 from __future__ import annotations
@@ -88,7 +93,8 @@ def of_cells(design: Cells, seeds: int, replications: int) -> Iterator[dict[str,
 
 
 def of_folds(design: Folds, seeds: tuple[int, ...], replications: int) -> list[dict[str, object]]:
-    """Coverage in the design of `quickstart`: of its models for one seed, of the procedure for more."""
+    """Coverage in the design of `quickstart`: of its models for one seed, of the procedure for
+    more."""
     rng = np.random.default_rng([design.number])
     runs = [design.draw(rng, max(seeds)) for _ in range(replications)]
     rows = []
@@ -135,7 +141,8 @@ def every_row(replications: int, kinds: tuple[str, ...]) -> Iterator[dict[str, o
 
 
 def keep(out: Path, rows: list[dict[str, object]]) -> None:
-    """Put rows into a file of results, in place of those of the same design, metric and number of seeds."""
+    """Put rows into a file of results, in place of those of the same design, metric and number of
+    seeds."""
     kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
     by_key = {(row["design"], row["metric"], row["seeds"]): row for row in [*kept, *rows]}
     lines = ",\n".join(json.dumps(row) for row in by_key.values())
@@ -145,7 +152,7 @@ def keep(out: Path, rows: list[dict[str, object]]) -> None:
 def markdown(rows: list[dict[str, object]]) -> str:
     """A line a design and metric: coverage, width and share refused at each number of seeds."""
     seeds = sorted({int(str(row["seeds"])) for row in rows})
-    lines = ["| design | metric | " + " | ".join(f"{n} seeds" for n in seeds) + " | refused |"]
+    lines = ["| design | metric | " + " | ".join(f"{n} seed{'s' if n > 1 else ''}" for n in seeds) + " | refused |"]
     lines.append("| --- | --- |" + " --- |" * (len(seeds) + 1))
     for design, metric in dict.fromkeys((row["design"], row["metric"]) for row in rows):
         own = [row for row in rows if (row["design"], row["metric"]) == (design, metric)]

@@ -1,4 +1,5 @@
-"""Simulated test sets with known truth, for `benchmarks/inference.py` and `tests/evaluation/test_coverage.py`."""
+"""Simulated test sets with known truth, for `benchmarks/inference.py` and
+`tests/evaluation/test_coverage.py`."""
 
 from __future__ import annotations
 
@@ -31,11 +32,12 @@ class Cells:
         name: As tables of results say it.
         number: Of the stream of random numbers.
         subjects: Of ALL and of normal.
-        means: Of the scores of each class, towards the right side of the threshold, in standard deviations of a cell.
+        means: Of the scores of each class, towards the right side of the threshold, in standard
+            deviations of a cell.
         unequal: Coefficient of variation of the cells a subject; 0 for equal ones.
         cells: Mean number of cells a subject.
-        subject, seed, subject_in_seed: Standard deviations of the effects; a cell's own is 1, of which `shared` is the
-            same in all seeds.
+        subject, seed, subject_in_seed: Standard deviations of the effects; a cell's own is 1, of
+            which `shared` is the same in all seeds.
     """
 
     name: str
@@ -116,7 +118,8 @@ CELLS = (
 
 @dataclass(frozen=True, eq=False)
 class DrawnFolds:
-    """Predictions, and what the models of each seed score on new samples, arrays of shape (seeds,) by metric."""
+    """Predictions, and what the models of each seed score on new samples, arrays of shape (seeds,)
+    by metric."""
 
     repeats: Repeats
     truth: Mapping[str, np.ndarray]
@@ -129,7 +132,8 @@ FOLDS = (0.5, 0.8, 1.2)
 
 @dataclass(frozen=True)
 class Folds:
-    """`quickstart`'s 38 samples, each its own subject, in five stratified folds that every seed deals anew."""
+    """`quickstart`'s 38 samples, each its own subject, in five stratified folds that every seed
+    deals anew."""
 
     classifier: str
     distance: float
@@ -239,7 +243,7 @@ def _network(
 
 
 def _scores_of(score: np.ndarray, positive: np.ndarray) -> tuple[float, float, float]:
-    """Accuracy, sensitivity and AUROC. A score of 0 is called positive, as equal probabilities are."""
+    """Accuracy, sensitivity, AUROC. A score of 0 is called positive, as equal probabilities are."""
     right = (score >= 0) == positive
     placed, pairs = placements(positive, score, np.zeros(len(score), dtype=np.int64))
     auroc = placed[positive].sum() / pairs[positive].sum()
@@ -260,7 +264,8 @@ class Replication:
 
 @dataclass(frozen=True)
 class Holdout:
-    """A pool of samples of which every seed tests others; `noise` is how far trainings move the accuracy."""
+    """A pool of samples of which every seed tests others; `noise` is how far trainings move the
+    accuracy."""
 
     noise: float
     pool: int = 2000

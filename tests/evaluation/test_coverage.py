@@ -1,4 +1,5 @@
-"""Whether intervals hold the truth as often as they say, on simulated test sets (`benchmarks/inference.py`)."""
+"""Whether intervals hold the truth as often as they say, on simulated test sets
+(`benchmarks/inference.py`)."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Intervals of one configuration: what they are of, when there is none, and against other programs."""
+"""Intervals of one configuration: what of, when there is none, and against other programs."""
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from frames import predictions, random_predictions
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.estimates import Estimand
 from leukobench.evaluation.intervals import Repeats
+from leukobench.evaluation.limits import Variance
 from leukobench.evaluation.metrics import Metric, compute
 
 ACCURACY = Metric("accuracy")
@@ -72,7 +73,7 @@ def test_standard_error_of_a_share_is_that_of_statsmodels_with_cr3():
     found = Repeats.of([("0", frame)]).estimate(ACCURACY)
     hits = np.asarray(frame["p_ALL"] > 0.5, dtype=float)
     n = frame["subject"].nunique()
-    # Leaving out clusters is CR3; statsmodels has CR1, equal to CR3 here but for the weights of the clusters.
+    # Leaving out clusters is CR3, which statsmodels has not: fit without each.
     fit = sm.OLS(hits, np.ones(len(hits))).fit()
     left_out = [
         sm.OLS(hits[keep], np.ones(keep.sum())).fit().params[0]
@@ -214,6 +215,15 @@ def test_a_replicate_needs_two_seeds():
     assert found.estimand is Estimand.REPLICATE
     assert found.low is None
     assert "one seed" in found.reason
+
+
+def test_a_replicate_of_one_seed_takes_its_training_from_elsewhere():
+    repeats = Repeats.of([("0", random_predictions(n=100))])
+    known = Variance(((0.0004, 20.0),))
+    found = repeats.replicate(ACCURACY, training=known)
+    alone = repeats.estimate(ACCURACY)
+    assert found.error == pytest.approx(np.sqrt(2 * (alone.error**2 + 0.0004)))
+    assert repeats.replicate(ACCURACY, samples=25, training=known).error > 1.3 * found.error
 
 
 def test_a_replicate_on_a_fixed_test_set_differs_by_training_only():

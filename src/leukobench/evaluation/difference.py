@@ -1,9 +1,10 @@
-"""The difference of a metric between two configurations, with an interval that keeps what they have in common.
+"""The difference of a metric between two configurations, with an interval that keeps what they have
+in common.
 
-A unit (a subject, or a sample where subjects are not known) contributes to both: the jackknife takes it out of both at
-once. Seeds count in pairs where both have the same ones, else apart. Samples on which only one was tested count for
-that one alone. The interval is of the same estimand as those of `leukobench.evaluation.intervals`, and refused where
-they are.
+A unit (a subject, or a sample where subjects are not known) contributes to both: the jackknife
+takes it out of both at once. Seeds count in pairs where both have the same ones, else apart.
+Samples on which only one was tested count for that one alone. The interval is of the same estimand
+as those of `leukobench.evaluation.intervals`, and refused where they are.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ def difference(a: Repeats, b: Repeats, metric: Metric) -> Estimate:
     """The metric of `a` minus that of `b`: difference of the means over seeds, and its interval.
 
     Returns:
-        `values` are the differences of each seed where both have the same seeds, else empty; `samples` and `subjects`
-        count those of both together.
+        `values` are the differences of each seed where both have the same seeds, else empty;
+        `samples` and `subjects` count those of both together.
 
     Raises:
         LeukoBenchError: They have different classes.
     """
     if a.classes != b.classes:
         raise LeukoBenchError(
-            f"no difference between results of different classes, {list(a.classes)} and {list(b.classes)}"
+            "no difference between results of different classes, "
+            f"{list(a.classes)} and {list(b.classes)}"
         )
     if metric.by == "subject":
         raise LeukoBenchError(

@@ -1,4 +1,4 @@
-"""What a number of a table is: a value, what it is an estimate of, and how far it can be trusted."""
+"""What a number of a table is: a value, what it estimates, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any
 class Estimand(StrEnum):
     """What an interval is meant to cover.
 
-    TRAINED: the value of these trained models on all subjects like those tested. One seed can say no more.
-    PROCEDURE: the mean value over trainings, on all subjects like those tested: on the training samples at hand where
-        every seed tests the same samples with the same ones held out, on new ones where seeds split anew.
-    REPLICATE: the value that the same pipeline gives once more on the same pool of samples, with another split (where
-        seeds have different ones) and another training. Its interval is one of prediction.
+    TRAINED: the value of these trained models on all subjects like those tested. One seed can say
+        no more.
+    PROCEDURE: the mean value over trainings, on all subjects like those tested: on the training
+        samples at hand where every seed tests the same samples with the same ones held out, on new
+        ones where seeds split anew.
+    REPLICATE: the value that the same pipeline gives once more on the same pool of samples, with
+        another split (where seeds have different ones) and another training. Its interval is one of
+        prediction.
     """
 
     TRAINED = "trained"
@@ -47,9 +50,10 @@ class Estimate:
         subjects: Distinct test subjects, None where unknown.
         estimand: What the interval is of; None where nothing is inferred.
         weight: What weighs the same: each `sample`, or each `subject`.
-        clusters: Effective number of units of each group of samples that the metric needs, (sum n)^2 / sum n^2 over
-            the n samples of a unit.
-        spread: Without an interval: smallest and largest value over subjects; None where subjects are unknown.
+        clusters: Effective number of units of each group of samples that the metric needs, (sum
+            n)^2 / sum n^2 over the n samples of a unit.
+        spread: Without an interval: smallest and largest value over subjects; None where subjects
+            are unknown.
         reason: Why there is no interval, or no value.
         error: Standard error, on the metric's own scale; None where there is no interval.
         degrees: Degrees of freedom of `error`.

@@ -1,23 +1,25 @@
 """Intervals of a metric of one configuration, from the predictions of its runs alone.
 
-`Repeats` holds the test predictions: one entry a seed, the folds of a seed together. A unit is what is independent: a
-subject where every sample has one and some have several, else a sample. Every `Estimate` says what it is an estimate of
-(`Estimand`):
+`Repeats` holds the test predictions: one entry a seed, the folds of a seed together. A unit is what
+is independent: a subject where every sample has one and some have several, else a sample. Every
+`Estimate` says what it is an estimate of (`Estimand`):
 
-- One seed: *these trained models on new subjects*. Its variance is that over units, by the jackknife
-  (`leukobench.evaluation.jackknife`, `limits.over_units`).
-- More seeds: *the procedure on new subjects and a new training*. To the variance over units that of trainings is added
-  (`limits.over_trainings`): divided by the number of seeds where all test the same samples with the same ones held
-  out, whole where every seed splits the pool anew.
-- `Repeats.replicate`: *a replicate*, an interval of prediction for the value that the pipeline gives once more.
+- One seed: *these trained models on new subjects*. Its variance is that over units, by the
+  jackknife (`leukobench.evaluation.jackknife`, `limits.over_units`).
+- More seeds: *the procedure on new subjects and a new training*. To the variance over units that of
+  trainings is added (`limits.over_trainings`): divided by the number of seeds where all test the
+  same samples with the same ones held out, whole where every seed splits the pool anew.
+- `Repeats.replicate`: *a replicate*, an interval of prediction for the value that the pipeline
+  gives once more.
 
-Limits are Student's t on the logit scale of the metric's bounds (the logarithm's where there is one bound). A value at
-a bound with no variance (nothing was ever wrong) takes Clopper and Pearson's limits on the fewest effective units of a
-class that the metric needs: positives for sensitivity, the smaller class for AUROC.
+Limits are Student's t on the logit scale of the metric's bounds (the logarithm's where there is one
+bound). A value at a bound with no variance (nothing was ever wrong) takes Clopper and Pearson's
+limits on the fewest effective units of a class that the metric needs: positives for sensitivity,
+the smaller class for AUROC.
 
-There is no interval where a class that the metric needs has fewer than `FEWEST_CLUSTERS` effective units: no method
-covers there. The estimate then holds the range over subjects and the reason. Measured error rates of all this are in
-`benchmarks/README-inference.md`.
+There is no interval where a class that the metric needs has fewer than `FEWEST_CLUSTERS` effective
+units: no method covers there. The estimate then holds the range over subjects and the reason.
+Measured error rates of all this are in `benchmarks/README-inference.md`.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ RATES = {
 }
 """The rate that a count is of, and whether it counts what the rate does not."""
 METHOD_VERSION = 2
-"""Raised when the same predictions would give another value or interval: kept statistics are then computed anew."""
+"""Raised when the same predictions would give another value or interval: kept statistics are then
+computed anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +71,11 @@ class Repeats:
     def of(
         cls, frames: Iterable[tuple[str | np.ndarray, pd.DataFrame]], part: str | None = "test"
     ) -> Repeats:
-        """From (seed, predictions frame) pairs: frames of the same seed are its folds and are pooled.
+        """From (seed, predictions frame) pairs: frames of the same seed are its folds and are
+        pooled.
 
-        A frame of several seeds comes with the seed of each row, shape (rows,). Rows are sorted, so that the order of
-        runs never matters.
+        A frame of several seeds comes with the seed of each row, shape (rows,). Rows are sorted, so
+        that the order of runs never matters.
         """
         import pandas as pd
 
@@ -81,7 +85,8 @@ class Repeats:
         classes = {classes_of(frame) for _, frame in pairs}
         if len(classes) > 1:
             raise LeukoBenchError(
-                f"runs of one configuration have different classes, {' and '.join(str(list(c)) for c in classes)}: "
+                "runs of one configuration have different classes, "
+                f"{' and '.join(str(list(c)) for c in classes)}: "
                 "they come from different data"
             )
         # Thousands of small frames are converted in one go: converting each takes milliseconds.
@@ -105,7 +110,8 @@ class Repeats:
 
     @cached_property
     def has_subjects(self) -> bool:
-        """Whether all subjects are known and one has several samples; else samples themselves are independent."""
+        """Whether all subjects are known and one has several samples; else samples themselves are
+        independent."""
         return self.subjects is not None and self.subjects < self.samples
 
     @cached_property
@@ -131,7 +137,8 @@ class Repeats:
 
     @cached_property
     def mean_probabilities(self) -> Predicted:
-        """One row a sample: its probabilities averaged over seeds (and over folds that predict it more than once)."""
+        """One row a sample: its probabilities averaged over seeds (and over folds that predict it
+        more than once)."""
         return _mean_by_sample(self.predicted)
 
     def confusion(self) -> np.ndarray:
@@ -144,8 +151,8 @@ class Repeats:
         """Mean over seeds and interval of a metric.
 
         Args:
-            estimand: None for the most that the predictions can say: `PROCEDURE` with two seeds or more, else
-                `TRAINED`.
+            estimand: None for the most that the predictions can say: `PROCEDURE` with two seeds or
+                more, else `TRAINED`.
         """
         if metric.by == "subject":
             voted = self.by_subject.estimate(replace(metric, by="sample"), with_interval, estimand)
@@ -175,29 +182,31 @@ class Repeats:
         pool: int | None = None,
         training: Variance | None = None,
     ) -> Estimate:
-        """Mean over seeds, and an interval of prediction for the value of one more seed of the same pipeline.
+        """Mean over seeds, and an interval of prediction for the value of one more seed of the same
+        pipeline.
 
-        What chose a run's epoch or setting is part of the pipeline: the values here are of runs chosen that way. The
-        interval is symmetric, so that its half is what a difference from the mean may be: `error` holds the variances
-        of both, and `degrees` their degrees of freedom.
+        What chose a run's epoch or setting is part of the pipeline: the values here are of runs
+        chosen that way. The interval is symmetric, so that its half is what a difference from the
+        mean may be: `error` holds the variances of both, and `degrees` their degrees of freedom.
 
         Args:
-            samples: Size of the replicate's test set; None for that of these runs. Where all seeds test the same
-                samples, a replicate does so too.
+            samples: Size of the replicate's test set; None for that of these runs. Where all seeds
+                test the same samples, a replicate does so too.
             pool: Samples from which it is drawn; None for all samples tested here.
-            training: Variance of a seed's value by training, where known better than from these seeds (pooled over
-                sibling configurations); with it one seed has an interval too.
+            training: Variance of a seed's value by training, where known better than from these
+                seeds (pooled over sibling configurations). With it one seed has an interval too, of
+                test sets drawn from all samples like these.
         """
         plain = self._without_interval(metric, Estimand.REPLICATE)
         if not np.isfinite(plain.mean):
             return plain
-        if len(self.seeds) == 1:
+        if len(self.seeds) == 1 and training is None:
             return replace(plain, reason="one seed does not show how far replicates differ")
         found = self.replication(metric)
         if training is not None:
             found = replace(found, training=training)
         own, other = found.whole, found.whole
-        if samples is not None and self.split_anew:
+        if samples is not None and (self.split_anew or len(self.seeds) == 1):
             other = found.at(samples, pool)
         variance = other.plus(own.times(1 / len(self.seeds)))
         if variance.total <= limits.NOTHING:
@@ -214,7 +223,7 @@ class Repeats:
         )
 
     def replication(self, metric: Metric) -> Replication:
-        """Variances between replicates of a metric by sample, from two seeds or more."""
+        """Variances between replicates of a metric by sample; by training unknown with one seed."""
         tested = float(np.mean([len(np.unique(p.samples)) for p in self.predicted]))
         return limits.replication(self.contributions(metric), tested, self.samples)
 
@@ -229,7 +238,7 @@ class Repeats:
         return not all(_same_split(first, other) for other in self.predicted[1:])
 
     def _count(self, metric: Metric, with_interval: bool, estimand: Estimand) -> Estimate:
-        """A count of samples called right or wrong is a rate of as many samples as the runs tested."""
+        """A count of samples called right or wrong: a rate of as many samples as were tested."""
         rate_name, complement = RATES[metric.name]
         rate = Metric(rate_name, "binary", metric.positive, metric.threshold)
         plain = self._without_interval(metric, estimand)
@@ -297,8 +306,8 @@ class Repeats:
     def _spread(self, metric: Metric, found: Contributions) -> tuple[float, float] | None:
         """Smallest and largest value over subjects, of those with samples that the metric needs.
 
-        A metric of one group of samples has a value of every subject; any other (AUROC, MCC) shows what it is without
-        each subject in turn.
+        A metric of one group of samples has a value of every subject; any other (AUROC, MCC) shows
+        what it is without each subject in turn.
         """
         if not self.has_subjects:
             return None

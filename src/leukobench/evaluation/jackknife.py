@@ -1,12 +1,12 @@
 """What each unit of a test set contributes to a metric: the metric without it, minus the metric.
 
-A unit is a subject, or a sample where subjects are not known. From these numbers alone follow standard errors of any
-smooth metric over new units (the cluster jackknife; for a share of samples it is the cluster-robust variance CR3, Bell
-and McCaffrey 2002; for AUROC it is Obuchowski 1997 up to terms of order 1 / units) and what of the spread between seeds
-is due to units.
+A unit is a subject, or a sample where subjects are not known. From these numbers alone follow
+standard errors of any smooth metric over new units (the cluster jackknife; for a share of samples
+it is the cluster-robust variance CR3, Bell and McCaffrey 2002; for AUROC it is Obuchowski 1997 up
+to terms of order 1 / units) and what of the spread between seeds is due to units.
 
-Metrics of counts, AUROC and means over samples are in closed form. Any other is computed without each of at most
-`MOST_GROUPS` groups of units.
+Metrics of counts, AUROC and means over samples are in closed form. Any other is computed without
+each of at most `MOST_GROUPS` groups of units.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ class Contributions:
 
     Attributes:
         values: Of each seed, shape (seeds,).
-        change: Without a unit minus with it, shape (seeds, units); 0 where a seed did not test the unit.
+        change: Without a unit minus with it, shape (seeds, units); 0 where a seed did not test the
+            unit.
         tested: Whether it did, bool, likewise.
-        stratum: Which stratum a unit belongs to, shape (units,): the group of samples (`needed`) that most of its own
-            are of, where a metric does not depend on how many samples each group has; else all are in stratum 0.
+        stratum: Which stratum a unit belongs to, shape (units,): the group of samples (`needed`)
+            that most of its own are of, where a metric does not depend on how many samples each
+            group has; else all are in stratum 0.
         effective: Effective number of units of each stratum.
         clusters: Effective number of units of each needed group of samples, by name.
         of_subjects: Whether a unit holds several samples.
@@ -73,7 +75,8 @@ def contributions(
 
     Args:
         predicted: Predictions of each seed.
-        units: Index of each prediction's unit, one array a seed, from 0 and without gaps over all seeds.
+        units: Index of each prediction's unit, one array a seed, from 0 and without gaps over all
+            seeds.
         metric: By sample.
     """
     sizes = _sizes(predicted, units, metric)
@@ -108,7 +111,8 @@ def contributions(
 
 
 def needed(metric: Metric, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Groups of true classes, each of which a metric needs samples of: names and masks, bool, shape (classes,).
+    """Groups of true classes, each of which a metric needs samples of: names and masks, bool, shape
+    (classes,).
 
     Sensitivity needs positives and nothing else; AUROC both sides; accuracy samples of any class.
     """
@@ -133,7 +137,8 @@ def needed(metric: Metric, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def is_conditional(metric: Metric, classes: tuple[str, ...]) -> bool:
-    """Whether a metric does not depend on how many samples each class has: its groups are independent strata."""
+    """Whether a metric does not depend on how many samples each class has: its groups are
+    independent strata."""
     if metric.averaging in ("weighted", "micro"):
         return False
     two_sided = metric.averaging == "binary" or len(classes) == 2
@@ -144,7 +149,7 @@ def is_conditional(metric: Metric, classes: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Sizes:
-    """Samples of each unit in each needed group, shape (units, groups), and in all, shape (units,)."""
+    """Samples of each unit: in needed groups, shape (units, groups); in all, shape (units,)."""
 
     names: tuple[str, ...]
     of_group: np.ndarray
@@ -160,7 +165,8 @@ class _Sizes:
 
 
 def effective_number(sizes: np.ndarray) -> float:
-    """How many clusters of equal size are worth as much as clusters of these sizes: (sum n)^2 / sum n^2."""
+    """How many clusters of equal size are worth as much as clusters of these sizes: (sum n)^2 / sum
+    n^2."""
     return float(sizes.sum() ** 2 / max((sizes**2).sum(), 1.0))
 
 
@@ -177,7 +183,8 @@ def _sizes(predicted: Sequence[Predicted], units: Sequence[np.ndarray], metric: 
 
 
 def _strata(sizes: _Sizes, conditional: bool) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Stratum of each unit, -1 where the metric needs none of its samples, and effective units of each stratum."""
+    """Stratum of each unit, -1 where the metric needs none of its samples, and effective units of
+    each stratum."""
     if not conditional:
         return np.zeros(len(sizes.of_all), np.int64), (effective_number(sizes.of_all),)
     own = np.where(sizes.of_group.any(axis=1), sizes.of_group.argmax(axis=1), -1)

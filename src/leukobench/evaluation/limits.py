@@ -1,6 +1,8 @@
-"""From contributions of units and values of seeds to variances, and from variances to limits of an interval.
+"""From contributions of units and values of seeds to variances, and from variances to limits of an
+interval.
 
-A variance is a sum of independent parts, each with degrees of freedom; those of the sum are Satterthwaite's (1946).
+A variance is a sum of independent parts, each with degrees of freedom; those of the sum are
+Satterthwaite's (1946).
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ class Variance:
     def degrees(self) -> float:
         """Of the sum, at least 1.
 
-        Satterthwaite's, with every part taken at (1 + 2 / its degrees) times its value: a part with few degrees is
-        often found smaller than it is, and would then lend the sum degrees that it has not (coverage .92 instead of
-        .95 where three seeds differ more than units do).
+        Satterthwaite's, with every part taken at (1 + 2 / its degrees) times its value: a part with
+        few degrees is often found smaller than it is, and would then lend the sum degrees that it
+        has not (coverage .92 instead of .95 where three seeds differ more than units do).
         """
         weights = [(value * (1 + 2 / degrees), degrees) for value, degrees in self.parts]
         spread = sum(weight**2 / degrees for weight, degrees in weights)
@@ -55,10 +57,11 @@ class Variance:
 def over_units(found: Contributions) -> Variance:
     """Variance of the mean over seeds with other units, its models as they are.
 
-    The jackknife without the factor (units - 1) / units, which is CR3. Each stratum has as many degrees of freedom as
-    it has effective units but one. Where units hold several samples and few units make most of the variance, it has
-    fewer: those of a sum of squares of the kurtosis that the contributions show, 2 n / (kurtosis - 1), n where they are
-    normal. Of single samples the variance of a share follows from the share.
+    The jackknife without the factor (units - 1) / units, which is CR3. Each stratum has as many
+    degrees of freedom as it has effective units but one. Where units hold several samples and few
+    units make most of the variance, it has fewer: those of a sum of squares of the kurtosis that
+    the contributions show, 2 n / (kurtosis - 1), n where they are normal. Of single samples the
+    variance of a share follows from the share.
     """
     parts = []
     for stratum, effective in enumerate(found.effective):
@@ -78,14 +81,15 @@ def over_units(found: Contributions) -> Variance:
 def over_trainings(found: Contributions, split_anew: bool) -> Variance:
     """What other trainings add to the variance of the mean over seeds. At least two seeds.
 
-    Seeds are drawn beside units: the variance between them, less what comes of units being tested and answering
-    differently in each, is divided by their number.
+    Seeds are drawn beside units: the variance between them, less what comes of units being tested
+    and answering differently in each, is divided by their number.
 
-    Where seeds split one pool anew, the models of all seeds share most of their training samples. What they owe to the
-    pool does not show between seeds and does not shrink with their number. It is taken to be as large as the variance
-    that units show by answering differently when the pool is split another way, which is counted whole. This is a rule
-    of thumb, not an estimator: no unbiased one exists (Bengio and Grandvalet 2004). `benchmarks/inference.py` measures
-    how it does for five kinds of classifier.
+    Where seeds split one pool anew, the models of all seeds share most of their training samples.
+    What they owe to the pool does not show between seeds and does not shrink with their number. It
+    is taken to be as large as the variance that units show by answering differently when the pool
+    is split another way, which is counted whole. This is a rule of thumb, not an estimator: no
+    unbiased one exists (Bengio and Grandvalet 2004). `benchmarks/inference.py` measures how it does
+    for five kinds of classifier.
     """
     seeds = len(found.values)
     parts = [(max(0.0, _between(found) - _by_units(found).total) / seeds, seeds - 1.0)]
@@ -120,11 +124,12 @@ class Replication:
         return self.units.plus(self.training)
 
     def at(self, samples: int, pool: int | None = None) -> Variance:
-        """Of one seed's value with a test set of another size, drawn from a pool (for None: of all samples tested)."""
+        """Of one seed's value with a test set of another size, drawn from a pool (for None: of all
+        samples tested)."""
         size = max(pool or self.samples, self.samples)
         scale = self.tested / samples
         part = min(samples / size, 1.0)
-        if self.tested < size:
+        if self.tested < size and self.seeds > 1:
             own = self.tested / size
             return self.units.times(scale * (1 - part) / (1 - own)).plus(self.training)
         drawn = self.sampling.times(scale * (1 - part))
@@ -132,16 +137,19 @@ class Replication:
 
 
 def replication(found: Contributions, tested: float, samples: int) -> Replication:
-    """Variances between replicates, from two seeds or more."""
+    """Variances between replicates; with one seed that by units is taken for the whole variance
+    over units, and that by training for unknown, 0."""
     seeds = len(found.values)
-    units = _by_units(found)
-    excess = max(0.0, _between(found) - units.total)
     one_seed = float((found.change**2).sum() / seeds)
-    effective = sum(found.effective)
+    sampling = Variance(((one_seed, max(sum(found.effective) - 1, 1.0)),))
+    units, training = sampling, Variance(())
+    if seeds > 1:
+        units = _by_units(found)
+        training = Variance(((max(0.0, _between(found) - units.total), seeds - 1.0),))
     return Replication(
         units=units,
-        training=Variance(((excess, seeds - 1.0),)),
-        sampling=Variance(((one_seed, max(effective - 1, 1.0)),)),
+        training=training,
+        sampling=sampling,
         tested=tested,
         samples=samples,
         seeds=seeds,
@@ -151,7 +159,8 @@ def replication(found: Contributions, tested: float, samples: int) -> Replicatio
 def around(
     mean: float, variance: Variance, bounds: tuple[float, float], level: float = LEVEL
 ) -> tuple[float, float]:
-    """Limits by Student's t: on the logit scale between two bounds, on the logarithm's above one, else as it is."""
+    """Limits by Student's t: on the logit scale between two bounds, on the logarithm's above one,
+    else as it is."""
     low, high = bounds
     half = quantile(variance.degrees, level) * np.sqrt(variance.total)
     if np.isfinite(low) and np.isfinite(high):
@@ -169,7 +178,8 @@ def around(
 def at_bound(
     mean: float, clusters: Sequence[float], bounds: tuple[float, float], level: float = LEVEL
 ) -> tuple[float, float]:
-    """Limits of a value at one of its two bounds: of Clopper and Pearson (1934), where all of the fewest units agree."""
+    """Limits of a value at one of its two bounds: of Clopper and Pearson (1934), where all of the
+    fewest units agree."""
     low, high = bounds
     reach = (high - low) * (1 - ((1 - level) / 2) ** (1 / min(clusters)))
     return (high - reach, high) if mean > (low + high) / 2 else (low, low + reach)
@@ -200,7 +210,8 @@ def _by_units(found: Contributions) -> Variance:
 
 
 def _by_answers(found: Contributions) -> float:
-    """The part of `_by_units` that comes of how units answer, from those tested by two seeds or more."""
+    """The part of `_by_units` that comes of how units answer, from those tested by two seeds or
+    more."""
     times = found.tested.sum(axis=0)
     several = times > 1
     if not several.any():

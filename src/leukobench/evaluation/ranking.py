@@ -1,13 +1,15 @@
 """Ranking metrics within models: only probabilities of one model are put in order.
 
-Models of different folds are fitted on different samples; how high the scores of one run compared with another's says
-nothing of how well either ranks. So a ranking metric of several folds is that of each fold, weighted:
+Models of different folds are fitted on different samples; how high the scores of one run compared
+with another's says nothing of how well either ranks. So a ranking metric of several folds is that
+of each fold, weighted:
 
 - AUROC: concordant pairs (ties half) within folds over all pairs within folds;
 - others: the value of each fold by its number of samples of the class.
 
-Where most samples stand in folds that hold only one class (leave-one-out, leave-one-subject-out) there is no such
-value. `pooled_auroc` and `pooled_auprc` then order all probabilities together, and say so in their name.
+Where most samples stand in folds that hold only one class (leave-one-out, leave-one-subject-out)
+there is no such value. `pooled_auroc` and `pooled_auprc` then order all probabilities together, and
+say so in their name.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ def placements(
         groups: Only samples of one group are compared, shape (n,), integers from 0.
 
     Returns:
-        For each sample the pairs that it makes in the right order (ties half), and all pairs that it makes. Both
-        float64, shape (n,).
+        For each sample the pairs that it makes in the right order (ties half), and all pairs that
+        it makes. Both float64, shape (n,).
     """
     order = np.lexsort((scores, groups))
     is_positive = positive[order].astype(np.float64)
@@ -57,7 +59,8 @@ def placements(
 
 
 def comparable(positive: np.ndarray, groups: np.ndarray) -> bool:
-    """Whether enough samples have one of the other class in their group for a ranking within groups to mean anything."""
+    """Whether enough samples have one of the other class in their group for a ranking within groups
+    to mean anything."""
     if not len(groups):
         return False
     totals = np.bincount(groups)
@@ -67,7 +70,8 @@ def comparable(positive: np.ndarray, groups: np.ndarray) -> bool:
 
 
 def auroc(positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float:
-    """Concordant pairs within groups over all pairs within groups; NaN where groups are not `comparable`."""
+    """Concordant pairs within groups over all pairs within groups; NaN where groups are not
+    `comparable`."""
     if not comparable(positive, groups):
         return float("nan")
     placed, pairs = placements(positive, scores, groups)
@@ -75,9 +79,11 @@ def auroc(positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float
 
 
 def average_precision(positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float:
-    """Average precision of each group with both classes, weighted by its positives; NaN where not `comparable`.
+    """Average precision of each group with both classes, weighted by its positives; NaN where not
+    `comparable`.
 
-    Precision at each distinct score of a group, weighted by the positives that have it: all groups in one pass.
+    Precision at each distinct score of a group, weighted by the positives that have it: all groups
+    in one pass.
     """
     if not comparable(positive, groups):
         return float("nan")
@@ -103,10 +109,12 @@ def weighted_by_group(
     groups: np.ndarray,
     measure: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> float:
-    """Any ranking metric of each group with both classes, weighted by its positives; NaN where not `comparable`.
+    """Any ranking metric of each group with both classes, weighted by its positives; NaN where not
+    `comparable`.
 
     Args:
-        measure: Of whether samples are of the class and their scores, both of shape (n, 1); gives shape (1,).
+        measure: Of whether samples are of the class and their scores, both of shape (n, 1); gives
+            shape (1,).
     """
     if not comparable(positive, groups):
         return float("nan")
