@@ -152,7 +152,11 @@ def keep(out: Path, rows: list[dict[str, object]]) -> None:
 def markdown(rows: list[dict[str, object]]) -> str:
     """A line a design and metric: coverage, width and share refused at each number of seeds."""
     seeds = sorted({int(str(row["seeds"])) for row in rows})
-    lines = ["| design | metric | " + " | ".join(f"{n} seed{'s' if n > 1 else ''}" for n in seeds) + " | refused |"]
+    lines = [
+        "| design | metric | "
+        + " | ".join(f"{n} seed{'s' if n > 1 else ''}" for n in seeds)
+        + " | refused |"
+    ]
     lines.append("| --- | --- |" + " --- |" * (len(seeds) + 1))
     for design, metric in dict.fromkeys((row["design"], row["metric"]) for row in rows):
         own = [row for row in rows if (row["design"], row["metric"]) == (design, metric)]
