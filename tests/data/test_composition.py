@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from leukobench.data.composition import composition, concerns, too_thin_to_choose_on
+import numpy as np
+
+from leukobench.data.composition import (
+    composition,
+    concerns,
+    split_concerns,
+    too_thin_to_choose_on,
+)
+from leukobench.data.families.expression import expression_dataset
+from leukobench.data.splits import KFold, LeaveOneGroupOut
 
 BALANCED = composition(["ALL"] * 50 + ["normal"] * 50, [f"s{i // 5}" for i in range(100)])
 
@@ -57,3 +66,20 @@ def test_two_subjects_of_each_class_are_enough_to_choose_on() -> None:
         "subjects to choose on: 1 of normal; 2 of each class are needed"
     )
     assert "0 of normal" in str(too_thin_to_choose_on(composition(["ALL"], ["a"]), classes))
+
+
+def test_folds_of_a_split_are_judged_together_and_a_fold_without_a_class_is_named() -> None:
+    labels = ["ALL"] * 40 + ["normal"] * 20
+    subjects = [f"a{i // 4}" for i in range(40)] + [f"n{i // 10}" for i in range(20)]
+    data = expression_dataset(
+        "cells", np.arange(60.0)[:, None], ["g"], [f"s{i}" for i in range(60)], labels,
+        ["ALL", "normal"], subjects=subjects,
+    )  # fmt: skip
+    said = split_concerns(data, KFold(k=5).split(data))
+    assert "normal in the test of all folds rests on 2 subjects" in said
+    assert "the test of a fold holds no normal" in [
+        *said,
+        *split_concerns(data, KFold(k=5).split(data, 1)),
+    ]
+    alone = split_concerns(data, LeaveOneGroupOut(by="subject").split(data))
+    assert not any("of a fold" in text for text in alone)

@@ -546,6 +546,22 @@ def test_the_configuration_is_chosen_on_the_part_that_the_protocol_names(best):
     assert any(text == leak_free.chosen for _, text in tables[0].footnotes)
 
 
+def test_nothing_is_chosen_on_a_subject_a_class_but_where_the_runs_allow_it(best):
+    def few(part: str, rows):
+        return rows.assign(subject=[f"{label} {part}" for label in rows["label"]])
+
+    runs = [(p, few("one", f)) for p, f in chosen_runs()]
+    refused = cell(rebuild(best, results(*runs)), "best", "best", 1).answers["leak_free"]
+    assert refused.verdict is Verdict.NOT_COMPARABLE
+    assert refused.reason.startswith(
+        "nothing is chosen on the validation part: subjects to choose on: 1 of ALL, 1 of normal"
+    )
+    allowed = [({**p, "protocol.allow_thin_choice": "true"}, f) for p, f in runs]
+    answer = cell(rebuild(best, results(*allowed)), "best", "best", 1).answers["leak_free"]
+    assert answer.estimate is not None
+    assert "chosen on too little: subjects to choose on" in answer.chosen
+
+
 def test_each_seed_has_its_own_choice_and_of_equals_the_first_is_taken(best):
     runs = [
         (p, parted(int(p["seed"]), 1.0 + (p["model"] == "ab"[int(p["seed"])]), 1.0))

@@ -8,7 +8,14 @@ import pytest
 
 from leukobench.data.families.expression import ExpressionDataset
 from leukobench.errors import ConfigError, FaultyDataError, MissingDataError, SplitError
-from leukobench.sweeps.plan import Plan, expand, make_plan, plan_entry, run_name
+from leukobench.sweeps.plan import (
+    Plan,
+    expand,
+    fewer_splits_than_seeds,
+    make_plan,
+    plan_entry,
+    run_name,
+)
 from leukobench.tracking.entries import Entry
 from leukobench.tracking.pace import FinishedWork
 from leukobench.training.job import Job
@@ -229,3 +236,21 @@ def test_a_run_s_name_holds_choices_and_no_places(make_job: MakeJob) -> None:
     assert "lr 0.1" in name
     assert "/" not in name
     assert "force" not in name
+
+
+def test_seeds_that_draw_the_same_split_are_counted_in_the_plan(make_job: MakeJob) -> None:
+    same = [make_job(f"seed={s}", "split=leave_one_out") for s in range(3)]
+    assert fewer_splits_than_seeds(same) == ["3 seeds draw 1 distinct splits"]
+    assert fewer_splits_than_seeds([make_job(f"seed={s}") for s in range(3)]) == []
+    fixed = [make_job(f"seed={s}", "split.seed=0") for s in (1, 2)]
+    assert fewer_splits_than_seeds(fixed) == [], "the same split was asked for"
+
+
+def test_early_stopping_on_a_sample_of_a_class_is_refused_but_where_it_is_allowed(
+    make_job: MakeJob,
+) -> None:
+    few = ("patience=2", "data.samples=20", "data.rare=0.2", "split.validation=0.2")
+    with pytest.raises(SplitError, match=r"1 of AML; 2 of each class are needed"):
+        make_plan([make_job(*few)], {})
+    assert make_plan([make_job(*few, "protocol.allow_thin_choice=true")], {}).trainings
+    assert make_plan([make_job(*few[1:])], {}).trainings, "nothing is chosen"

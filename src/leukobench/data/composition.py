@@ -5,11 +5,14 @@ A test part of a thousand cells may rest on three donors. Sizes and class shares
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+
+from leukobench.data.base import Dataset
+from leukobench.data.split import Split
+from leukobench.schema.records import ClassComposition, PartComposition
 
 FEWEST_SUBJECTS = 5
 """Subjects a class below which a part says little about new subjects."""
@@ -19,40 +22,8 @@ PREVALENCE_DIFFERENCE = 0.1
 """Difference of a class's share from that in all parts together from which results do not carry over."""
 FEWEST_TO_CHOOSE_ON = 2
 """Subjects of each class without which a part is not chosen on."""
-
-
-@dataclass(frozen=True)
-class ClassComposition:
-    """One class in one part.
-
-    Attributes:
-        samples: Number of samples.
-        subjects: Number of subjects; of samples where subjects are not known.
-        largest: Share of the samples that belong to the largest subject; 0 without samples.
-        prevalence: Share of the part's samples that are of this class.
-    """
-
-    samples: int
-    subjects: int
-    largest: float
-    prevalence: float
-
-
-@dataclass(frozen=True)
-class PartComposition:
-    """One part.
-
-    Attributes:
-        samples: Number of samples.
-        subjects: Number of subjects; of samples where subjects are not known.
-        largest: Share of the samples that belong to the largest subject.
-        classes: By class name, in class order.
-    """
-
-    samples: int
-    subjects: int
-    largest: float
-    classes: Mapping[str, ClassComposition]
+LEFT_OUT_ALONE = ("leave_one_out", "leave_one_group_out")
+"""Splits whose single test parts are small on purpose."""
 
 
 def composition(
@@ -137,3 +108,31 @@ def too_thin_to_choose_on(made_of: PartComposition, classes: Sequence[str]) -> s
     return (
         f"subjects to choose on: {', '.join(thin)}; {FEWEST_TO_CHOOSE_ON} of each class are needed"
     )
+
+
+def part_compositions(dataset: Dataset, split: Split) -> dict[str, PartComposition]:
+    """What each part of a split that is not empty is made of, by part."""
+    found = {}
+    for part, ids in split.parts.items():
+        if ids:
+            rows = dataset.samples.loc[list(ids)]
+            found[part] = composition(rows["label"].to_numpy(), rows["subject"].to_numpy())
+    return found
+
+
+def split_concerns(dataset: Dataset, split: Split) -> list[str]:
+    """What is to be said of the parts of a split; its test folds count together, as tables pool them."""
+    ids = [sample for part in split.parts.values() for sample in part]
+    rows = dataset.samples.loc[ids]
+    whole = composition(rows["label"].to_numpy(), rows["subject"].to_numpy())
+    parts = part_compositions(dataset, split)
+    found = []
+    for part, made_of in parts.items():
+        if part != "test" or split.folds == 1:
+            found += concerns(part, made_of, whole)
+    if split.folds > 1:
+        found += concerns("the test of all folds", whole, whole)
+        absent = sorted(set(whole.classes) - set(parts["test"].classes))
+        if absent and split.name not in LEFT_OUT_ALONE:
+            found.append(f"the test of a fold holds no {', '.join(absent)}")
+    return found

@@ -15,6 +15,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from leukobench.data.composition import (
+    FEWEST_TO_CHOOSE_ON,
+    composition,
+    too_thin_to_choose_on,
+)
 from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.metrics import Predicted, metric_of, score
 from leukobench.evaluation.registry import definition
@@ -22,6 +27,7 @@ from leukobench.papers.memory import Memory
 from leukobench.papers.results import REPEATED, Index, Result, ResultSet, one_configuration
 from leukobench.papers.spec import Arm, Cell, Choice, Paper, merge_overrides
 from leukobench.schema.names import Tag
+from leukobench.schema.predictions import classes_among
 
 MOST_NAMED = 4
 """Chosen configurations that a footnote names."""
@@ -125,6 +131,7 @@ class Selector:
                 f"some of the runs to choose among choose on {' and others on '.join(sorted(parts))}"
             )
         part = parts.pop()
+        thin = self._thin([r for runs in there.values() for r in runs.values()], part)
         decides = definition(choice.metric)
         sign = -1.0 if decides.lower_is_better else 1.0
         chosen: list[Result] = []
@@ -143,11 +150,39 @@ class Selector:
             tuple(chosen),
             sum(s.passed_over for s in found.values()),
             f"chosen for each seed{' and fold' if len({f for _, f in repeats}) > 1 else ''} by "
-            f"{decides.title_of(choice.metric)} on its {part} part, among {len(there)} configurations: {_named(times)}",
+            f"{decides.title_of(choice.metric)} on its {part} part, among {len(there)} configurations: {_named(times)}"
+            + (f"; chosen on too little: {thin}" if thin else ""),
             f"{len(there)} of {len(found)} configurations to choose among"
             if len(there) < len(found)
             else "",
         )
+
+    def _thin(self, results: Sequence[Result], part: str) -> str:
+        """Why their part is too little to choose on, where the runs were allowed to; empty where it is enough.
+
+        Raises:
+            LeukoBenchError: It is too little, and was not allowed.
+        """
+        for result in results:
+            if not self.memory.value(
+                result.run_id,
+                ["too thin to choose on", FEWEST_TO_CHOOSE_ON, part],
+                lambda r=result: float(self._thin_reason(r, part) is not None),  # type: ignore[misc]
+            ):
+                continue
+            reason = self._thin_reason(result, part) or ""
+            if result.params.get("protocol.allow_thin_choice") != "true":
+                raise LeukoBenchError(f"nothing is chosen on the {part} part: {reason}")
+            return reason
+        return ""
+
+    def _thin_reason(self, result: Result, part: str) -> str | None:
+        frame = self.results.predictions(result)
+        rows = frame[frame["part"] == part].drop_duplicates("sample")
+        if not len(rows):
+            return None  # said where scores are read
+        made_of = composition(rows["label"].to_numpy(), rows["subject"].to_numpy())
+        return too_thin_to_choose_on(made_of, classes_among(frame.columns))
 
     def _score(self, result: Result, choice: Choice, part: str) -> float:
         def compute() -> float:
@@ -200,6 +235,18 @@ def own_settings(results: Sequence[Result], wanted: Sequence[str]) -> list[str]:
             if key not in known and key.split(".")[0].split("/")[0] not in RUNNING:
                 found.add(override)
     return sorted(found)
+
+
+def thin_parts(results: Sequence[Result]) -> str:
+    """What is to be said of the parts that runs were trained and tested on; empty where nothing is."""
+    said = Counter(text for r in results for text in json.loads(r.tags.get(Tag.CONCERNS, "[]")))
+    if not said:
+        return ""
+    named = []
+    for text, n in said.most_common(MOST_NAMED):
+        named.append(text if n == len(results) else f"{text} ({n} of {len(results)} runs)")
+    more = f"; {len(said) - MOST_NAMED} more" if len(said) > MOST_NAMED else ""
+    return f"thin parts: {'; '.join(named)}{more}"
 
 
 def _repeat(result: Result) -> tuple[str, str]:

@@ -28,8 +28,9 @@ from leukobench.evaluation.registry import definition, find, title
 from leukobench.evaluation.significance import ALPHA, compare
 from leukobench.papers.commands import fewest
 from leukobench.papers.memory import Memory
+from leukobench.papers.proof import prove
 from leukobench.papers.results import Result, ResultSet, configuration, pooled
-from leukobench.papers.selection import Selection, Selector, own_settings
+from leukobench.papers.selection import Selection, Selector, own_settings, thin_parts
 from leukobench.papers.spec import Arm, Cell, Paper, Row, Table, Unit, printed_decimals
 from leukobench.schema.documents import Json
 from leukobench.schema.names import Tag
@@ -301,13 +302,30 @@ class _Engine:
             note=table.note or "",
             columns=tuple(c.title or c.id for c in table.columns) + extra_titles,
             beside=len(extra_titles),
-            arms={key: arm.label for key, arm in arms.items()},
+            arms={key: self._heading(key, arm, rows, used) for key, arm in arms.items()},
             rows=tuple(rows),
             footnotes=tuple((letter(i), text) for i, text in enumerate(notes.texts)),
             commands=tuple(dict.fromkeys(a.command for a in answers if a.command)),
             footer=self._footer(list(used.values()), answers) if arms else (),
             difference=" − ".join(self.paper.arms[a].label for a in table.difference or ()),
         )
+
+    def _heading(
+        self, key: str, arm: Arm, rows: Sequence[FilledRow], used: Mapping[str, Result]
+    ) -> str:
+        """Label of an arm; of one that is called leak-free with what its runs prove of it."""
+        cells = [c for row in rows if not row.baseline for c in row.cells if c is not None]
+        runs = {r for c in cells if key in c.answers for r in c.answers[key].runs if r in used}
+        if not arm.leak_free or not runs:
+            return arm.label
+        results = [used[r] for r in sorted(runs)]
+        chosen = {
+            r.params.get("protocol.choose_on", "validation")
+            for c in cells
+            if c.cell.choose is not None and key in c.answers
+            for r in results
+        }
+        return f"{arm.label} ({prove(self.results, results, self.memory, sorted(chosen)).words})"
 
     def _arms(self, cells: Iterable[Cell]) -> dict[str, Arm]:
         found: dict[str, Arm] = {}
@@ -469,6 +487,8 @@ class _Engine:
         if subsets:
             reasons.append("a subset of the data")
             marks.append(notes.mark("subset of the data: " + "; ".join(subsets)))
+        if thin := thin_parts(chosen):
+            marks.append(notes.mark(thin))
         if other:
             reasons.append(f"other data ({', '.join(other)})")
             marks.append(notes.mark(f"other data than the paper's: {', '.join(other)}"))

@@ -38,6 +38,40 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class ClassComposition:
+    """One class in one part.
+
+    Attributes:
+        samples: Number of samples.
+        subjects: Number of subjects; of samples where subjects are not known.
+        largest: Share of the samples that belong to the largest subject; 0 without samples.
+        prevalence: Share of the part's samples that are of this class.
+    """
+
+    samples: int
+    subjects: int
+    largest: float
+    prevalence: float
+
+
+@dataclass(frozen=True)
+class PartComposition:
+    """One part.
+
+    Attributes:
+        samples: Number of samples.
+        subjects: Number of subjects; of samples where subjects are not known.
+        largest: Share of the samples that belong to the largest subject.
+        classes: By class name, in class order.
+    """
+
+    samples: int
+    subjects: int
+    largest: float
+    classes: Mapping[str, ClassComposition]
+
+
+@dataclass(frozen=True)
 class DataRecord:
     """Data and split of a run.
 
@@ -47,8 +81,10 @@ class DataRecord:
         positive: The class that sensitivity refers to.
         faults: Known faults of the files.
         split: Name of the splitter.
-        shared: For `subject`, `content` and `series`: how many stand in more than one part.
+        shared: For each grouping that the data know: how many stand in more than one part.
         dropped: Samples that the split left out.
+        parts: What each part is made of.
+        concerns: Why results on these parts say less than their sizes promise, in words.
     """
 
     name: str
@@ -67,6 +103,8 @@ class DataRecord:
     faults: tuple[str, ...] = ()
     shared: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
+    parts: Mapping[str, PartComposition] = field(default_factory=dict)
+    concerns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +119,8 @@ class RunRecord:
         error: Of a failure.
         speed: How fast it trained, by quantity.
         figures: Why none were drawn.
+        fitted: By step that was fitted to data: how many rows of each part it saw; None of a run
+            that did not record it.
         stores: Digest of each image and feature store that was read, by its folder in the output
             folder.
     """
@@ -98,6 +138,7 @@ class RunRecord:
     error: str | None = None
     speed: Mapping[str, float] = field(default_factory=dict)
     figures: str | None = None
+    fitted: Mapping[str, Mapping[str, int]] | None = None
     stores: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -18,6 +18,9 @@ from leukobench.terminal import bars, console
 from leukobench.tracking.entries import Entry
 from leukobench.training.job import Training
 
+MOST_CONCERNS = 5
+"""Sentences on thin parts that the plan shows."""
+
 
 class Console:
     """Prints to standard error, so that a table on standard output stays clean."""
@@ -53,6 +56,11 @@ class Console:
         elif plan.trainings:
             line += ", time known once the first has finished"
         say(line)
+        said = plan.concerns()
+        for text in said[:MOST_CONCERNS]:
+            say(f"  [yellow]thin[/yellow]: {_plain(text)}")
+        if len(said) > MOST_CONCERNS:
+            say(f"  … and {len(said) - MOST_CONCERNS} more")
         for reason, count in plan.not_merged.items():
             say(f"  {count} jobs are trained each by itself: {reason}")
         for reason, count in Counter(reason for _, reason in plan.left_out).items():

@@ -27,6 +27,7 @@ from leukobench.training.job import (
     CONTEXT_KEYS,
     Job,
     Training,
+    check_choice,
     check_families,
     check_numbers,
     folds,
@@ -78,6 +79,12 @@ class Plan:
             for t in self.trainings
         ]
         return time_left(done, todo)
+
+    def concerns(self) -> list[str]:
+        """What is to be said of the parts of the splits, each sentence with the number of jobs that it is true of."""
+        counted = Counter(text for p in self.jobs for text in prepare(p.job).concerns)
+        said = [f"{text} ({n} of {len(self.jobs)} jobs)" for text, n in counted.most_common()]
+        return said + fewer_splits_than_seeds([p.job for p in self.jobs])
 
     def samples(self) -> int:
         """Training samples that are left to pass, each counted once an epoch."""
@@ -191,6 +198,7 @@ def make_plan(
     for i, job in enumerate(jobs):
         try:
             with broken.met(job):
+                check_choice(job)
                 planned = PlannedJob(identity_of(job), training_id_of(job), job)
         except LeukoBenchError as e:
             if left_out is not None and isinstance(e, DATA_ERRORS):
@@ -225,6 +233,25 @@ def make_plan(
             not_merged[reason] += len(group)
     trainings = early_across_the_grid(as_training(group, merge) for group in groups.values())
     return Plan(list(seen.values()), trainings, done, duplicates, left_out or [], not_merged)
+
+
+def fewer_splits_than_seeds(jobs: Sequence[Job]) -> list[str]:
+    """Sentences on splits that follow the seed and come out alike for several seeds."""
+    drawn: dict[str, dict[int, list[str]]] = {}
+    for job in jobs:
+        split = dict(job.config["split"])
+        if split.pop("seed", None) != job.config["seed"]:
+            continue
+        key = json.dumps([job.config["data"], split], sort_keys=True, default=str)
+        hashes = drawn.setdefault(key, {}).setdefault(int(job.config["seed"]), [])
+        if prepare(job).split.hash not in hashes:
+            hashes.append(prepare(job).split.hash)
+    said = []
+    for seeds in drawn.values():
+        distinct = {tuple(sorted(hashes)) for hashes in seeds.values()}
+        if len(distinct) < len(seeds):
+            said.append(f"{len(seeds)} seeds draw {len(distinct)} distinct splits")
+    return said
 
 
 def as_training(group: Sequence[PlannedJob], merge: bool = True) -> Training:

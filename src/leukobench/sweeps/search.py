@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from leukobench.data.composition import too_thin_to_choose_on
+from leukobench.data.protocol import ALLOW_THIN
 from leukobench.errors import ConfigError, StoreError
 from leukobench.evaluation.registry import definition
 from leukobench.schema.names import REPEATS, Tag
@@ -298,6 +300,11 @@ def _check(trial: Trial) -> None:
                 f"split={job.choices.get('split')} has no validation part to choose on; set split.validation=0.2, or "
                 "choose another split"
             )
+        thin = too_thin_to_choose_on(
+            prepare(job).compositions["validation"], prepare(job).dataset.classes
+        )
+        if thin and not job.protocol.allow_thin_choice:
+            raise ConfigError(f"split={job.choices.get('split')}: {thin}; {ALLOW_THIN}")
 
 
 class Known:

@@ -37,7 +37,7 @@ NODES = (
 """Config groups that decide numbers."""
 
 BUILT_BY = {"protocol": "leukobench.training.protocol.Protocol"}
-"""What knows the defaults of a node without `_target_`."""
+"""The name under which the defaults of a node without `_target_` are frozen."""
 
 DEFAULTS: dict[str, Any] = {
     "seed": 0,

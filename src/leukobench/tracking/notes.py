@@ -118,6 +118,7 @@ def _data_lines(data: DataRecord) -> list[str]:
         lines.append(f"- **faulty data**: {_flat('; '.join(data.faults))}")
     fold = f", fold {data.fold} ({data.folds} folds)" if data.folds > 1 else ""
     lines.append(f"- split `{data.split}`{fold}")
+    lines += [f"- **thin**: {_flat(concern)}" for concern in data.concerns]
     # of a series nothing is learned that could leak
     shared = {kind: n for kind, n in data.shared.items() if n and kind != "series"}
     if shared:

@@ -26,6 +26,8 @@ POINTS = 100
 """About the most points of a learning curve that are logged as metrics: enough to draw, and each
 takes 0.2 ms or more. The artifact `curves.json` has every epoch.
 """
+MOST_CONCERNS = 20
+"""Sentences on thin parts that a tag holds."""
 LONGEST_TAG = 4000
 """Characters of an error or of faults that a tag says."""
 
@@ -45,6 +47,8 @@ def run_tags(sweep: str, record: RunRecord) -> dict[str, str]:
     if machine.commit:
         tags[Tag.SOURCE_COMMIT] = machine.commit
     tags |= {Tag.VERSION + name: v for name, v in machine.packages.items() if v}
+    if record.fitted is not None:
+        tags[Tag.FITTED] = json.dumps({step: dict(rows) for step, rows in record.fitted.items()})
     if data is not None:
         tags |= {
             Tag.DATASET: data.name,
@@ -58,6 +62,8 @@ def run_tags(sweep: str, record: RunRecord) -> dict[str, str]:
             Tag.LEAKS: json.dumps(record.leaks),
             Tag.POSITIVE: data.positive or "",
         }
+        if data.concerns:
+            tags[Tag.CONCERNS] = json.dumps(data.concerns[:MOST_CONCERNS])
         if data.faults:
             tags[Tag.FAULTY] = "; ".join(data.faults)[:LONGEST_TAG]
     return tags

@@ -18,15 +18,21 @@ import pandas as pd
 from leukobench.credentials import real, redacted, shown
 from leukobench.data import families
 from leukobench.data.base import Dataset, DataSource
+from leukobench.data.composition import (
+    part_compositions,
+    split_concerns,
+    too_thin_to_choose_on,
+)
 from leukobench.data.preprocess import ExpressionPreprocess, ImagePreprocess, Resample
+from leukobench.data.protocol import ALLOW_THIN, RETIRED, Protocol
 from leukobench.data.split import Split
 from leukobench.data.splits import Splitter
-from leukobench.errors import ConfigError
+from leukobench.errors import ConfigError, SplitError
 from leukobench.schema.predictions import predictions
+from leukobench.schema.records import PartComposition
 from leukobench.settings import Settings
 from leukobench.targets import COMPOSED, REMOVED_KEYS, Provenance, build
 from leukobench.tracking import identity as identities
-from leukobench.training.protocol import RETIRED, Protocol
 from leukobench.training.schedules import Schedule
 
 T = TypeVar("T")
@@ -213,6 +219,16 @@ class Prepared:
     def split_hash(self) -> str:
         return self.split.hash
 
+    @cached_property
+    def compositions(self) -> dict[str, PartComposition]:
+        """What each part is made of."""
+        return part_compositions(self.dataset, self.split)
+
+    @cached_property
+    def concerns(self) -> tuple[str, ...]:
+        """Why results on these parts say less than their sizes promise."""
+        return tuple(split_concerns(self.dataset, self.split))
+
 
 def load_dataset(job: Job) -> Dataset:
     """The job's data set, from this process's cache where it is the same node."""
@@ -310,6 +326,21 @@ def check_families(job: Job) -> None:
             f"preprocess={job.choices.get('preprocess')} is for {family} data, but data={job.choices.get('data')} "
             f"holds {dataset.family} data; use preprocess=auto"
         )
+
+
+def thin_choice(job: Job, prepared: Prepared) -> str | None:
+    """Why a job's early stopping has too little to choose on; None where it has enough or does not stop early."""
+    made_of = prepared.compositions.get("validation")
+    if job.config.get("patience") is None or made_of is None:
+        return None
+    return too_thin_to_choose_on(made_of, prepared.dataset.classes)
+
+
+def check_choice(job: Job) -> None:
+    """Raise SplitError where early stopping would choose on too few subjects and the protocol does not allow it."""
+    thin = thin_choice(job, prepare(job))
+    if thin and not job.protocol.allow_thin_choice:
+        raise SplitError(f"patience={job.config['patience']}: {thin}; {ALLOW_THIN}")
 
 
 def build_preprocess(job: Job, family: str) -> ExpressionPreprocess | ImagePreprocess:

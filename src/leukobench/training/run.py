@@ -6,7 +6,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from pickle import UnpicklingError
@@ -40,6 +40,7 @@ from leukobench.training.job import (
     prediction_frame,
     prepare,
     rows_of,
+    thin_choice,
 )
 from leukobench.training.machine import SystemMetrics, profiler
 from leukobench.training.module import Classifier, Recipe, quiet_trainer
@@ -123,6 +124,8 @@ class Work:
         self.prepared = prepared = prepare(job)
         prepared.split.write(folder.path / "split.json")
         data = data_record(prepared)
+        if thin := thin_choice(job, prepared):
+            data = replace(data, concerns=(*data.concerns, f"chosen on too little: {thin}"))
         folder.update(data=data, leaks=tuple(job.protocol.leaks))
         self.fitted = fitted = assemble(job, prepared, self.on_stage)
         self.classifier = classifier = fitted.classifier
@@ -130,7 +133,7 @@ class Work:
         if job.config.get("save_model"):
             reads = model_input(job, prepared, fitted.input.preprocess, fitted.input.network, data)
             reads.save(folder.path / "preprocess.safetensors")
-        folder.update(stores=dict(fitted.input.stores))
+        folder.update(stores=dict(fitted.input.stores), fitted=dict(fitted.input.fitted_on))
         for name, body in fitted.input.artifacts.items():
             write_json(folder.path / f"{name}.json", body)
         state = self._saved_state()
@@ -394,6 +397,8 @@ def data_record(prepared: Prepared) -> DataRecord:
         faults=tuple(d.faults),
         shared=dict(split.shared),
         dropped=len(split.dropped),
+        parts=prepared.compositions,
+        concerns=prepared.concerns,
     )
 
 

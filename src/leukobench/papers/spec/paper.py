@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from leukobench.data.protocol import protocol_of
 from leukobench.errors import PaperError
 from leukobench.evaluation.registry import find, known_names
 from leukobench.papers.spec.base import Identifier, Strict, Text
@@ -17,6 +18,7 @@ from leukobench.papers.spec.facets import Facets
 from leukobench.papers.spec.lines import where
 from leukobench.papers.spec.mistakes import Keys, Mistake, given_twice, refuse
 from leukobench.papers.spec.table import Arm, AuditCheck, Figure, Table
+from leukobench.settings import config_folders
 
 
 class Paper(Strict):
@@ -45,6 +47,7 @@ class Paper(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> Paper:
         refuse(_names(self))
+        refuse(_claims(self))
         refuse(_cells_of(self))
         return self
 
@@ -108,6 +111,23 @@ def _names(paper: Paper) -> Iterator[Mistake]:
         yield from _unknown_arms(paper, table.difference, ("tables", t, "difference"))
         for keys, facets in _levels(table):
             yield from _unknown_arms(paper, facets.arms, ("tables", t, *keys))
+
+
+def _claims(paper: Paper) -> Iterator[Mistake]:
+    """Arms that are called leak-free and are not."""
+    for name, arm in paper.arms.items():
+        if not arm.leak_free or not arm.possible:
+            continue
+        keys = ("arms", name, "leak_free")
+        if not any(override.startswith("protocol=") for override in arm.overrides):
+            yield Mistake(keys, f"arm {name!r} is called leak-free and names no protocol")
+            continue
+        protocol = protocol_of(arm.overrides, config_folders("protocol"))
+        if protocol is not None and protocol.leaks:
+            leaks = ", ".join(protocol.leaks)
+            yield Mistake(
+                keys, f"arm {name!r} is called leak-free, but its protocol leaks: {leaks}"
+            )
 
 
 def _levels(table: Table) -> Iterator[tuple[Keys, Facets]]:

@@ -51,6 +51,7 @@ class NetworkInput:
         rows: Row numbers by part.
         artifacts: What preprocessing left to be kept, by file name.
         stores: Digest of each store that it reads, by its folder in the output folder.
+        fitted_on: By step that was fitted to data: how many rows of each part it saw.
     """
 
     feed: Feed
@@ -61,6 +62,7 @@ class NetworkInput:
     rows: Mapping[str, np.ndarray]
     artifacts: Mapping[str, Any] = field(default_factory=dict)
     stores: Mapping[str, str] = field(default_factory=dict)
+    fitted_on: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

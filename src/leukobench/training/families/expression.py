@@ -65,6 +65,7 @@ class Expression(Family):
     ) -> NetworkInput:
         dataset = as_expression(prepared.dataset)
         rows, y = rows_of(prepared), dataset.y
+        fitted_on = _rows_seen(job, prepared)
         scaling = _scaling(job, prepared)
         values = scaling.scaled(dataset.values)
         resample, _ = build_resample(job)
@@ -95,6 +96,7 @@ class Expression(Family):
             y=y,
             rows=rows,
             artifacts=artifacts,
+            fitted_on=fitted_on,
         )
 
     def complete(
@@ -211,6 +213,28 @@ def _fit_rows(job: Job, prepared: Prepared) -> np.ndarray:
     if job.protocol.fit_on == "train":
         return prepared.dataset.rows(prepared.split.parts["train"])
     return np.arange(len(prepared.dataset))
+
+
+def _rows_seen(job: Job, prepared: Prepared) -> dict[str, dict[str, int]]:
+    """By step: how many rows of each part it is fitted on, counted in the rows that it is given."""
+    parts = rows_of(prepared)
+
+    def counted(rows: np.ndarray) -> dict[str, int]:
+        seen = {part: int(np.isin(own, rows).sum()) for part, own in parts.items()}
+        return {part: n for part, n in seen.items() if n}
+
+    everything = np.arange(len(prepared.dataset))
+    seen: dict[str, dict[str, int]] = {}
+    if prepared.scaled:
+        seen["scaling"] = counted(everything)
+        seen["resampling"] = counted(everything)
+    else:
+        seen["scaling"] = counted(_fit_rows(job, prepared))
+    if job.protocol.resample == "train" and build_resample(job)[0].method != "none":
+        seen["resampling"] = counted(parts["train"])
+    if _preprocess(job).encoder is not None:
+        seen["encoder"] = counted(_fit_rows(job, prepared))
+    return seen
 
 
 def _scaling(job: Job, prepared: Prepared) -> FittedExpression:
