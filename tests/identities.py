@@ -38,7 +38,7 @@ def of_groups() -> dict[str, str]:
         for path in sorted((conf_dir() / group).glob("*.yaml"))
     ]
     with composer_of(conf_dir(), "train") as composer:
-        return {c: hash_of(composer.job(_overrides(c)).science) for c in choices}
+        return {c: hash_of(composer.job(_overrides(c)).science.body) for c in choices}
 
 
 def of_sweeps() -> dict[str, str]:
@@ -48,10 +48,10 @@ def of_sweeps() -> dict[str, str]:
         params = OmegaConf.load(path).hydra.sweeper.params
         with composer_of(sweeps_dir(), path.stem) as composer:
             if path.stem == "search":
-                hashes = {hash_of(composer.job([]).science)}
+                hashes = {hash_of(composer.job([]).science.body)}
             else:
                 values = grid(params, [], composer.parser)
-                hashes = {hash_of(job.science) for job in composer.jobs(values)}
+                hashes = {hash_of(job.science.body) for job in composer.jobs(values)}
         out[path.stem] = f"{len(hashes)} {hash_of(sorted(hashes))}"
     return out
 

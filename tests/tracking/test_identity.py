@@ -179,11 +179,11 @@ def test_an_identity_is_the_same_in_another_process(make_job: MakeJob) -> None:
     science = make_job().science
     code = (
         "import json, sys; from leukobench.tracking import identity as i; "
-        "print(i.identity(json.load(sys.stdin), 3, 'data', 'split'))"
+        "print(i.identity(i.Science(json.load(sys.stdin)), 3, 'data', 'split'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        input=json.dumps(science),
+        input=json.dumps(science.body),
         capture_output=True,
         text=True,
         check=True,
@@ -195,7 +195,7 @@ def test_the_usual_preprocessing_is_identified_by_what_the_data_s_family_reads_o
     make_job: Callable[..., Job],
 ) -> None:
     usual = make_job().science
-    assert usual["preprocess"] == {"version": 1, "family": "any"}
+    assert usual.body["preprocess"] == {"version": 1, "family": "any"}
     assert make_job("preprocess.size=64", "preprocess.genes=null").science == usual
     assert make_job("preprocess.genes=7").science != usual
 
@@ -206,7 +206,7 @@ def test_identities_are_made_without_torch_and_without_the_classes_they_name(
     job = make_job("data=golub38", "preprocess=kandi", "model=kandi_mlp", "optimizer=adam")
     code = (
         "import json, sys; from leukobench.tracking.identity import hash_of, scientific; "
-        "print(hash_of(scientific(*json.load(sys.stdin)))); "
+        "print(hash_of(scientific(*json.load(sys.stdin)).body)); "
         "heavy = {'torch', 'hydra', 'sklearn', 'leukobench.data', 'leukobench.training'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -217,7 +217,7 @@ def test_identities_are_made_without_torch_and_without_the_classes_they_name(
         text=True,
         check=True,
     )
-    assert done.stdout.split("\n")[:2] == [identities.hash_of(job.science), "[]"]
+    assert done.stdout.split("\n")[:2] == [identities.hash_of(job.science.body), "[]"]
 
 
 @pytest.mark.parametrize("name", sorted(n for n in PUBLIC if ".evaluation." not in n))

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ NODES = (
 BUILT_BY = {"protocol": "leukobench.training.protocol.Protocol"}
 """The name under which the defaults of a node without `_target_` are frozen."""
 
-DEFAULTS: dict[str, Any] = {
+Scalar = str | float | bool | None
+
+DEFAULTS: dict[str, Scalar] = {
     "seed": 0,
     "fold": 0,
     "batch_size": 32,
@@ -50,7 +53,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """Scientific keys at the top level and their defaults; `epochs` has none and always counts."""
 
-ARITHMETIC: dict[str, Any] = {
+ARITHMETIC: dict[str, Scalar] = {
     "precision": "32-true",
     "compile": False,
     "tf32": False,
@@ -147,9 +150,20 @@ def scientific_node(node: Mapping[str, Any], built_by: str | None = None) -> dic
     return out
 
 
-def scientific(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
-    """The part of a resolved config that decides numbers, without `epochs`."""
-    out: dict[str, Any] = {"choices": {k: choices[k] for k in NODES if k in choices}}
+@dataclass(frozen=True)
+class Science:
+    """The part of a resolved config that decides numbers, without `epochs`.
+
+    Attributes:
+        body: JSON-able: nodes by group without keys at their default, `choices`, and the rest.
+    """
+
+    body: Any
+
+
+def scientific(config: Mapping[str, Any], choices: Mapping[str, str]) -> Science:
+    """The part of a resolved config that decides numbers."""
+    out: Any = {"choices": {k: choices[k] for k in NODES if k in choices}}
     for name in NODES:
         out[name] = scientific_node(config.get(name) or {}, BUILT_BY.get(name))
     for key, default in DEFAULTS.items():
@@ -161,7 +175,7 @@ def scientific(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[st
     }
     if arithmetic:
         out["trainer"] = arithmetic
-    return out
+    return Science(out)
 
 
 def hash_of(body: Any) -> str:
@@ -170,15 +184,13 @@ def hash_of(body: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def identity(science: Mapping[str, Any], epochs: int, fingerprint: str, split_hash: str) -> str:
+def identity(science: Science, epochs: int, fingerprint: str, split_hash: str) -> str:
     """Identity of one result: one config, one seed, one fold, one epoch count."""
-    return hash_of({"config": science, "epochs": epochs, "data": fingerprint, "split": split_hash})
+    body = {"config": science.body, "epochs": epochs, "data": fingerprint, "split": split_hash}
+    return hash_of(body)
 
 
-def training_id(
-    science: Mapping[str, Any], epochs: int | None, fingerprint: str, split_hash: str
-) -> str:
+def training_id(science: Science, epochs: int | None, fingerprint: str, split_hash: str) -> str:
     """Identity of a training; `epochs` only where something in it depends on the total number."""
-    return hash_of(
-        {"training": science, "epochs": epochs, "data": fingerprint, "split": split_hash}
-    )
+    body = {"training": science.body, "epochs": epochs, "data": fingerprint, "split": split_hash}
+    return hash_of(body)

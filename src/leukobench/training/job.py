@@ -114,7 +114,7 @@ class Job:
         return int(self.config["epochs"])
 
     @cached_property
-    def science(self) -> dict[str, Any]:
+    def science(self) -> identities.Science:
         return identities.scientific(self.config, self.choices)
 
     @cached_property
