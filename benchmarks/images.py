@@ -44,7 +44,7 @@ from torchvision import datasets, transforms
 
 from leukobench.data.families.image import ImageDataset, image_dataset
 from leukobench.data.image_files import content_digests
-from leukobench.data.image_store import ImageStore, build_store, open_store
+from leukobench.data.image_store import ImageStore, build_store
 from leukobench.data.sources.cnmc import CNMC
 from leukobench.integrity import headers, verify
 from leukobench.models.augment import Augment, Normalise
@@ -424,8 +424,8 @@ def measure_store(folder: Path, work: Path, what: str) -> dict[str, Any]:
         build_store(dataset, SIZE, work / "images")
 
     built = seconds(build, cpu, 3)
-    opened = seconds(lambda: open_store(dataset, SIZE, work / "images"), cpu, 5)
-    store = open_store(dataset, SIZE, work / "images")
+    opened = seconds(lambda: build_store(dataset, SIZE, work / "images"), cpu, 5)
+    store = build_store(dataset, SIZE, work / "images")
     (header,) = headers(work)
     verified = seconds(lambda: verify(header), cpu, 3)
     order = np.random.default_rng(0).permutation(n)

@@ -1,6 +1,6 @@
 """Decoded images: every file is decoded and resized once, into one memory-mapped uint8 array on disk.
 
-What lives here: decoding (`decode_image`), building (`build_store`), opening (`open_store`). Normalisation and
+What lives here: decoding (`decode_image`), building and opening (`build_store`). Normalisation and
 augmentation happen in batches on the device, see `leukobench.models.augment`.
 
 A store is a folder `<folder>/<key>/` with
@@ -164,24 +164,6 @@ def store_key(
     """Name of the store's folder: a digest of format, size, resize method and the rows' contents."""
     height, width = _pair(size)
     return digest(f"image store {FORMAT}", f"{height}x{width}", resize, *dataset.samples["content"])
-
-
-def open_store(
-    dataset: ImageDataset, size: int | tuple[int, int], folder: Path, resize: Resize = "bilinear"
-) -> ImageStore:
-    """Open a store that was built, after checking it.
-
-    Raises:
-        MissingDataError: It was not built.
-        FaultyDataError: It is not what was written.
-    """
-    path = Path(folder) / store_key(dataset, size, resize)
-    if not path.is_dir():
-        raise MissingDataError(
-            f"{dataset.name}: no image store of size {_pair(size)} under {folder}; build it with "
-            "`build_store(dataset, size, folder)`, as every training does"
-        )
-    return _open(path, (len(dataset), *_pair(size), 3))
 
 
 def build_store(
