@@ -129,6 +129,8 @@ def look_up_tables(names: tuple[str, ...]) -> None:
 def look_up_paper(name: str, only: tuple[str, ...]) -> None:
     from leukobench.cli.papers import papers
 
+    if name.endswith(".csv"):
+        return
     if not only:
         papers(name)
         return

@@ -17,7 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "papers"))
 from kept import frame, golden_paper, golden_results, results
 
-from leukobench.papers.audit import unchecked_rules
+from leukobench.papers.audit import unchecked_facts
 from leukobench.papers.results import Kept
 from leukobench.papers.spec import Figure, load_paper
 from leukobench.papers.tables import rebuild
@@ -136,17 +136,17 @@ def test_the_report_shows_what_the_audit_found(golden):
     from leukobench.papers.audit.findings import AuditFinding
 
     found = AuditFinding(
-        "rule", "golden", "Table 1", "rows do not add up", "3 + 4 is not 8", "contradiction", 7.0
+        "mean", "golden", "Table 1", "rows do not add up", "3 + 4 is not 8", "contradiction"
     )
     page = html([Chapter(golden_paper(), golden, findings=[found])])
     assert "rows do not add up" in page
     assert "3 + 4 is not 8" in page
 
 
-def test_the_report_says_which_rules_could_not_be_checked_and_how_to_check_them():
+def test_the_report_says_which_facts_could_not_be_checked_and_how_to_check_them():
     paper = load_paper(next(p for p in PAPERS if p.stem == "neuraldesigner"))
-    page = html([Chapter(paper, rebuild(paper, Kept([], {})), unchecked=unchecked_rules(paper))])
-    assert "duplicate_rows (golub_corrupt)" in page
+    page = html([Chapter(paper, rebuild(paper, Kept([], {})), unchecked=unchecked_facts(paper))])
+    assert "one 18 times (golub_corrupt)" in page
     assert "leukobench data get golub_corrupt" in page
     assert "leukobench audit neuraldesigner" in page
 

@@ -18,10 +18,10 @@ from leukobench.settings import config_folders, resolve
 
 if TYPE_CHECKING:
     from leukobench.data.base import Dataset
-    from leukobench.papers.audit import UncheckedRule
     from leukobench.papers.grid import GridChoice
     from leukobench.papers.spec import Paper
     from leukobench.papers.tables import FilledTable
+    from leukobench.report.audit import AuditReport
     from leukobench.report.html import Chapter
     from leukobench.tracking.reading import Results
 
@@ -62,33 +62,46 @@ def tables(
 
 
 @cli.command()
-@click.argument("name", default="all")
+@click.argument("name", default="all", metavar="[KEY|FILE.csv]")
 @click.option("--confusion", nargs=4, type=int, metavar="TP FN FP TN", help="Your own counts.")
 @click.option("--accuracy", help="As printed, so that its decimals count.")
 @click.option("--precision")
 @click.option("--recall")
 @click.option("--specificity")
 @click.option("--f1")
+@click.option("--auroc")
 @click.option("--n", type=int, help="Size of the test set.")
+@click.option("--positives", type=int, help="Its samples of the positive class.")
+@click.option("--folds", type=int, help="Of how many folds the scores are means.")
+@click.option("--averaging", type=click.Choice(["binary", "macro", "weighted", "micro"]))
 @click.option(
-    "--format", "form", type=click.Choice(["md", "json"]), help="Default: for the terminal."
+    "--format",
+    "form",
+    type=click.Choice(["md", "json", "html"]),
+    help="Default: for the terminal.",
 )
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write to.")
 @settings_options
 def audit(
     name: str,
-    confusion: tuple[int, int, int, int] | None,
     form: str | None,
-    n: int | None,
-    **values: str | None,
+    out: Path | None,
+    store: str | None,
+    output: str | None,
+    data: str | None,
+    **numbers: Any,
 ) -> None:
-    """What in the published numbers (of a paper, of all, or of your own) cannot be.
+    """What in the published numbers (of a paper, of all, of a table, or of your own) cannot be.
 
     \b
     leukobench audit
-    leukobench audit rai --format md
+    leukobench audit rai --format html --out rai.html
+    leukobench audit scores.csv
     leukobench audit --confusion 955 136 230 279 --accuracy 77.1 --precision 88
     """
-    show_audit(name, confusion, form, n, values)
+    given = {key: value for key, value in numbers.items() if value is not None}
+    reports = audited(name, given, {"store": store, "output": output, "data": data})
+    show_audit(reports, form, out)
 
 
 def is_paper(name: str) -> bool:
@@ -204,7 +217,7 @@ def _chapter(
     paper: Paper, tables: Sequence[FilledTable], results: Results, where: Where
 ) -> Chapter:
     """A paper's part of the report, audited beside the data sets that are here."""
-    from leukobench.papers.audit import audit_paper, unchecked_rules
+    from leukobench.papers.audit import audit_paper, unchecked_facts
     from leukobench.report.figures import draw
     from leukobench.report.html import Chapter
 
@@ -214,61 +227,63 @@ def _chapter(
         tables,
         pictures=draw(paper, results),
         findings=audit_paper(paper, datasets),
-        unchecked=unchecked_rules(paper, datasets),
+        unchecked=unchecked_facts(paper, datasets),
     )
 
 
-def show_audit(
-    name: str,
-    confusion: tuple[int, int, int, int] | None,
-    form: str | None,
-    n: int | None,
-    values: Where,
-) -> None:
-    """Audit papers, beside the data where they are present, or a user's own numbers."""
-    from dataclasses import asdict
+def audited(name: str, numbers: dict[str, Any], where: Where) -> list[AuditReport]:
+    """The audit of own numbers where there are any, else of a CSV file, else of papers."""
+    from leukobench.papers.audit import audit_csv, audit_numbers, audit_paper, unchecked_facts
+    from leukobench.report.audit import AuditReport
 
-    from leukobench.papers.audit import (
-        AuditFinding,
-        audit_numbers,
-        audit_paper,
-        to_markdown,
-        unchecked_rules,
-    )
+    if numbers:
+        return [AuditReport("your numbers", audit_numbers(**numbers))]
+    if name.lower().endswith(".csv"):
+        return [AuditReport(name, audit_csv(Path(name)))]
+    reports = []
+    for paper in papers(name):
+        with progress(f"auditing {paper.key}"):
+            datasets = present_data(paper, where)
+            findings = audit_paper(paper, datasets)
+        unchecked = unchecked_facts(paper, datasets)
+        reports.append(AuditReport(paper.title, findings, unchecked, citation=paper.citation))
+    return reports
 
-    where = {k: values[k] for k in ("store", "output", "data")}
-    numbers: dict[str, Any] = {k: v for k, v in values.items() if k not in where and v is not None}
-    findings: dict[str, list[AuditFinding]] = {}
-    unchecked: dict[str, list[UncheckedRule]] = {}
-    if confusion is not None or numbers:
-        findings["your numbers"] = audit_numbers(confusion=confusion, n=n, **numbers)
-    else:
-        for paper in papers(name):
-            with progress(f"auditing {paper.key}"):
-                datasets = present_data(paper, where)
-                findings[paper.title] = audit_paper(paper, datasets)
-                unchecked[paper.title] = unchecked_rules(paper, datasets)
-    if form == "md":
-        for title, found in findings.items():
-            sys.stdout.write(to_markdown(found, title) + "\n")
+
+def show_audit(reports: Sequence[AuditReport], form: str | None, file: Path | None) -> None:
+    """Print reports, or write them to a file."""
+    from leukobench.report import audit as rendering
+
+    if form is None and file is None:
+        for report in reports:
+            _print_audit(report)
         return
-    if form == "json":
-        import json
-
-        body = {title: [asdict(f) for f in found] for title, found in findings.items()}
-        sys.stdout.write(json.dumps(body, indent=2, default=str) + "\n")
+    renderers = {"md": rendering.markdown, "json": rendering.json_text, "html": rendering.html}
+    by_ending = {".md": "md", ".json": "json"}
+    ending = by_ending.get(file.suffix, "html") if file is not None else "html"
+    text = renderers[form or ending](reports)
+    if file is None:
+        sys.stdout.write(text)
         return
-    for title, found in findings.items():
-        out.print(f"[bold]{escape(title)}[/bold]: {findings_counted(found)}")
-        for f in found:
-            out.print(
-                f"  [yellow]{escape(f.severity)}[/yellow] {escape(f.place)}: {escape(f.finding)}"
-            )
-            out.print(f"      [dim]{escape(f.evidence)}[/dim] ({f.rule}, {f.status})")
-            if f.corrected is not None:
-                out.print(f"      it must have been: {escape(str(f.corrected))}")
-        if unchecked.get(title):
-            _say_unchecked(unchecked[title])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    err.print(f"written: {file}")
+
+
+def _print_audit(report: AuditReport) -> None:
+    out.print(f"[bold]{escape(report.title)}[/bold]: {findings_counted(report.findings)}")
+    for f in report.ordered:
+        out.print(f"  [yellow]{escape(f.severity)}[/yellow] {escape(f.place)}: {escape(f.finding)}")
+        out.print(f"      [dim]{escape(f.evidence)}[/dim] ({f.rule}, {f.status})")
+        if f.reading:
+            out.print(f"      [dim]{escape(f.reading)}[/dim]")
+        if f.corrected is not None:
+            out.print(f"      it must have been: {escape(f.corrected)}")
+    if report.unchecked:
+        get = "; ".join(f"leukobench data get {key}" for key in report.absent_data)
+        out.print(f"  [dim]not checked without real, complete data:[/dim] ({get})")
+        for fact in report.unchecked:
+            out.print(f"      [dim]{escape(fact.finding)}[/dim]")
 
 
 def present_data(paper: Paper, where: Where) -> dict[str, Dataset]:
@@ -279,19 +294,11 @@ def present_data(paper: Paper, where: Where) -> dict[str, Dataset]:
     settings = resolve(**where)
     known = data_files()
     found: dict[str, Dataset] = {}
-    for key in dict.fromkeys(key for check in paper.audit for key in data_read(check.parameters)):
+    for key in data_read(paper):
         if key not in known:
             continue
         try:
             found[key] = source(key, settings, ["allow_faulty=true"]).load()
         except LeukoBenchError:
-            continue  # said by `unchecked_rules`, with the way to get it
+            continue  # said by `unchecked_facts`, with the way to get it
     return found
-
-
-def _say_unchecked(unchecked: Sequence[UncheckedRule]) -> None:
-    """Print which rules could not be checked, and what makes them so."""
-    absent = list(dict.fromkeys(key for rule in unchecked for key in rule.data))
-    rules = ", ".join(rule.rule for rule in unchecked)
-    get = "; ".join(f"leukobench data get {key}" for key in absent)
-    out.print(f"  [dim]not checked without real, complete data: {rules}[/dim] ({get})")

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from leukobench import __version__
-from leukobench.papers.audit import SEVERITIES, AuditFinding, UncheckedRule
+from leukobench.papers.audit import AuditFinding, UncheckedFact, by_severity
 from leukobench.papers.spec import Paper
 from leukobench.papers.tables import FilledTable, Verdict
 from leukobench.report.figures import Picture, data_uri, overview
@@ -26,7 +26,7 @@ class Chapter:
         tables: Filled tables.
         pictures: Drawn figures.
         findings: What the audit found in the published numbers.
-        unchecked: Rules of the audit that could not be checked for want of data.
+        unchecked: Facts of the paper's file that could not be checked for want of data.
         glance: Drawing of published values and ours; made from the tables by default.
     """
 
@@ -34,18 +34,18 @@ class Chapter:
     tables: Sequence[FilledTable]
     pictures: Sequence[Picture] = ()
     findings: Sequence[AuditFinding] = ()
-    unchecked: Sequence[UncheckedRule] = ()
+    unchecked: Sequence[UncheckedFact] = ()
     glance: str | None = None
 
     @cached_property
     def audit(self) -> list[AuditFinding]:
         """Findings, contradictions first."""
-        return sorted(self.findings, key=lambda f: SEVERITIES.index(f.severity))
+        return by_severity(self.findings)
 
     @property
     def absent_data(self) -> list[str]:
-        """Keys of the data sets that unchecked rules read."""
-        return list(dict.fromkeys(key for rule in self.unchecked for key in rule.data))
+        """Keys of the data sets that unchecked facts read."""
+        return list(dict.fromkeys(key for fact in self.unchecked for key in fact.data))
 
     @property
     def layouts(self) -> list[Layout]:

@@ -51,6 +51,9 @@ class Cell:
     rounding: Rounding
     kind: Kind
     size: int | None
+    positives: tuple[int, int] | None
+    classes: int | None
+    folds: int | None
     place: str
     printed: str | None
     value: float | None
@@ -157,6 +160,9 @@ def _cell(
         rounding=said.rounding or "rounded",
         kind=said.kind or "reproducible",
         size=said.size,
+        positives=said.positives,
+        classes=said.classes,
+        folds=said.folds,
         place=table.title if said.place is None else said.place,
         printed=published.printed,
         value=published.number,

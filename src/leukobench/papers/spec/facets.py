@@ -19,6 +19,9 @@ Part = Literal[SplitPart, "all"]
 Unit = Literal["fraction", "percent", "count", "number"]
 Rounding = Literal["rounded", "truncated"]
 Relation = Literal["=", ">", "<", "~"]
+Positives = Annotated[
+    tuple[int, int], BeforeValidator(lambda x: (x, x) if isinstance(x, int) else x)
+]
 
 
 class Choice(Strict):
@@ -86,7 +89,10 @@ class Facets(Strict):
         rounding: How the paper rounded.
         kind: `reproducible` by a run, `cited` from other work, or `descriptive` (facts, claims,
             counts of the data).
-        size: Number of test samples that a published count (tp, fn, fp, tn) is of.
+        size: Number of test samples that published scores and counts are of.
+        positives: Samples of the positive class among them, or fewest and most that there may be.
+        classes: How many classes the scores are of.
+        folds: Of how many folds the scores are means.
         place: Where in the source (`Table 3`, `2.1`).
         arms: Arms that apply; None = all of the paper.
         overrides: Config choices of the runs that fill the cell.
@@ -103,6 +109,9 @@ class Facets(Strict):
     rounding: Rounding | None = None
     kind: Kind | None = None
     size: int | None = Field(default=None, ge=1)
+    positives: Positives | None = None
+    classes: int | None = Field(default=None, ge=2)
+    folds: int | None = Field(default=None, ge=2)
     place: Text | None = None
     arms: tuple[str, ...] | None = None
     overrides: Overrides = ()

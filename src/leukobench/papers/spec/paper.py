@@ -15,9 +15,10 @@ from leukobench.evaluation.registry import find, known_names
 from leukobench.papers.spec.base import Identifier, Strict, Text
 from leukobench.papers.spec.cell import Cell, resolve
 from leukobench.papers.spec.facets import Facets
+from leukobench.papers.spec.fact import Fact
 from leukobench.papers.spec.lines import where
 from leukobench.papers.spec.mistakes import Keys, Mistake, given_twice, refuse
-from leukobench.papers.spec.table import Arm, AuditCheck, Figure, Table
+from leukobench.papers.spec.table import Arm, Figure, Table
 from leukobench.settings import config_folders
 
 
@@ -40,7 +41,7 @@ class Paper(Strict):
     arms: dict[str, Arm] = {}
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
-    audit: tuple[AuditCheck, ...] = ()
+    findings: tuple[Fact, ...] = ()
     path: Path | None = Field(default=None, exclude=True)
     lines: dict[tuple[str | int, ...], int] = Field(default={}, exclude=True, repr=False)
 

@@ -9,11 +9,12 @@ def printed_number(text: str) -> float | None:
     """The number that a published text states, percentages as fractions; None where it is not one
     plain number.
 
-    `84.73%`, `83,30%` (decimal comma) and `10,661` (thousands) are read as people read them.
+    `84.73%`, `83,30%` (decimal comma) and `10,661` (thousands) are read as people read them; of
+    `84.7 ± 1.2%`, a mean and its deviation, it is the mean.
     """
     text = text.strip()
     percent = text.endswith("%")
-    digits = text.removesuffix("%").strip()
+    digits = text.partition("±")[0].strip().removesuffix("%").strip()
     if re.fullmatch(r"\d{1,3}(,\d{3})+", digits):
         digits = digits.replace(",", "")
     digits = digits.replace(",", ".")

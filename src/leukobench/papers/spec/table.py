@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from leukobench.evaluation.registry import find, known_names
 from leukobench.papers.spec.base import Identifier, Strict, Text
@@ -143,18 +143,6 @@ class Figure(Strict):
     arms: tuple[str, ...] | None = None
     overrides: Overrides = ()
     series: tuple[Series, ...] = ()
-
-
-class AuditCheck(BaseModel):
-    """One entry of `audit`: a rule of `leukobench.papers.audit` and its parameters (checked
-    there)."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    rule: str
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
 
 
 # --- what must fit together in a table ------------------------------------------------------------
