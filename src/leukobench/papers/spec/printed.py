@@ -26,7 +26,7 @@ def printed_number(text: str) -> float | None:
 
 def printed_decimals(text: str) -> int:
     """Number of decimals of the number as written: 2 for `84.73%` and for `0.80`, 0 for `87%`."""
-    match = re.search(r"\d[.,](\d+)", text)
+    match = re.search(r"[.,](\d+)", text)
     return (
         len(match.group(1)) if match and not re.fullmatch(r"\d{1,3}(,\d{3})+", text.strip()) else 0
     )
