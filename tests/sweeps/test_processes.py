@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing import Process
@@ -47,20 +49,22 @@ class Place:
     def settings(self, output: str = "out") -> Settings:
         return Settings(self.folder / "data", self.folder / output, f"sqlite:///{self.store}")
 
+    def environment(self, output: str = "out") -> dict[str, str]:
+        return {
+            "LEUKOBENCH_OUTPUT": str(self.folder / output),
+            "LEUKOBENCH_CONF": str(self.conf),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.store}",
+            "PYTHONPATH": str(Path(__file__).parents[1]),  # launchers' workers load tiny data too
+            "OMP_NUM_THREADS": "1",
+        }
+
     def launch(
         self, *arguments: str, output: str = "out", **environment: str
     ) -> tuple[Process, Path]:
         """Start `leukobench sweep trial`; the process and its log."""
         self.launched += 1
         log = self.folder / f"log-{self.launched}.txt"
-        where = {
-            "LEUKOBENCH_OUTPUT": str(self.folder / output),
-            "LEUKOBENCH_CONF": str(self.conf),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{self.store}",
-            "PYTHONPATH": str(Path(__file__).parents[1]),  # launchers' workers load tiny data too
-            "OMP_NUM_THREADS": "1",
-            **environment,
-        }
+        where = {**self.environment(output), **environment}
         return start(
             ["sweep", str(self.conf / "trial.yaml"), *arguments], where, self.folder, log
         ), log
@@ -80,14 +84,21 @@ class Place:
         jobs = [job["state"] for job in status(self.settings(), "trial")]
         return {state: jobs.count(state) for state in set(jobs)}
 
-    def counted(self) -> list[int]:
+    def counted(self) -> list[object]:
         """How many active runs of the store hold each result."""
         return [n for (n,) in self.query(
             "select count(*) from tags t join runs r on r.run_uuid = t.run_uuid "
             "where t.key = 'leukobench.identity' and r.lifecycle_stage = 'active' group by t.value"
         )]  # fmt: skip
 
-    def query(self, sql: str) -> list[tuple[int]]:
+    def sweep_run(self) -> list[tuple[object, ...]]:
+        """Status of the sweep's own run."""
+        return self.query(
+            "select r.status from runs r join tags t on t.run_uuid = r.run_uuid "
+            "where t.key = 'leukobench.kind' and t.value = 'sweep'"
+        )
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
         with sqlite3.connect(self.store) as db:
             return db.execute(sql).fetchall()
 
@@ -120,7 +131,7 @@ def test_ctrl_c_once_checkpoints_says_how_to_go_on_and_the_next_launch_ends_with
     time.sleep(0.2)
     os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)
-    assert process.exitcode == 1
+    assert process.exitcode == 130
     assert "stopping after this epoch; Ctrl-C again stops at once" in log.read_text()
     assert "interrupted; the same command goes on where it stopped" in log.read_text()
     assert "Traceback" not in log.read_text()
@@ -129,7 +140,7 @@ def test_ctrl_c_once_checkpoints_says_how_to_go_on_and_the_next_launch_ends_with
     assert folder.checkpoint.is_file()
     reached = len(folder.curves())
     assert reached < 300
-    assert place.states()["unfinished"] == 2
+    assert place.states().get("unfinished") == 2, (place.states(), log.read_text())
     place.finish(*long)
     assert place.states() == {"done": 6}
     place.finish(*long, output="twin")
@@ -137,6 +148,54 @@ def test_ctrl_c_once_checkpoints_says_how_to_go_on_and_the_next_launch_ends_with
     place.store.unlink()
     place.finish(*long, output="twin")
     same(place.results(), place.results("twin"))
+
+
+def test_sigterm_checkpoints_closes_the_sweep_and_the_next_launch_goes_on(place: Place) -> None:
+    long = ("epochs=300,400", "seed=0,1,2")
+    process, log = place.launch(*long)
+    runs = place.folder / "out" / "runs"
+    wait_for(lambda: any(runs.glob("*/preprocess.safetensors")))
+    time.sleep(0.2)
+    os.kill(process.pid or 0, signal.SIGTERM)
+    process.join(60)
+    assert process.exitcode == 143, log.read_text()
+    assert "asked to end (SIGTERM)" in log.read_text()
+    (folder,) = map(RunFolder, runs.iterdir())
+    assert folder.run().state == "interrupted"
+    assert folder.checkpoint.is_file()
+    assert place.states().get("unfinished") == 2, (place.states(), log.read_text())
+    assert place.sweep_run() == [("FINISHED",)]
+    place.finish(*long)
+    assert place.states() == {"done": 6}
+
+
+def test_a_slurm_job_requeues_itself_at_its_time_limit_and_goes_on(place: Place) -> None:
+    binaries = place.folder / "bin"
+    binaries.mkdir()
+    asked = place.folder / "asked.txt"
+    stand_ins = {
+        "scontrol": f'echo "$@" >> {asked}',
+        "leukobench": f'exec {sys.executable} -m leukobench "$@"',
+    }
+    for name, line in stand_ins.items():
+        (binaries / name).write_text(f"#!/bin/sh\n{line}\n")
+        (binaries / name).chmod(0o755)
+    script = Path(__file__).parents[2] / "deploy" / "slurm.sbatch"
+    path = f"{binaries}:{os.environ['PATH']}"
+    environment = {**os.environ, **place.environment(), "PATH": path, "SLURM_JOB_ID": "7"}
+    sweep = str(place.conf / "trial.yaml")
+    command = ["bash", str(script), sweep, "epochs=3000", "seed=0,1"]
+    job = subprocess.Popen(command, env=environment, cwd=place.folder)
+    runs = place.folder / "out" / "runs"
+    wait_for(lambda: any(runs.glob("*/preprocess.safetensors")), 120)
+    time.sleep(0.2)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 143
+    assert asked.read_text() == "requeue 7\n"
+    assert place.states() == {"unfinished": 1, "not started": 1}
+    assert subprocess.run(command, env=environment, cwd=place.folder, timeout=300).returncode == 0
+    assert asked.read_text() == "requeue 7\n"
+    assert place.states() == {"done": 2}
 
 
 def test_two_launches_on_one_store_train_each_job_once(place: Place) -> None:
@@ -199,7 +258,7 @@ def test_ctrl_c_stops_workers_after_their_epoch(place: Place) -> None:
     wait_for(lambda: in_state("running") == 2, 120)
     os.kill(process.pid or 0, signal.SIGINT)
     process.join(60)
-    assert process.exitcode == 1
+    assert process.exitcode == 130
     assert "interrupted; the same command goes on where it stopped" in log.read_text()
     assert in_state("running") == 0
     assert in_state("interrupted") == len(list(runs.glob("*/checkpoint.pt"))) >= 1

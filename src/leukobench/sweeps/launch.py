@@ -7,8 +7,8 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console, Live
 from leukobench.sweeps.messages import STACK_IS_GONE
-from leukobench.sweeps.outcome import ended
+from leukobench.sweeps.outcome import END_OF_GRACE, Terminated, ended
 from leukobench.sweeps.plan import Plan, expand, make_plan, plan_entry, run_name
 from leukobench.sweeps.queue import Queue
 from leukobench.sweeps.workers import Workers, work
@@ -53,6 +53,9 @@ OnStage = Callable[[str, int, int], None]
 Launch = Callable[[Path, int], Any]
 STOPPING = "\nstopping after this epoch; Ctrl-C again stops at once\n"
 STOPPED = "\nstopped; the same command goes on from the last checkpoint, and runs nothing twice\n"
+TERMINATING = (
+    "\nasked to end (SIGTERM): stopping after this epoch, or when the grace time is over\n"
+)
 IN_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -201,11 +204,13 @@ def run_jobs(
     outlet = Outlet(store, sweep_run, console, replaces)
     states: dict[str, str] = {}
     stopped = False
+    interruption = Interruption()
     if plan.trainings:
         collect_again(in_process=launch is None)
         with (
+            closed_at_once(store, sweep_run, interruption),
             console.running(plan, entries) as live,
-            Interruption().watching(STOPPING, STOPPED) as interruption,
+            interruption.watching((STOPPING, STOPPED), (TERMINATING, STOPPED)),
         ):
             if launch is None:
                 run_here(queue, outlet, live, interruption, states, bool(planner["fail_fast"]))
@@ -228,7 +233,7 @@ def run_jobs(
     if store is not None and sweep_run is not None:
         facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
         try:
-            if plan.trainings:
+            if plan.trainings and not interruption.terminated:
                 describe(store, sweep_run, picture)
             close_sweep(store, sweep_run, facts)
             store.claims.tidy()
@@ -243,6 +248,7 @@ def run_jobs(
     outcome = ended(
         len(plan.trainings),
         interrupted=stopped or "interrupted" in states.values(),
+        terminated=interruption.terminated,
         failed=len(failures),
         missing=len(plan.trainings) - len(states),
         undelivered=len(outlet.undelivered),
@@ -252,6 +258,27 @@ def run_jobs(
     if outcome is not None:
         raise outcome
     return states
+
+
+@contextmanager
+def closed_at_once(
+    store: Store | None, sweep_run: SweepRun | None, interruption: Interruption
+) -> Iterator[None]:
+    """Close the sweep's run where the block is stopped at once, whatever the trainings were at.
+
+    Raises:
+        Terminated: SIGTERM's grace time was over.
+        KeyboardInterrupt: A second Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if store is not None and sweep_run is not None:
+            with suppress(StoreError):
+                close_sweep(store, sweep_run, {})
+        if interruption.terminated:
+            raise Terminated(END_OF_GRACE) from None
+        raise
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,23 @@ class Interrupted(Outcome):
     status: ClassVar[int] = 130
 
 
+class Terminated(Outcome):
+    """Stopped by SIGTERM; the status that shells give to it. A cluster's script requeues on it."""
+
+    status: ClassVar[int] = 143
+
+
+END_OF_GRACE = (
+    "asked to end (SIGTERM), and the grace time was over before the epoch; the same command goes "
+    "on from the last checkpoint"
+)
+
+
 def ended(
     trainings: int,
     *,
     interrupted: bool,
+    terminated: bool,
     failed: int,
     missing: int,
     undelivered: int,
@@ -44,10 +57,16 @@ def ended(
 
     Args:
         trainings: How many there were.
+        terminated: Whether what interrupted it was SIGTERM.
         missing: How many of them were not begun, or not ended, without having failed.
         undelivered: How many of them the store does not have.
         incomplete: Why the sweep's own run could not be completed; empty where it was.
     """
+    if interrupted and terminated:
+        return Terminated(
+            "asked to end (SIGTERM); the same command goes on where it stopped, and runs nothing "
+            "twice"
+        )
     if interrupted:
         return Interrupted(
             "interrupted; the same command goes on where it stopped, and runs nothing twice"

@@ -23,6 +23,7 @@ from leukobench.errors import ConfigError, TrainingError
 from leukobench.training.feed import Feed
 from leukobench.training.randomness import generator, seed_of
 from leukobench.training.schedules import Schedule
+from leukobench.training.signals import OwnSignals
 from leukobench.training.throughput import Clock, ceiling, step_flop
 
 STEPS_PER_BLOCK = 16
@@ -418,4 +419,5 @@ def quiet_trainer(**options: Any) -> pl.Trainer:
         "num_sanity_val_steps": 0,
         "devices": 1,
     }
-    return pl.Trainer(**{**defaults, **options})
+    callbacks = [OwnSignals(), *options.pop("callbacks", ())]
+    return pl.Trainer(**{**defaults, **options}, callbacks=callbacks)
