@@ -17,11 +17,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from kept import GOLDEN, frame, golden_paper, golden_results, results
 
 from damages import DAMAGES
-from leukobench.evaluation.intervals import Estimate
 from leukobench.evaluation.metrics import compute
+from leukobench.evaluation.replicates import Reach
+from leukobench.papers.answers import FilledTable
+from leukobench.papers.footnotes import in_ranges, letter
 from leukobench.papers.results import Index, Kept, KeptResult, normal, one_configuration
 from leukobench.papers.spec import load_paper
-from leukobench.papers.tables import FilledTable, Verdict, in_ranges, judge, letter, rebuild
+from leukobench.papers.tables import rebuild
+from leukobench.papers.verdicts import Verdict, judge
 from leukobench.report.text import csv_text, latex, markdown
 
 PAPERS = sorted((Path(__file__).parents[2] / "conf" / "paper").glob("*.yaml"))
@@ -324,45 +327,47 @@ def published(printed: str, **more):
         "printed": printed,
         "value": printed_number(printed),
         "decimals": printed_decimals(printed),
+        "margin": 0.05,
     }
     return replace(base, **(facts | more))
 
 
-def estimate(mean, low=None, high=None):
-    return Estimate(mean, low, high, (mean,), "bootstrap", "samples", 1, 10, None)
-
-
 @pytest.mark.parametrize(
-    ("cell", "ours", "verdict"),
+    ("cell", "mean", "half", "verdict"),
     [
-        (
-            published("0.76"),
-            estimate(0.80, 0.764, 0.84),
-            Verdict.REPRODUCED,
-        ),  # 0.764 prints as 0.76
-        (published("0.76"), estimate(0.80, 0.766, 0.84), Verdict.HIGHER),
-        (published("0.76"), estimate(0.70, 0.66, 0.754), Verdict.LOWER),
-        (published("0.76"), estimate(0.764), Verdict.REPRODUCED),
-        (published("77.1%", rounding="truncated"), estimate(0.77125), Verdict.REPRODUCED),
-        (published("77.1%"), estimate(0.7722, 0.7716, 0.78), Verdict.HIGHER),
-        (published("98%", relation=">"), estimate(0.99, 0.985, 0.995), Verdict.REPRODUCED),
-        (published("98%", relation=">"), estimate(0.9, 0.85, 0.95), Verdict.LOWER),
-        (published("5", unit="count"), estimate(5.0), Verdict.REPRODUCED),
-        (published("5", unit="count"), estimate(5.4), Verdict.HIGHER),
-        (
-            published("84-87%", value=None, numbers=(0.84, 0.87)),
-            estimate(0.855),
-            Verdict.REPRODUCED,
-        ),
+        (published("0.76"), 0.80, 0.036, Verdict.CONSISTENT),  # 0.764 prints as 0.76
+        (published("0.76"), 0.80, 0.034, Verdict.HIGHER),
+        (published("0.76"), 0.70, 0.054, Verdict.LOWER),
+        (published("0.76"), 0.764, 0.0, Verdict.CONSISTENT),
+        (published("0.76"), 0.76, 0.051, Verdict.INCONCLUSIVE),  # wider than the margin
+        (published("0.76"), 0.76, None, Verdict.INCONCLUSIVE),
+        (published("0.76"), 0.99, None, Verdict.INCONCLUSIVE),
+        (published("77.1%", rounding="truncated"), 0.77199, 0.0, Verdict.CONSISTENT),
+        (published("77.1%"), 0.7722, 0.0005, Verdict.HIGHER),
+        (published("98%", relation=">"), 0.999, 0.001, Verdict.CONSISTENT),
+        (published("98%", relation=">"), 0.9, 0.05, Verdict.LOWER),
+        (published("98%", relation="<"), 0.5, 0.01, Verdict.CONSISTENT),
+        (published("98%", relation="<"), 0.999, 0.001, Verdict.HIGHER),
+        (published("5", unit="count", margin=0.0), 5.0, 0.0, Verdict.CONSISTENT),
+        (published("5", unit="count", margin=0.0), 5.4, 0.0, Verdict.HIGHER),
+        (published("84-87%", value=None, numbers=(0.84, 0.87)), 0.855, 0.01, Verdict.CONSISTENT),
     ],
 )
-def test_the_rule_of_the_verdict(cell, ours, verdict):
-    assert judge(cell, ours, not_comparable=False) is verdict
+def test_the_rule_of_the_verdict(cell, mean, half, verdict):
+    assert judge(cell, mean, Reach(half), not_comparable=False) is verdict
 
 
 def test_nothing_published_has_no_verdict():
     bare = replace(published("5"), printed=None, value=None)
-    assert judge(bare, estimate(0.5), not_comparable=False) is None
+    assert judge(bare, 0.5, Reach(0.1), not_comparable=False) is None
+
+
+def test_a_margin_is_of_the_cell_else_of_the_papers_metric(tmp_path):
+    text = (GOLDEN / "golden.yaml").read_text(encoding="utf-8")
+    assert golden_paper().cell("table1/small/accuracy").margin == 0.05
+    text = text.replace("margins: {accuracy: 0.05", "margins: {accuracy: 0.2")
+    (tmp_path / "golden.yaml").write_text(text, encoding="utf-8")
+    assert load_paper(tmp_path / "golden.yaml").cell("table1/small/accuracy").margin == 0.2
 
 
 @pytest.mark.parametrize(
@@ -645,10 +650,10 @@ def test_counts_are_not_compared_with_those_of_a_test_of_another_size(tmp_path):
         tables = rebuild(load_paper(tmp_path / "golden.yaml"), golden_results(), ["counts"])
         return [cell(tables, "counts", "ALL", c).answers["paper"].verdict for c in (0, 2)]
 
-    assert verdicts(60) == verdicts(62) == [Verdict.HIGHER, Verdict.REPRODUCED]
+    assert verdicts(60) == verdicts(62) == [Verdict.INCONCLUSIVE, Verdict.CONSISTENT]
     assert verdicts(50) == [
         Verdict.NOT_COMPARABLE,
-        Verdict.REPRODUCED,
+        Verdict.CONSISTENT,
     ]  # the number of samples itself is no such count
 
 
@@ -692,7 +697,7 @@ def test_samples_after_resampling_are_those_that_the_runs_logged() -> None:
         ]
 
     missing = "the runs kept no resampled count of part all"
-    assert after(*runs[:2]) == ["reproduced 79", "higher 82.5", "lower 161.5", missing]
+    assert after(*runs[:2]) == ["consistent 79", "inconclusive 82.5", "lower 161.5", missing]
     assert after(runs[2]) == [missing] * 4
 
 

@@ -57,7 +57,7 @@ def test_the_terminal_shows_every_number_and_note(golden):
     show(golden, console)
     text = console.export_text()
     assert "Small net" in text
-    assert "+9.6 higher" in text
+    assert "+9.6 inconclusive" in text
     assert "[1] leukobench sweep golden split=official model=large" in text
 
 
@@ -83,7 +83,7 @@ def test_csv_reads_back_with_one_row_a_cell(golden, tmp_path):
         (table.table == "table1") & (table.row == "small") & (table.column == "accuracy")
     ].iloc[0]
     assert row.published == "77.1%"
-    assert row.paper_verdict == "higher"
+    assert row.paper_verdict == "inconclusive"
     assert row.paper_delta == pytest.approx(row.paper_mean - 0.771)
 
 

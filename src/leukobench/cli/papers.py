@@ -18,9 +18,9 @@ from leukobench.settings import config_folders, resolve
 
 if TYPE_CHECKING:
     from leukobench.data.base import Dataset
+    from leukobench.papers.answers import FilledTable
     from leukobench.papers.grid import GridChoice
     from leukobench.papers.spec import Paper
-    from leukobench.papers.tables import FilledTable
     from leukobench.report.audit import AuditReport
     from leukobench.report.html import Chapter
     from leukobench.tracking.reading import Results

@@ -20,6 +20,7 @@ from leukobench.evaluation.intervals import Repeats
 from leukobench.evaluation.jackknife import Contributions
 from leukobench.evaluation.limits import Variance
 from leukobench.evaluation.metrics import Metric
+from leukobench.evaluation.replicates import Replicates, replicates_of
 
 
 def difference(a: Repeats, b: Repeats, metric: Metric) -> Estimate:
@@ -75,17 +76,36 @@ def difference(a: Repeats, b: Repeats, metric: Metric) -> Estimate:
     )
 
 
+def difference_replicates(a: Repeats, b: Repeats, metric: Metric) -> Replicates:
+    """How replicates of the difference of a metric between two configurations differ.
+
+    Raises:
+        LeukoBenchError: They have different seeds, so that none has a difference.
+    """
+    if a.seeds != b.seeds:
+        raise LeukoBenchError(
+            "a difference of configurations with different seeds has no replicates"
+        )
+    both = Repeats((*a.seeds, *b.seeds), (*a.predicted, *b.predicted))
+    found = both.contributions(metric)
+    k = len(a.seeds)
+    together = _together(_only(found, slice(None, k)), _only(found, slice(k, None)))
+    sizes = [len(np.unique(p.samples)) for p in a.predicted]
+    return replicates_of(
+        together,
+        a.seeds,
+        tested=(float(np.mean(sizes)), a.samples),
+        split_anew=a.split_anew or b.split_anew,
+        bounds=(-np.inf, np.inf),
+    )
+
+
 def _variance(found: Contributions, a: Repeats, b: Repeats) -> Variance:
     k = len(a.seeds)
     first, second = _only(found, slice(None, k)), _only(found, slice(k, None))
     split_anew = a.split_anew or b.split_anew
     if a.seeds == b.seeds:
-        together = replace(
-            first,
-            values=first.values - second.values,
-            change=first.change - second.change,
-            tested=first.tested | second.tested,
-        )
+        together = _together(first, second)
         variance = limits.over_units(together)
         return variance if k == 1 else variance.plus(limits.over_trainings(together, split_anew))
     means = replace(
@@ -100,6 +120,16 @@ def _variance(found: Contributions, a: Repeats, b: Repeats) -> Variance:
     for side in (first, second):
         variance = variance.plus(limits.over_trainings(side, split_anew))
     return variance
+
+
+def _together(first: Contributions, second: Contributions) -> Contributions:
+    """Contributions to the difference of each seed."""
+    return replace(
+        first,
+        values=first.values - second.values,
+        change=first.change - second.change,
+        tested=first.tested | second.tested,
+    )
 
 
 def _only(found: Contributions, seeds: slice) -> Contributions:

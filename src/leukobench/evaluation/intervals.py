@@ -37,6 +37,7 @@ from leukobench.evaluation.estimates import Estimand, Estimate
 from leukobench.evaluation.jackknife import Contributions, contributions, needed
 from leukobench.evaluation.limits import Replication, Variance
 from leukobench.evaluation.metrics import Metric, Predicted, classes_of, score
+from leukobench.evaluation.replicates import Replicates, replicates_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ RATES = {
     "fp": ("specificity", True),
 }
 """The rate that a count is of, and whether it counts what the rate does not."""
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Raised when the same predictions would give another value or interval: kept statistics are then
 computed anew."""
 
@@ -208,7 +209,7 @@ class Repeats:
         own, other = found.whole, found.whole
         if samples is not None and (self.split_anew or len(self.seeds) == 1):
             other = found.at(samples, pool)
-        variance = other.plus(own.times(1 / len(self.seeds)))
+        variance = other.merged(own.times(1 / len(self.seeds)))
         if variance.total <= limits.NOTHING:
             return replace(plain, reason="all seeds give the same value")
         half = limits.quantile(variance.degrees) * np.sqrt(variance.total)
@@ -222,10 +223,30 @@ class Repeats:
             degrees=variance.degrees,
         )
 
+    def replicates(self, metric: Metric) -> Replicates:
+        """What these seeds show of how replicates differ, of any metric and number of seeds."""
+        if metric.by == "subject":
+            return self.by_subject.replicates(replace(metric, by="sample"))
+        if metric.name in RATES:
+            rate = Metric(RATES[metric.name][0], "binary", metric.positive, metric.threshold)
+            found = self.replicates(rate).times(self._tested(rate))
+            return replace(found, values=tuple(score(p, metric) for p in self.predicted))
+        return replicates_of(
+            self.contributions(metric),
+            self.seeds,
+            tested=(self._tested_samples, self.samples),
+            split_anew=self.split_anew,
+            bounds=metric.definition.bounds,
+        )
+
     def replication(self, metric: Metric) -> Replication:
-        """Variances between replicates of a metric by sample; by training unknown with one seed."""
-        tested = float(np.mean([len(np.unique(p.samples)) for p in self.predicted]))
-        return limits.replication(self.contributions(metric), tested, self.samples)
+        """Variances between replicates of a metric by sample, by training unknown with one seed."""
+        return limits.replication(self.contributions(metric), self._tested_samples, self.samples)
+
+    @property
+    def _tested_samples(self) -> float:
+        """Mean number over seeds of distinct samples."""
+        return float(np.mean([len(np.unique(p.samples)) for p in self.predicted]))
 
     def contributions(self, metric: Metric) -> Contributions:
         """What each unit contributes to a metric by sample."""

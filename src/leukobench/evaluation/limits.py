@@ -50,6 +50,15 @@ class Variance:
     def plus(self, other: Variance) -> Variance:
         return Variance(self.parts + other.parts)
 
+    def merged(self, other: Variance) -> Variance:
+        """The sum of two whose last parts are the same estimates times something: their degrees count once."""
+        shared = min(len(self.parts), len(other.parts))
+        alone = self.parts[: len(self.parts) - shared] + other.parts[: len(other.parts) - shared]
+        pairs = zip(
+            self.parts[len(self.parts) - shared :], other.parts[len(other.parts) - shared :]
+        )
+        return Variance(alone + tuple((x + y, min(f, g)) for (x, f), (y, g) in pairs))
+
     def times(self, factor: float) -> Variance:
         return Variance(tuple((value * factor, degrees) for value, degrees in self.parts))
 
@@ -94,8 +103,13 @@ def over_trainings(found: Contributions, split_anew: bool) -> Variance:
     seeds = len(found.values)
     parts = [(max(0.0, _between(found) - _by_units(found).total) / seeds, seeds - 1.0)]
     if split_anew:
-        parts.append((_by_answers(found), max(sum(found.effective) - 1, 1.0)))
+        parts += over_splits(found).parts
     return Variance(tuple(parts))
+
+
+def over_splits(found: Contributions) -> Variance:
+    """What models owe to the pool that all seeds split anew: see `over_trainings`."""
+    return Variance(((_by_answers(found), max(sum(found.effective) - 1, 1.0)),))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from leukobench.papers.answers import FilledCell, FilledTable
 
 Values = tuple[str, ...]
 
@@ -71,3 +73,26 @@ def _joined(launches: dict[str, _Launch], key: str) -> dict[str, _Launch]:
         command: groups[launch.without(key)] if key in dict(launch.keys) else launch
         for command, launch in launches.items()
     }
+
+
+def with_fewest_commands(table: FilledTable) -> FilledTable:
+    """The table with commands that fill several cells at once."""
+    joined = fewest(table.commands)
+    if len(set(joined.values())) == len(joined):
+        return table
+    rows = [
+        replace(row, cells=tuple(_with_command(cell, joined) for cell in row.cells))
+        for row in table.rows
+    ]
+    commands = tuple(dict.fromkeys(joined.values()))
+    return replace(table, rows=tuple(rows), commands=commands)
+
+
+def _with_command(filled: FilledCell | None, joined: Mapping[str, str]) -> FilledCell | None:
+    if filled is None:
+        return None
+    answers = {
+        arm: replace(answer, command=joined.get(answer.command, ""))
+        for arm, answer in filled.answers.items()
+    }
+    return replace(filled, answers=answers)

@@ -18,7 +18,7 @@ from leukobench.evaluation.difference import difference
 from leukobench.evaluation.estimates import Estimate
 from leukobench.evaluation.intervals import Repeats, natural
 from leukobench.evaluation.metrics import Metric
-from leukobench.evaluation.significance import ALPHA, compare
+from leukobench.evaluation.significance import ALPHA, Candidates, Comparison, compare
 from leukobench.papers.results import (
     REPEATED,
     Index,
@@ -84,10 +84,11 @@ class Compared:
         keys: The params that tell it from the others.
         a, b: Mean over seeds and interval of each side.
         delta: B minus A; None where their classes differ.
-        p: Of the paired test, Holm-adjusted over all cells; None where the sides did not predict the same samples.
-        test: `McNemar` or `Wilcoxon`; `unit` and `n` say of what and how many.
-        changed: Samples that are called another class (by the mean over seeds); None as for `p`.
-        largest: Largest difference of a class probability; None as for `p`.
+        comparison: Of both, adjusted over all cells; None where the sides did not predict the same samples or no interval
+            is possible.
+        changed: Samples that are called another class (by the mean over seeds); None where the sides did not predict
+            the same samples.
+        largest: Largest difference of a class probability; None likewise.
         folds: Folds a seed on each side.
         passed_over: Other configurations that match as well; the newest counts.
     """
@@ -96,10 +97,7 @@ class Compared:
     a: Estimate
     b: Estimate
     delta: Estimate | None
-    p: float | None
-    test: str
-    unit: str
-    n: int
+    comparison: Comparison | None
     changed: int | None
     largest: float | None
     folds: tuple[str, str]
@@ -108,6 +106,10 @@ class Compared:
     @property
     def label(self) -> str:
         return label(self.keys)
+
+    @property
+    def p(self) -> float | None:
+        return None if self.comparison is None else self.comparison.p["b"]
 
     @property
     def stands_out(self) -> bool:
@@ -260,52 +262,41 @@ def _compared(
     metric: Metric,
     part: str,
     passed_over: int,
-) -> Compared:
+) -> tuple[Compared, Candidates | None]:
     a, b = (_repeats(side, runs, part) for side, runs in (first, second))
     delta = difference(b, a, metric) if a.classes == b.classes else None
     x, y = a.mean_probabilities, b.mean_probabilities
-    p = changed = largest = None
-    test = unit = ""
-    n = 0
+    changed = largest = candidates = None
     if delta is not None and np.array_equal(np.sort(x.samples), np.sort(y.samples)):
-        found = compare({"a": a, "b": b}, "a")
-        if found is not None:
-            p, test, unit, n = found.p["b"], found.test, found.unit, found.n
+        candidates = Candidates("a", metric, {"a": a, "b": b})
         x, y = (side.take(np.argsort(side.samples)) for side in (x, y))
         changed = int((x.predicted() != y.predicted()).sum())
         largest = float(np.abs(x.p - y.p).max())
-    folds = (_folds(first[1]), _folds(second[1]))
-    return Compared(
-        keys,
-        a.estimate(metric),
-        b.estimate(metric),
-        delta,
-        p,
-        test,
-        unit,
-        n,
-        changed,
-        largest,
-        folds,
-        passed_over,
+    compared = Compared(
+        keys=keys,
+        a=a.estimate(metric),
+        b=b.estimate(metric),
+        delta=delta,
+        comparison=None,
+        changed=changed,
+        largest=largest,
+        folds=(_folds(first[1]), _folds(second[1])),
+        passed_over=passed_over,
     )
+    return compared, candidates
 
 
 def _folds(runs: Sequence[Result]) -> str:
     return str(len({r.params.get("fold", "0") for r in runs}))
 
 
-def _adjusted(cells: Sequence[Compared]) -> tuple[Compared, ...]:
-    """The same with p values adjusted for their number (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    raw = [cell.p for cell in cells if cell.p is not None]
-    if not raw:
-        return tuple(cells)
-    adjusted = iter(multipletests(raw, method="holm")[1])
-    return tuple(
-        cell if cell.p is None else replace(cell, p=float(next(adjusted))) for cell in cells
-    )
+def _adjusted(cells: Sequence[tuple[Compared, Candidates | None]]) -> tuple[Compared, ...]:
+    """The cells with their comparisons, one error rate over all of them."""
+    found = iter(compare([candidates for _, candidates in cells if candidates is not None]))
+    out = []
+    for cell, candidates in cells:
+        out.append(cell if candidates is None else replace(cell, comparison=next(found)))
+    return tuple(out)
 
 
 def _facts(a: Sequence[Result], b: Sequence[Result]) -> tuple[tuple[str, str, str], ...]:

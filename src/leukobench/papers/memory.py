@@ -7,7 +7,7 @@ and by what was computed. Nothing that can change (tags, which runs exist) is ke
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from leukobench.errors import LeukoBenchError
-from leukobench.evaluation.estimates import Estimate
+from leukobench.evaluation.estimates import Estimand, Estimate
 from leukobench.evaluation.intervals import METHOD_VERSION
+from leukobench.evaluation.replicates import Replicates
 from leukobench.evaluation.significance import Comparison
 from leukobench.integrity import read_lines, write_lines
 
@@ -48,39 +49,33 @@ class Memory:
         kept = self._keep("estimate", runs, facts, lambda: asdict(compute()))
         return Estimate.of_record(kept)
 
+    def replicates(
+        self, runs: str, facts: Sequence[Any], compute: Callable[[], Replicates]
+    ) -> Replicates:
+        """What these runs show of how replicates differ, computed once."""
+        kept = self._keep("replicates", runs, facts, lambda: asdict(compute()))
+        return Replicates.of_record(kept)
+
     def value(self, run: str, facts: Sequence[Any], compute: Callable[[], float]) -> float:
         """A single number from a run's predictions, computed once."""
         return float(self._keep("value", run, facts, compute))
 
-    def comparison(
+    def comparisons(
         self,
-        candidates: Sequence[str],
+        groups: Sequence[Sequence[str]],
         facts: Sequence[Any],
-        compute: Callable[[], Comparison | None],
-    ) -> Comparison | None:
-        """A paired comparison of the candidates, each named by its runs, computed once."""
+        compute: Callable[[], Sequence[Comparison | None]],
+    ) -> list[Comparison | None]:
+        """Comparisons of groups of candidates, each named by its runs, computed once and together."""
 
-        def plain() -> Any:
-            found = compute()
-            if found is None:
-                return None
-            return {
-                **asdict(found),
-                "best": _short(found.best),
-                "p": {_short(n): p for n, p in found.p.items()},
-            }
+        names = {_short(name): name for group in groups for name in group}
 
-        kept = self._keep("comparison", "|".join(candidates), facts, plain)
-        if kept is None:
-            return None
-        names = {_short(c): c for c in candidates}
-        return Comparison(
-            **{
-                **kept,
-                "best": names[kept["best"]],
-                "p": {names[n]: p for n, p in kept["p"].items()},
-            }
-        )
+        def plain() -> list[Any]:
+            return [None if found is None else _plain(found) for found in compute()]
+
+        key = "||".join("|".join(group) for group in groups)
+        kept = self._keep("comparisons", key, facts, plain)
+        return [None if record is None else _comparison(record, names) for record in kept]
 
     def _keep(self, kind: str, runs: str, facts: Sequence[Any], compute: Callable[[], Any]) -> Any:
         key = _short(json.dumps([METHOD_VERSION, kind, runs, list(facts)]))
@@ -95,6 +90,18 @@ class Memory:
             return
         with suppress(LeukoBenchError):
             write_lines(self.file, self.content)
+
+
+def _plain(found: Comparison) -> dict[str, Any]:
+    shares = {_short(name): p for name, p in found.p.items()}
+    return {**asdict(found), "best": _short(found.best), "p": shares}
+
+
+def _comparison(record: dict[str, Any], names: Mapping[str, str]) -> Comparison:
+    best = names[record["best"]]
+    p = {names[name]: value for name, value in record["p"].items()}
+    estimand = Estimand(record["estimand"])
+    return Comparison(**{**record, "best": best, "p": p, "estimand": estimand})
 
 
 def _short(text: str) -> str:

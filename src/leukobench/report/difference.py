@@ -68,8 +68,8 @@ def _footer(found: Difference) -> list[str]:
     if found.cells:
         out.append("Intervals: 95 %, over seeds and over the test set; of differences, paired.")
     if tested:
-        tests = " or ".join(sorted({f"{cell.test} test on {cell.unit}" for cell in tested}))
-        out.append(f"p: {tests}, Holm-adjusted over {len(tested)} cells; bold: p < {ALPHA}.")
+        said = " or ".join(sorted({c.comparison.words for c in tested if c.comparison is not None}))
+        out.append(f"p: {said}; bold: p < {ALPHA}.")
         out.append("Δp: largest difference of a class probability, of means over seeds.")
     return out
 
@@ -119,7 +119,17 @@ def csv_text(found: Difference) -> str:
     """One row a cell, then one for each that is on one side only; values are fractions, unrounded."""
     keys = list(dict.fromkeys(key for cell in found.cells for key in cell.keys))
     sides = [f"{side}_{name}" for side in ("a", "b") for name in COLUMNS]
-    rest = ("delta", "delta_low", "delta_high", "p", "test", "unit", "units", "changed", "largest")
+    rest = (
+        "delta",
+        "delta_low",
+        "delta_high",
+        "p",
+        "estimand",
+        "unit",
+        "units",
+        "changed",
+        "largest",
+    )
     out = io.StringIO()
     writer = csv.DictWriter(
         out, ["cell", "in", *keys, *sides, *rest], lineterminator="\n", restval=""
@@ -140,7 +150,9 @@ def csv_text(found: Difference) -> str:
         if cell.delta is not None:
             record |= {"delta": _plain(cell.delta.mean), "delta_low": _plain(cell.delta.low)}
             record["delta_high"] = _plain(cell.delta.high)
-        record |= {"p": _plain(cell.p), "test": cell.test, "unit": cell.unit, "units": cell.n or ""}
+        record["p"] = _plain(cell.p)
+        if (test := cell.comparison) is not None:
+            record |= {"estimand": test.estimand, "unit": test.unit, "units": test.n}
         record |= {"changed": _plain(cell.changed), "largest": _plain(cell.largest)}
         writer.writerow(record)
     for side, only in zip(("a", "b"), found.only):

@@ -18,14 +18,11 @@ from leukobench.errors import LeukoBenchError
 from leukobench.evaluation.intervals import Repeats
 from leukobench.evaluation.kept import numbers, series
 from leukobench.evaluation.metrics import Metric, Predicted
+from leukobench.papers.answers import Answer, FilledTable
 from leukobench.papers.results import Result, ResultSet, one_configuration, pooled
 from leukobench.papers.selection import Selector
 from leukobench.papers.spec import Arm, Figure, Paper, Series, merge_overrides
-from leukobench.papers.tables import (
-    Answer,
-    FilledTable,
-    Verdict,
-)
+from leukobench.papers.verdicts import Verdict
 from leukobench.schema.documents import Document, Json
 from leukobench.schema.names import Tag
 from leukobench.schema.records import (

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from leukobench import __version__
+from leukobench.papers.answers import FilledTable
 from leukobench.papers.audit import AuditFinding, UncheckedFact, by_severity
 from leukobench.papers.spec import Paper
-from leukobench.papers.tables import FilledTable, Verdict
+from leukobench.papers.verdicts import Verdict
 from leukobench.report.figures import Picture, data_uri, overview
 from leukobench.report.layout import Layout, lay_out
 

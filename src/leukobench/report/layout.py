@@ -13,14 +13,9 @@ from typing import Literal
 
 from leukobench.evaluation.estimates import Estimate
 from leukobench.evaluation.registry import find
+from leukobench.papers.answers import Answer, FilledCell, FilledRow, FilledTable
 from leukobench.papers.spec import Cell
-from leukobench.papers.tables import (
-    Answer,
-    FilledCell,
-    FilledRow,
-    FilledTable,
-    Verdict,
-)
+from leukobench.papers.verdicts import JUDGED, Verdict
 
 Kind = Literal["published", "arm", "baseline"]
 NOTHING = "–"
@@ -32,7 +27,7 @@ class Text:
 
     Attributes:
         main: `0.763 [0.741, 0.785]`, the published text, `not run`, ...
-        detail: `+0.003 reproduced`; empty where there is nothing to compare with.
+        detail: `+0.003 consistent, finds 0.021`; empty where there is nothing to compare with.
         marks: Letters of footnotes, and the number of the command that fills the cell.
         best: To be set in bold.
         verdict: For colours.
@@ -289,7 +284,11 @@ def _difference(filled: FilledCell | None, style: Cell | None) -> Text:
 
 def _detail(answer: Answer, cell: Cell) -> str:
     delta = "" if answer.delta is None else number(answer.delta, cell, signed=True)
-    return " ".join(part for part in (delta, str(answer.verdict or "")) if part)
+    said = " ".join(part for part in (delta, str(answer.verdict or "")) if part)
+    detectable = answer.reach.detectable if answer.reach is not None else None
+    if detectable and answer.verdict in JUDGED:
+        said += f", finds {number(detectable, cell)}"
+    return said
 
 
 def _sizes(row: FilledRow, arm: str) -> str:

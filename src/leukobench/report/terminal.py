@@ -10,11 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text as Styled
 
-from leukobench.papers.tables import FilledTable, Verdict
+from leukobench.papers.answers import FilledTable
+from leukobench.papers.verdicts import Verdict
 from leukobench.report.layout import Layout, Text, lay_out
 
 COLOURS = {
-    Verdict.REPRODUCED: "green",
+    Verdict.CONSISTENT: "green",
+    Verdict.INCONCLUSIVE: "",
     Verdict.HIGHER: "cyan",
     Verdict.LOWER: "red",
     Verdict.NOT_COMPARABLE: "yellow",

@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+from leukobench.papers.answers import FilledTable
 from leukobench.papers.spec import Paper
-from leukobench.papers.tables import FilledTable
 from leukobench.report.layout import Layout, Line, Text, lay_out, published_text
 
 
@@ -98,6 +98,9 @@ CSV_ARM = (
     "samples",
     "subjects",
     "delta",
+    "reach",
+    "detectable",
+    "variance_of",
     "verdict",
     "reason",
     "simulated",
@@ -160,6 +163,9 @@ def csv_text(tables: Sequence[FilledTable]) -> str:
                         "samples": e.samples if e else "",
                         "subjects": "" if e is None or e.subjects is None else e.subjects,
                         "delta": _plain(a.delta),
+                        "reach": _plain(a.reach.half if a.reach else None),
+                        "detectable": _plain(a.reach.detectable if a.reach else None),
+                        "variance_of": a.reach.configurations if a.reach else "",
                         "verdict": a.verdict or "",
                         "reason": a.reason,
                         "simulated": str(a.simulated).lower() if e else "",

@@ -54,6 +54,7 @@ class Cell:
     positives: tuple[int, int] | None
     classes: int | None
     folds: int | None
+    margin: float
     place: str
     printed: str | None
     value: float | None
@@ -110,12 +111,22 @@ class Cell:
         return merge_overrides(self.runs, self.arms[arm].overrides)
 
 
-def resolve(paper: str, arms: Mapping[str, Arm], table: Table) -> Iterator[Cell]:
+def resolve(
+    paper: str, arms: Mapping[str, Arm], table: Table, *, margins: Mapping[str, float]
+) -> Iterator[Cell]:
     """The cells of a table of the paper of this key, in reading order."""
     for row in table.rows:
         entries = _entries(table, row)
         for column in table.columns:
-            yield _cell(paper, arms, table, row=row, column=column, entry=entries[column.id])
+            yield _cell(
+                paper,
+                arms,
+                table,
+                row=row,
+                column=column,
+                entry=entries[column.id],
+                margins=margins,
+            )
 
 
 def _entries(table: Table, row: Row) -> dict[str, Published | None]:
@@ -134,6 +145,7 @@ def _cell(
     row: Row,
     column: Column,
     entry: Published | None,
+    margins: Mapping[str, float],
 ) -> Cell:
     said = _said([table, row, column] if entry is None else [table, row, column, entry])
     published = entry or NOTHING
@@ -163,6 +175,7 @@ def _cell(
         positives=said.positives,
         classes=said.classes,
         folds=said.folds,
+        margin=margins.get(said.metric or "", 0.0) if said.margin is None else said.margin,
         place=table.title if said.place is None else said.place,
         printed=published.printed,
         value=published.number,

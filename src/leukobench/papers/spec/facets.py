@@ -93,6 +93,8 @@ class Facets(Strict):
         positives: Samples of the positive class among them, or fewest and most that there may be.
         classes: How many classes the scores are of.
         folds: Of how many folds the scores are means.
+        margin: Largest reach of a replicate, in the metric's unit (0.05 for five points of accuracy),
+            with which a published value that lies within it is called consistent.
         place: Where in the source (`Table 3`, `2.1`).
         arms: Arms that apply; None = all of the paper.
         overrides: Config choices of the runs that fill the cell.
@@ -112,6 +114,7 @@ class Facets(Strict):
     positives: Positives | None = None
     classes: int | None = Field(default=None, ge=2)
     folds: int | None = Field(default=None, ge=2)
+    margin: float | None = Field(default=None, ge=0)
     place: Text | None = None
     arms: tuple[str, ...] | None = None
     overrides: Overrides = ()

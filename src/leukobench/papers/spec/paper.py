@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -38,6 +38,7 @@ class Paper(Strict):
     protocol: dict[str, Any] = {}
     sweep: Identifier | None = None
     data: tuple[str, ...] = ()
+    margins: dict[str, Annotated[float, Field(ge=0)]] = {}
     arms: dict[str, Arm] = {}
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
@@ -54,7 +55,11 @@ class Paper(Strict):
 
     @cached_property
     def _cells(self) -> dict[str, Cell]:
-        cells = (cell for table in self.tables for cell in resolve(self.key, self.arms, table))
+        cells = [
+            cell
+            for table in self.tables
+            for cell in resolve(self.key, self.arms, table, margins=self.margins)
+        ]
         return {cell.ref: cell for cell in cells}
 
     def cells(self, table: str | None = None) -> list[Cell]:
