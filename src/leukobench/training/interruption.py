@@ -28,9 +28,10 @@ class Interruption:
         terminated: Whether by SIGTERM.
     """
 
+    terminated = False
+
     def __init__(self) -> None:
         self.requested = False
-        self.terminated = False
 
     @contextmanager
     def watching(
