@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from leukobench.cli import data, explain, launch, models, papers, predict, store, ui
+from leukobench.cli import data, explain, launch, models, papers, predict, runs, store, ui
 from leukobench.cli.root import cli
 
-__all__ = ["cli", "data", "explain", "launch", "main", "models", "papers", "predict", "store", "ui"]
+__all__ = [
+    "cli", "data", "explain", "launch", "main", "models", "papers", "predict", "runs", "store", "ui",
+]  # fmt: skip
 
 
 def main() -> None:

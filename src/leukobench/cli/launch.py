@@ -160,6 +160,7 @@ def show_sweeps(where: Where) -> None:
 def show_status(name: str, jobs: bool, where: Where) -> None:
     """Print counts of a sweep's jobs by state, time spent and an estimate of the time left."""
     from leukobench.sweeps.states import duration, go_on, seconds_left, status
+    from leukobench.tracking.references import SHORT, short
 
     settings = resolve(**where)
     rows = status(settings, name)
@@ -181,7 +182,8 @@ def show_status(name: str, jobs: bool, where: Where) -> None:
     for row in rows:
         if jobs or row["state"] == "failed":
             error = f": {row['error']}" if row.get("error") else ""
-            out.print(f"  {row['state']:<12} {escape(row['name'] + error)}")
+            run = short(row["run_id"] or "")
+            out.print(f"  {run:<{SHORT}} {row['state']:<12} {escape(row['name'] + error)}")
     for command in go_on(name, rows):
         out.print(f"go on with: {escape(command)}")
 

@@ -10,7 +10,7 @@ What comes out is an ordinary `Paper` in which nothing is published; the table e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leukobench.errors import PaperError
@@ -18,6 +18,7 @@ from leukobench.evaluation.registry import title as metric_title
 from leukobench.papers.results import REPEATED, Result, configuration, normal
 from leukobench.papers.spec import GROUPS, SCALARS, Arm, Column, Paper, Row, Table
 from leukobench.schema.names import Param, Tag
+from leukobench.schema.predictions import Part
 
 FIRST_KEYS = (Param.DATA, Param.PROTOCOL, Param.MODEL)
 """What an experiment is about; other keys are named only where these do not tell runs apart."""
@@ -91,6 +92,32 @@ def grid_paper(
         sweep=sweeps[0],
         arms=_arms(configurations) if places.arms else {},
         tables=tuple(tables),
+    )
+
+
+def configurations_paper(
+    sweep: str, results: Sequence[Result], identities: Collection[str]
+) -> Paper | None:
+    """A paper with one table: a row a configuration that one of these identities is of, a column
+    the test part, one the validation part. None where there is no such result."""
+    asked = _configurations([r for r in results if r.identity in identities])
+    if not asked:
+        return None
+    keys = varied_keys(results) or (Param.DATA, Param.MODEL, Param.EPOCHS)
+    rows = tuple(
+        Row(id=id_, title=title, overrides=overrides)
+        for id_, title, overrides in _lines(keys, _positions(keys, asked))
+    )
+    parts: tuple[Part, ...] = ("test", "validation")
+    columns = tuple(Column(id=part, metric=METRIC, part=part) for part in parts)
+    return Paper(
+        key=sweep,
+        version=1,
+        title=_named([sweep]),
+        citation="Own runs.",
+        source="this project",
+        sweep=sweep,
+        tables=(Table(id="configurations", title="Configurations", columns=columns, rows=rows),),
     )
 
 

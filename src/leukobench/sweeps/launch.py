@@ -147,12 +147,15 @@ def run_jobs(
     left_out: list[tuple[str, str]],
     launch: Launch | None = None,
     workers: int = 1,
+    *,
+    answers: bool = True,
 ) -> dict[str, str]:
     """Plan jobs against the store, print the plan, run what is left, deliver, print the summary.
 
     Args:
         launch: Starts workers on a folder and returns when they have ended; None runs everything in this process.
         workers: How many.
+        answers: Whether the results are printed; not where these jobs are one step of many.
     """
     first = jobs[0]
     settings, planner = first.settings, first.config["planner"]
@@ -255,6 +258,9 @@ def run_jobs(
         incomplete=incomplete,
     )
     console.summary(name, plan, states, failures, settings, len(outlet.undelivered))
+    whole = not (incomplete or outlet.undelivered or interruption.requested)
+    if answers and whole and sweep_run is not None:
+        say_answer(console, settings, sweep_run, plan)
     if outcome is not None:
         raise outcome
     return states
@@ -279,6 +285,20 @@ def closed_at_once(
         if interruption.terminated:
             raise Terminated(END_OF_GRACE) from None
         raise
+
+
+def say_answer(console: Console, settings: Settings, sweep_run: SweepRun, plan: Plan) -> None:
+    """Print how the jobs that were asked for did. The launch is over: what fails here is a warning."""
+    from leukobench.sweeps.answer import answer
+
+    identities = {planned.identity for planned in plan.jobs}
+    try:
+        lines = answer(settings, sweep_run.name, identities, sweep_run.experiment_id)
+    except LeukoBenchError as e:
+        console.warn(str(e))
+        return
+    for line in lines:
+        console.rich.print(line, markup=False)
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,11 @@ def search(
     space, fixed = space_of(params, arguments, parser)
     name = str(multirun.config.hydra.job.config_name)
     again = "leukobench train" if name == "train" else f"leukobench sweep {name}"
-    run(composer, space, fixed, options, lambda jobs: run_jobs(jobs, [], launch, workers), again)
+
+    def launched(jobs: Sequence[Job]) -> dict[str, str]:
+        return run_jobs(jobs, [], launch, workers, answers=False)
+
+    run(composer, space, fixed, options, launched, again)
 
 
 def space_of(

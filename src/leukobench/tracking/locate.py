@@ -16,6 +16,7 @@ from leukobench.schema.predictions import FILE as PREDICTIONS
 from leukobench.schema.records import CURVES, JOB, RESULT, RUN
 from leukobench.settings import Settings
 from leukobench.tracking.connection import Store, local_path, quoted
+from leukobench.tracking.references import whole_id
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -59,7 +60,7 @@ Located = ResultFiles
 
 
 def locate_run(reference: str | Path, settings: Settings) -> ResultFiles:
-    """The result of a folder, of an MLflow run id, or of an identity.
+    """The result of a folder, of an MLflow run id, of an identity, or of what stands for one.
 
     Args:
         reference: A result's folder; a run folder (its last checkpoint epoch counts); a run id of
@@ -71,13 +72,7 @@ def locate_run(reference: str | Path, settings: Settings) -> ResultFiles:
     path = Path(reference).expanduser()
     if path.is_dir():
         return _of_folder(path)
-    text = str(reference).removeprefix("runs:/")
-    if not re.fullmatch(r"[0-9a-f]{32}", text):
-        raise ConfigError(
-            f"{text!r} is neither a folder nor a run id (32 hexadecimal digits, as the MLflow UI "
-            f"and `leukobench status` "
-            "show them)"
-        )
+    text = whole_id(str(reference).removeprefix("runs:/"), settings)
     for found in (settings.output / "runs").glob(f"*/results/{text}"):
         return ResultFiles(text, found, found.parents[1])
     return _of_run(text, settings)

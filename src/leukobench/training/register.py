@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from leukobench import __version__
@@ -26,6 +25,7 @@ from leukobench.settings import Settings
 from leukobench.tracking.connection import Store
 from leukobench.tracking.locate import BUNDLE
 from leukobench.tracking.reading import Results
+from leukobench.tracking.references import best_first
 from leukobench.tracking.registry import add_version
 from leukobench.training.saved import SavedModel, write_bundle
 
@@ -83,7 +83,8 @@ def best_of(
         raise StoreError(f"the store {settings.store} has no finished result of a sweep {sweep!r}")
     wanted = dict(where or {})
     fitting = [r for r in results if all(r.params.get(k) == v for k, v in wanted.items())]
-    having = [r for r in fitting if np.isfinite(r.metrics.get(rule, np.nan))]
+    lower = metric is not None and metric.lower_is_better
+    having = best_first(fitting, rule, lower)
     if not having:
         some = sorted({m for r in fitting for m in r.metrics if m.startswith("validation_")})
         raise StoreError(
@@ -94,14 +95,6 @@ def best_of(
                 else "they have no validation part: set split.validation=0.2"
             )
         )
-    sign = 1 if metric is not None and metric.lower_is_better else -1
-    having.sort(
-        key=lambda r: (
-            sign * r.metrics[rule],
-            r.metrics.get("validation_log_loss", np.inf),
-            r.identity,
-        )
-    )
     return Choice(having[0].run_id, rule, float(having[0].metrics[rule]), len(having))
 
 
