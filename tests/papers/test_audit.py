@@ -181,6 +181,22 @@ def test_the_copy_of_golub_that_was_used_is_recognised(shared_data: Path) -> Non
     assert "5e-07" in text
 
 
+@pytest.mark.parametrize("key", ["golub1999", "pansombut", "boldu"])
+def test_papers_without_contradictions_have_none(key: str) -> None:
+    found = audit_paper(load_paper(REPOSITORY / "conf" / "paper" / f"{key}.yaml"))
+    assert found
+    assert {f.severity for f in found} <= {"caution", "hint"}
+
+
+def test_a_mean_of_one_class_is_checked_in_its_column(tmp_path: Path) -> None:
+    text = (REPOSITORY / "conf" / "paper" / "pansombut.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pansombut.yaml"
+    path.write_text(text.replace("70.22 ± 5.66%", "72.22 ± 5.66%"), encoding="utf-8")
+    (found,) = (f for f in audit_paper(load_paper(path)) if f.rule == "mean")
+    assert found.severity == "contradiction"
+    assert found.corrected == "sensitivity 70.221 %"
+
+
 class TestOwnPaper:
     def test_consistent_numbers_are_left_alone(self, tmp_path: Path) -> None:
         assert audit_paper(load(tmp_path, OWN)) == []

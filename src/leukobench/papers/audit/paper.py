@@ -133,7 +133,11 @@ def sheets(paper: Paper) -> list[Sheet]:
 
 
 def _is_score(cell: Cell) -> bool:
-    if cell.metric not in KNOWN or cell.of is not None or cell.part == "all":
+    return cell.of is None and cell.part != "all" and _is_number_of_score(cell)
+
+
+def _is_number_of_score(cell: Cell) -> bool:
+    if cell.metric not in KNOWN:
         return False
     return cell.value is not None or "±" in (cell.printed or "")
 
@@ -184,13 +188,15 @@ def _scores(cell: Cell) -> list[Score]:
 
 
 def _aggregates(paper: Paper) -> Iterator[Aggregate]:
+    """Rows that average others; scores of single classes column by column."""
     for table in paper.tables:
-        cells = [c for c in paper.cells(table.id) if c.is_published and _is_score(c)]
+        cells = [c for c in paper.cells(table.id) if c.is_published and _is_number_of_score(c)]
         for row in table.rows:
-            own = [c for c in cells if c.row == row.id]
-            if not (row.mean_of and own):
-                continue
-            parts = [[c for c in cells if c.row == other] for other in row.mean_of]
-            name = (row.title or row.id).lower()
-            lines = tuple(_line(part) for part in parts if part)
-            yield Aggregate(_line(own), lines, called_total=name in TOTALS)
+            own = [c for c in cells if c.row == row.id and row.mean_of]
+            for column in dict.fromkeys(c.column if c.of else "" for c in own):
+                some = [c for c in cells if (c.column if c.of else "") == column]
+                parts = [[c for c in some if c.row == other] for other in row.mean_of]
+                total = (row.title or row.id).lower() in TOTALS
+                lines = tuple(_line(part) for part in parts if part)
+                line = _line([c for c in some if c.row == row.id])
+                yield Aggregate(line, lines, called_total=total)

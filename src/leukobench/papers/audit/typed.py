@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,7 @@ def audit_table(rows: Sequence[Mapping[str, str | None]], source: str) -> list[A
     read = [
         _line(row, source, i, percent=percent) for i, row in enumerate(named, start=1)
     ]  # fmt: skip
+    read = list(_with_own_facts(read))
     findings: list[AuditFinding] = []
     for facts in dict.fromkeys(facts for facts, _ in read):
         lines = [line for own, line in read if own == facts]
@@ -102,6 +103,18 @@ class Facts:
     positives: int | None = None
     folds: int | None = None
     classes: int | None = None
+
+
+def _with_own_facts(read: Sequence[tuple[Facts, Line]]) -> Iterator[tuple[Facts, Line]]:
+    """A mean or total is of the lines above it, whatever is known of its own test."""
+    above = Facts()
+    for facts, line in read:
+        above = above if _is_aggregate(line) else facts
+        yield above, line
+
+
+def _is_aggregate(line: Line) -> bool:
+    return line.name.lower() in (*MEANS, *TOTALS)
 
 
 def _cells(row: Mapping[str, str | None], source: str, number: int) -> dict[str, str]:
@@ -199,7 +212,7 @@ def _score(
 
 
 def _sheet(lines: Sequence[Line], facts: Facts, source: str) -> Sheet:
-    single = [line for line in lines if line.name.lower() not in (*MEANS, *TOTALS)]
+    single = [line for line in lines if not _is_aggregate(line)]
     aggregates = tuple(
         Aggregate(line, tuple(single), called_total=line.name.lower() in TOTALS)
         for line in lines
