@@ -414,6 +414,6 @@ def test_the_example_of_the_docs_is_a_whole_paper(tmp_path: Path) -> None:
     path.write_text(example.replace("model=vgg16", "modle=vgg16"), encoding="utf-8")
     with pytest.raises(
         PaperError,
-        match=r"line 23 \(tables.0.rows.0.overrides.0\): 'modle' is neither a config group",
+        match=r"line 24 \(tables.0.rows.0.overrides.0\): 'modle' is neither a config group",
     ):
         load_paper(path)

@@ -30,6 +30,7 @@ ROUNDING_WORDS = {
     "padded": "zeros at the end being no digits",
     "either": "some rounded and some cut off",
 }
+ROUNDINGS: tuple[Rounding | None, ...] = (None, "truncated", "padded", "either")
 POOLING_WORDS = {
     "stratified": "means over stratified folds",
     "other": "means over folds of any class split",
@@ -84,12 +85,11 @@ def stated_readings(sheet: Sheet) -> list[Reading]:
 def other_readings(sheet: Sheet) -> Iterator[Reading]:
     """Readings that may explain what the stated ones do not, the likeliest first."""
     poolings: tuple[Pooling, ...] = ("stratified", "other", "pooled")
-    roundings: tuple[Rounding | None, ...] = (None, "truncated", "padded", "either")
-    for rounding, pooling, classes, averaging in product(
-        roundings,
-        poolings if sheet.folds else poolings[:1],
-        _classes(sheet),
-        (None, *AVERAGINGS, "negative"),
+    as_stated = [(rounding, reading.averaging)
+                 for rounding in ROUNDINGS[:3] for reading in stated_readings(sheet)]  # fmt: skip
+    otherwise = list(product(ROUNDINGS, (None, *AVERAGINGS, "negative")))
+    for pooling, (rounding, averaging), classes in product(
+        poolings if sheet.folds else poolings[:1], [*as_stated, *otherwise], _classes(sheet)
     ):
         yield Reading(classes, averaging, rounding, pooling)
 
@@ -130,7 +130,7 @@ def demand(score: Score, sample: Sample, reading: Reading) -> Demand:
 def _in_range(score: Score, reading: Reading) -> bool:
     low, high = score.interval(reading.rounding)
     if score.is_count or score.deviation:
-        return low >= 0
+        return high >= 0
     least = -1 if score.metric in ("mcc", "kappa") else 0
     return high >= least and low <= 1
 

@@ -122,7 +122,7 @@ def _conflict(
         place=_place(line, smallest),
         finding=f"{line.name}: {named} {_cannot(smallest, stated)}",
         evidence=_evidence(smallest, line, sheet, reading=reading, repairs=repairs),
-        severity=_severity(other),
+        severity=_severity(stated, other),
         reading=_reading_words(stated, reading, other),
         corrected=f"{repairs[0].score.name} {repairs[0].words}" if len(repairs) == 1 else None,
         recompute=python_for(reading.apply(smallest), stated),
@@ -213,10 +213,11 @@ def _neighbours(score: Score, sample: Sample) -> list[str]:
     return [f"{score.text} of {sample.n} is {score.value * sample.n:.2f}; nearest are {around}"]
 
 
-def _severity(other: Reading | None) -> Severity:
+def _severity(sheet: Sheet, other: Reading | None) -> Severity:
     if other is None:
         return "contradiction"
-    only_cut_off = other.rounding == "truncated" and other.averaging is None
+    left_open = {reading.averaging for reading in stated_readings(sheet)}
+    only_cut_off = other.rounding == "truncated" and other.averaging in left_open
     return "hint" if only_cut_off and other.pooling == "stratified" else "caution"
 
 
@@ -249,7 +250,7 @@ def _other_test(
         place="; ".join(dict.fromkeys(line.place for line in lines)),
         finding=f"{' and '.join(apart)} cannot be of the same test set",
         evidence=f"{needs} of {sheet.sample.n}",
-        severity=_severity(other),
+        severity=_severity(sheet, other),
         reading=_reading_words(sheet, reading, other),
         recompute="\n".join(
             python_for(reading.apply(line.scores), sheet, everything=True) for line in lines
