@@ -45,8 +45,9 @@ from leukobench.settings import Settings, conf_dir
 from leukobench.sweeps.app import opened
 from leukobench.sweeps.compose import Composer
 from leukobench.sweeps.console import Console
-from leukobench.sweeps.launch import Outlet, execute
+from leukobench.sweeps.outlet import Outlet
 from leukobench.sweeps.plan import make_plan
+from leukobench.sweeps.session import execute
 from leukobench.tracking.connection import Store
 from leukobench.tracking.sweeps import open_sweep
 from leukobench.training.job import Job, Training, prepare, rows_of
@@ -161,7 +162,8 @@ def measure(repeats: int, folder: Path) -> dict[str, dict[str, dict[str, float]]
     store = Store(settings)
     sweep, plain = open_sweep(store, "small runs"), store.client.create_experiment("bare")
     console = Console(quiet=True)
-    delivered, kept = Outlet(store, sweep, console, {}), Outlet(None, None, console, {})
+    delivered = Outlet(store, sweep, console=console, replaces={})
+    kept = Outlet(None, None, console=console, replaces={})
     torch.set_num_threads(1)
     out: dict[str, dict[str, dict[str, float]]] = {}
     for width, overrides in WIDTHS.items():

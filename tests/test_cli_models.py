@@ -12,7 +12,7 @@ from leukobench.cli import cli
 from leukobench.cli.models import draw_figures
 from leukobench.errors import ConfigError, StoreError
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store
 from leukobench.tracking.sweeps import open_sweep

@@ -24,7 +24,7 @@ from leukobench.papers.tables import rebuild
 from leukobench.report.text import markdown
 from leukobench.schema.names import Tag
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.sweeps.search import Search
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from leukobench.cli import cli
 from leukobench.files import read_json, write_json
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store
 from leukobench.tracking.sweeps import open_sweep

@@ -241,7 +241,7 @@ def test_its_csv_holds_every_number(found: Difference) -> None:
 def test_the_command_compares_a_sweep_with_an_exported_file(
     train: Callable[..., Any], local: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from leukobench.sweeps.launch import delivery_order
+    from leukobench.sweeps.outlet import delivery_order
     from leukobench.tracking import delivery
     from leukobench.tracking.connection import Store
     from leukobench.tracking.exports import export_sweep

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.files import read_json, write_json
 from leukobench.settings import Settings
-from leukobench.sweeps import launch
+from leukobench.sweeps import launch, outlet, session
 from leukobench.sweeps.launch import launch_with, run_jobs, workers_of
 from leukobench.sweeps.messages import one_message
 from leukobench.sweeps.outcome import Interrupted, NotDelivered, TrainingsFailed
@@ -239,7 +239,7 @@ def test_a_store_out_of_reach_costs_no_result_and_sync_delivers_later(
         raise StoreError("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "deliver", away)
+        patch.setattr(outlet, "deliver", away)
         with pytest.raises(NotDelivered):
             run("seed=0", "epochs=1,2")
         with pytest.raises(NotDelivered):
@@ -260,7 +260,7 @@ def test_a_folder_of_a_stacked_training_is_still_delivered(
         raise StoreError("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "deliver", away)
+        patch.setattr(outlet, "deliver", away)
         with pytest.raises(NotDelivered):
             run("seed=0")
     (path,) = (local.output / "runs").iterdir()
@@ -281,7 +281,7 @@ def test_the_next_launch_delivers_without_training_again(
         raise StoreError("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "deliver", away)
+        patch.setattr(outlet, "deliver", away)
         with pytest.raises(NotDelivered):
             run()
     with monkeypatch.context() as patch:
@@ -330,7 +330,7 @@ def test_a_disk_that_takes_no_artifacts_is_no_success(
 def test_what_a_store_did_not_take_is_delivered_at_the_end_where_it_takes_it_then(
     run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, refused = launch.Outlet.deliver, []
+    real, refused = outlet.Outlet.deliver, []
 
     def once(self: Any, training: Any) -> None:
         if refused:
@@ -339,7 +339,7 @@ def test_what_a_store_did_not_take_is_delivered_at_the_end_where_it_takes_it_the
             refused.append(training)
             self.undelivered[training.id] = training
 
-    monkeypatch.setattr(launch.Outlet, "deliver", once)
+    monkeypatch.setattr(outlet.Outlet, "deliver", once)
     assert len(run("seed=0,1")) == 2
     assert states(local) == {"done": 2}
 
@@ -367,7 +367,7 @@ def test_a_training_that_takes_long_is_shown_as_running(
     run: Run, local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, int]] = []
-    original = launch.showing
+    original = session.showing
 
     def at_once(*args: Any) -> Any:
         inner = original(*args, after=0)
@@ -378,7 +378,7 @@ def test_a_training_that_takes_long_is_shown_as_running(
 
         return both
 
-    monkeypatch.setattr(launch, "showing", at_once)
+    monkeypatch.setattr(session, "showing", at_once)
     run("epochs=2")
     assert seen == [{"unfinished": 1}] * 2
     assert states(local) == {"done": 1}

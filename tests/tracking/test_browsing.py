@@ -27,7 +27,7 @@ from leukobench.schema.delivery import ResultOrder
 from leukobench.schema.names import Tag
 from leukobench.schema.records import DataRecord, ResultRecord, RunRecord
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.sweeps.plan import run_name
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store, local_path

@@ -13,7 +13,7 @@ from damages import DAMAGES, delete, empty, random_bytes, truncate, zero_a_third
 from leukobench.errors import LeukoBenchError
 from leukobench.schema.names import Tag
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order, write_order
+from leukobench.sweeps.outlet import delivery_order, write_order
 from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.delivery import deliver, sync
 from leukobench.tracking.inspection import inspect

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from leukobench.cli import cli
 from leukobench.files import write_json
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import write_order
+from leukobench.sweeps.outlet import write_order
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.reading import Results

@@ -17,7 +17,7 @@ from launching import start
 from leukobench.errors import StoreError
 from leukobench.schema.delivery import DELIVERED, PlanEntry
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.entries import entries

@@ -17,7 +17,8 @@ from leukobench.papers.results import Index
 from leukobench.schema.delivery import DELIVERY, PlanEntry
 from leukobench.settings import Settings
 from leukobench.sweeps import launch
-from leukobench.sweeps.launch import delivery_order, run_jobs
+from leukobench.sweeps.launch import run_jobs
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
 from leukobench.tracking import delivery, imports

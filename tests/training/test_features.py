@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from damages import DAMAGES
 from leukobench.integrity import verify
-from leukobench.sweeps.launch import run_here
+from leukobench.sweeps.session import Session, run_here
 from leukobench.training.ahead import features_ahead
 from leukobench.training.features import HEADER
 from leukobench.training.interruption import Interruption
@@ -199,6 +199,7 @@ def test_ctrl_c_while_features_are_computed_starts_no_training(
     interruption = Interruption()
     interruption.requested = True
     live: Any = SimpleNamespace(on_stage=lambda *stage: None)
-    run_here(queue, Any, live, interruption, {}, False)  # type: ignore[arg-type]
+    outlet: Any = None
+    run_here(Session(queue=queue, outlet=outlet, live=live, interruption=interruption))
     assert begun == []
     assert not list((tmp_path / "features").rglob("*features.npy*"))

@@ -20,7 +20,7 @@ from leukobench.cli.predict import operating
 from leukobench.errors import ConfigError, FaultyDataError, StoreError
 from leukobench.report.model_card import card_html
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.sweeps import open_experiment, open_sweep

@@ -16,7 +16,7 @@ from torch import nn
 from leukobench.data.image_store import decode_image
 from leukobench.errors import ConfigError, FaultyDataError, LeukoBenchError, StoreError
 from leukobench.settings import Settings
-from leukobench.sweeps.launch import delivery_order
+from leukobench.sweeps.outlet import delivery_order
 from leukobench.tracking import delivery
 from leukobench.tracking.connection import Store
 from leukobench.tracking.locate import locate_run

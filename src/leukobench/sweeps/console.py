@@ -1,4 +1,7 @@
-"""What a sweep shows: the plan, one live display while it runs (plain lines where there is no terminal), the summary."""
+"""What a sweep shows: the plan, one live display while it runs, the summary.
+
+Where there is no terminal, plain lines take the place of the display.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ from leukobench.training.job import Training
 
 MOST_CONCERNS = 5
 """Sentences on thin parts that the plan shows."""
+MOST_DONE = 3
+"""Jobs done before that the plan names."""
 
 
 class Console:
@@ -42,20 +47,8 @@ class Console:
 
     def plan(self, name: str, plan: Plan, entries: Mapping[str, Entry]) -> None:
         """The plan before it runs."""
-        asked = len(plan.jobs) + plan.duplicates
         say = self.rich.print
-        line = f"[bold]sweep {name}[/bold]: {asked} jobs asked"
-        if plan.duplicates:
-            line += f", {plan.duplicates} of them twice"
-        line += f", {len(plan.done)} done, {len(plan.jobs) - len(plan.done)} to do in {len(plan.trainings)} trainings"
-        if plan.trainings:
-            line += f", {plan.samples():,} samples to train on"
-        estimate = plan.seconds(entries)
-        if plan.trainings and estimate is not None:
-            line += f", about {duration(estimate)}"
-        elif plan.trainings:
-            line += ", time known once the first has finished"
-        say(line)
+        say(f"[bold]sweep {name}[/bold]: {_asked(plan)}{_to_train(plan, entries)}")
         said = plan.concerns()
         for text in said[:MOST_CONCERNS]:
             say(f"  [yellow]thin[/yellow]: {_plain(text)}")
@@ -65,14 +58,18 @@ class Console:
             say(f"  {count} jobs are trained each by itself: {reason}")
         for reason, count in Counter(reason for _, reason in plan.left_out).items():
             say(f"  left out, {count} jobs: {_plain(reason)}")
-        for identity, entry in (
-            list(plan.done.items())[:3] if len(plan.jobs) > 3 else plan.done.items()
-        ):
-            say(
-                f"  done before: {_plain(entry.name)} (run {entry.run_id}, identity {identity[:12]})"
-            )
-        if len(plan.done) > 3 and len(plan.jobs) > 3:
-            say(f"  … and {len(plan.done) - 3} more")
+        self._done_before(plan)
+
+    def _done_before(self, plan: Plan) -> None:
+        """Name what is done; of many jobs, the first."""
+        shown = list(plan.done.items())
+        if len(plan.jobs) > MOST_DONE:
+            shown = shown[:MOST_DONE]
+        for identity, entry in shown:
+            where = f"run {entry.run_id}, identity {identity[:12]}"
+            self.rich.print(f"  done before: {_plain(entry.name)} ({where})")
+        if len(shown) < len(plan.done):
+            self.rich.print(f"  … and {len(plan.done) - len(shown)} more")
 
     @contextmanager
     def running(self, plan: Plan, entries: Mapping[str, Entry]) -> Iterator[Live]:
@@ -91,6 +88,7 @@ class Console:
         name: str,
         plan: Plan,
         states: Mapping[str, str],
+        *,
         failures: Mapping[str, str],
         settings: Settings,
         undelivered: int,
@@ -192,6 +190,24 @@ class Live:
                 )
             )
             self.said = now
+
+
+def _asked(plan: Plan) -> str:
+    line = f"{len(plan.jobs) + plan.duplicates} jobs asked"
+    if plan.duplicates:
+        line += f", {plan.duplicates} of them twice"
+    left = len(plan.jobs) - len(plan.done)
+    return line + f", {len(plan.done)} done, {left} to do in {len(plan.trainings)} trainings"
+
+
+def _to_train(plan: Plan, entries: Mapping[str, Entry]) -> str:
+    if not plan.trainings:
+        return ""
+    line = f", {plan.samples():,} samples to train on"
+    estimate = plan.seconds(entries)
+    if estimate is None:
+        return line + ", time known once the first has finished"
+    return line + f", about {duration(estimate)}"
 
 
 def _plain(text: str) -> str:

@@ -1,16 +1,12 @@
-"""Launching: from Hydra's hands to a plan, from the plan to trainings, from run folders to the store."""
+"""Launching: from Hydra's hands to a plan, and from the plan to trainings that are delivered."""
 
 from __future__ import annotations
 
 import copy
-import gc
-import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +18,24 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from leukobench.credentials import redacted
 from leukobench.errors import ConfigError, LeukoBenchError, StoreError
 from leukobench.report.sweep_picture import picture
-from leukobench.schema.delivery import (
-    DELIVERED,
-    DELIVERY,
-    DeliveryMarks,
-    DeliveryOrder,
-    ResultOrder,
-)
-from leukobench.schema.names import Tag
 from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
-from leukobench.sweeps.console import Console, Live
+from leukobench.sweeps.console import Console
 from leukobench.sweeps.messages import STACK_IS_GONE
 from leukobench.sweeps.outcome import END_OF_GRACE, Terminated, ended
-from leukobench.sweeps.plan import Plan, expand, make_plan, plan_entry, run_name
+from leukobench.sweeps.outlet import Outlet, folder_of
+from leukobench.sweeps.plan import Plan, expand, make_plan, plan_entry
 from leukobench.sweeps.queue import Queue
-from leukobench.sweeps.workers import Workers, work
+from leukobench.sweeps.session import Launch, Session, collect_again, run_here, run_workers
+from leukobench.sweeps.workers import work
 from leukobench.tracking.connection import Store, StoreRefused
-from leukobench.tracking.delivery import begin, deliver
 from leukobench.tracking.description import describe
+from leukobench.tracking.entries import Entry
 from leukobench.tracking.entries import entries as read_entries
-from leukobench.tracking.folder import RunFolder
 from leukobench.tracking.sweeps import SweepRun, add_to_plan, close_sweep, find_sweep, open_sweep
 from leukobench.training.interruption import Interruption
-from leukobench.training.job import Job, Training
+from leukobench.training.job import Job
 
-log = logging.getLogger(__name__)
-OnEpoch = Callable[[int, int, Mapping[str, float]], None]
-OnStage = Callable[[str, int, int], None]
-Launch = Callable[[Path, int], Any]
 STOPPING = "\nstopping after this epoch; Ctrl-C again stops at once\n"
 STOPPED = "\nstopped; the same command goes on from the last checkpoint, and runs nothing twice\n"
 TERMINATING = (
@@ -84,7 +69,8 @@ def sweep(
         raise LeukoBenchError(
             "no job is left: " + "; ".join(f"{o}: {why}" for o, why in left_out[:3])
         )
-    return run_jobs(jobs, left_out, *workforce(multirun))
+    launch, workers = workforce(multirun)
+    return run_jobs(jobs, left_out, launch, workers=workers)
 
 
 def composition(multirun: Multirun) -> tuple[Composer, OverridesParser]:
@@ -146,14 +132,15 @@ def run_jobs(
     jobs: Sequence[Job],
     left_out: list[tuple[str, str]],
     launch: Launch | None = None,
-    workers: int = 1,
     *,
+    workers: int = 1,
     answers: bool = True,
 ) -> dict[str, str]:
     """Plan jobs against the store, print the plan, run what is left, deliver, print the summary.
 
     Args:
-        launch: Starts workers on a folder and returns when they have ended; None runs everything in this process.
+        launch: Starts workers on a folder and returns when they have ended; None runs everything
+            in this process.
         workers: How many.
         answers: Whether the results are printed; not where these jobs are one step of many.
     """
@@ -163,19 +150,7 @@ def run_jobs(
     if "stack" in planner:
         raise ConfigError(STACK_IS_GONE)
     console = Console()
-    store, sweep_run, entries = None, None, {}
-    try:
-        store = Store(settings)
-        found = find_sweep(store, name)
-        entries = read_entries(settings, store, found) if found else {}
-    except StoreRefused:
-        raise
-    except StoreError as e:
-        if not (settings.output / "runs").is_dir() and not planner.get("dry_run"):
-            raise
-        console.warn(
-            f"{e}\nRunning on: results stay in {settings.output} until they can be delivered."
-        )
+    store, entries = results_so_far(first, console)
     with console.planning(len(jobs)) as progress:
         plan = make_plan(
             jobs,
@@ -190,24 +165,13 @@ def run_jobs(
         return {}
     replaces: dict[str, str] = {}
     if planner["force"]:
-        finished = {i: e.run_id for i, e in entries.items() if e.status == "FINISHED"}
-        replaces = {p.identity: finished[p.identity] for p in plan.jobs if p.identity in finished}
-        forget_results(plan, settings)
-    if store is not None:
-        try:
-            sweep_run = open_sweep(store, name)
-            add_to_plan(store, sweep_run, [plan_entry(p) for p in plan.jobs])
-        except StoreError as e:
-            console.warn(
-                f"{e}\nRunning on: results stay in {settings.output} until they can be delivered."
-            )
-            store = None
-    incomplete = ""
-    queue = Queue(plan.trainings, store, sweep_run, replaces.values())
-    outlet = Outlet(store, sweep_run, console, replaces)
-    states: dict[str, str] = {}
-    stopped = False
+        replaces = finished_runs(plan, entries)
+        forget_results(plan)
+    store, sweep_run = sweep_in_store(store, first, plan, console=console)
+    queue = Queue(plan.trainings, store, sweep=sweep_run, replaced=replaces.values())
+    outlet = Outlet(store, sweep_run, console=console, replaces=replaces)
     interruption = Interruption()
+    states: dict[str, str] = {}
     if plan.trainings:
         collect_again(in_process=launch is None)
         with (
@@ -215,39 +179,26 @@ def run_jobs(
             console.running(plan, entries) as live,
             interruption.watching((STOPPING, STOPPED), (TERMINATING, STOPPED)),
         ):
+            session = Session(
+                queue=queue,
+                outlet=outlet,
+                live=live,
+                interruption=interruption,
+                fail_fast=bool(planner["fail_fast"]),
+                states=states,
+            )
             if launch is None:
-                run_here(queue, outlet, live, interruption, states, bool(planner["fail_fast"]))
+                run_here(session)
             else:
-                run_workers(
-                    queue,
-                    outlet,
-                    live,
-                    interruption,
-                    states,
-                    bool(planner["fail_fast"]),
-                    launch,
-                    workers,
-                )
-            stopped = interruption.requested and bool(queue.waiting)
+                run_workers(session, launch, workers)
+    stopped = interruption.requested and bool(queue.waiting)
     states |= dict.fromkeys(queue.elsewhere, "finished")
     if queue.elsewhere:
         console.elsewhere(len(queue.elsewhere))
     outlet.deliver_again()
-    if store is not None and sweep_run is not None:
-        facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
-        try:
-            if plan.trainings and not interruption.terminated:
-                describe(store, sweep_run, picture)
-            close_sweep(store, sweep_run, facts)
-            store.claims.tidy()
-        except StoreError as e:
-            incomplete = str(e)
-            console.warn(incomplete)
-    failures = {
-        t.id: _folder(settings, t).run().error or ""
-        for t in plan.trainings
-        if states.get(t.id) == "failed"
-    }
+    described = bool(plan.trainings) and not interruption.terminated
+    incomplete = complete_sweep(outlet, plan, states, described=described)
+    failures = errors_of(plan, states)
     outcome = ended(
         len(plan.trainings),
         interrupted=stopped or "interrupted" in states.values(),
@@ -257,10 +208,17 @@ def run_jobs(
         undelivered=len(outlet.undelivered),
         incomplete=incomplete,
     )
-    console.summary(name, plan, states, failures, settings, len(outlet.undelivered))
+    console.summary(
+        name,
+        plan,
+        states,
+        failures=failures,
+        settings=settings,
+        undelivered=len(outlet.undelivered),
+    )
     whole = not (incomplete or outlet.undelivered or interruption.requested)
     if answers and whole and sweep_run is not None:
-        say_answer(console, settings, sweep_run, plan)
+        say_answer(console, settings, sweep_run, plan=plan)
     if outcome is not None:
         raise outcome
     return states
@@ -287,8 +245,11 @@ def closed_at_once(
         raise
 
 
-def say_answer(console: Console, settings: Settings, sweep_run: SweepRun, plan: Plan) -> None:
-    """Print how the jobs that were asked for did. The launch is over: what fails here is a warning."""
+def say_answer(console: Console, settings: Settings, sweep_run: SweepRun, *, plan: Plan) -> None:
+    """Print how the jobs that were asked for did.
+
+    The launch is over: what fails here is a warning.
+    """
     from leukobench.sweeps.answer import answer
 
     identities = {planned.identity for planned in plan.jobs}
@@ -301,255 +262,94 @@ def say_answer(console: Console, settings: Settings, sweep_run: SweepRun, plan: 
         console.rich.print(line, markup=False)
 
 
-@dataclass(frozen=True)
-class Outlet:
-    """Where results go: a sweep in the store, or nowhere but their run folders while the store is out of reach.
+def results_so_far(job: Job, console: Console) -> tuple[Store | None, dict[str, Entry]]:
+    """The store, and what it holds of a job's sweep by identity; None and nothing out of reach.
 
-    Attributes:
-        replaces: Run ids in the store, by identity, that new results take the place of.
-        undelivered: Trainings that the store did not take, by id.
+    Raises:
+        StoreRefused: The store can never work.
+        StoreError: It is out of reach, and nothing has run here yet.
     """
-
-    store: Store | None
-    sweep: SweepRun | None
-    console: Console
-    replaces: Mapping[str, str]
-    undelivered: dict[str, Training] = field(default_factory=dict)
-
-    def order(self, training: Training) -> None:
-        """Write down in the run folder what is to be delivered."""
-        write_order(training, self.replaces)
-
-    def begin(self, training: Training) -> None:
-        """Show a training as running."""
-        if self.store is None or self.sweep is None:
-            return
-        folder = _folder(training.job.settings, training)
-        with suppress(StoreError):  # said when results are delivered
-            begin(self.store, self.sweep, folder, delivery_order(training))
-
-    def deliver(self, training: Training) -> None:
-        """Bring what the run folder holds to the store; where it does not take it, it stays there."""
-        self.undelivered[training.id] = training
-        if self.store is None or self.sweep is None:
-            return
-        folder = _folder(training.job.settings, training)
-        try:
-            deliver(self.store, self.sweep, folder, write_order(training, self.replaces))
-        except StoreError as e:
-            self.console.warn(f"{e}\nThe results of {training.id} are kept in {folder.path}.")
-        else:
-            del self.undelivered[training.id]
-
-    def deliver_again(self) -> None:
-        """Try once more what the store did not take, until it does not take one."""
-        for training in list(self.undelivered.values()):
-            self.deliver(training)
-            if training.id in self.undelivered:
-                return
-
-
-def collect_again(in_process: bool) -> None:
-    """Let Python search for reference cycles, where that was put off, but never among what has been imported.
-
-    Args:
-        in_process: Whether this process trains, so that what trainings need is imported first.
-    """
-    if gc.isenabled():
-        return
-    if in_process:
-        import leukobench.training.run  # noqa: F401
-    gc.freeze()
-    gc.enable()
-
-
-def run_here(
-    queue: Queue,
-    outlet: Outlet,
-    live: Live,
-    interruption: Interruption,
-    states: dict[str, str],
-    fail_fast: bool,
-) -> None:
-    """Run what a queue holds in this process; `states` takes the state of each training by id."""
-    if not prepare_features(queue, live, interruption):
-        return
-    while queue.waiting:
-        training = queue.take()
-        if training is None and (interruption.requested or not queue.waiting):
-            return
-        if training is None:
-            live.waiting(len(queue.waiting))
-            time.sleep(0.2)
-            continue
-        live.start(training)
-        try:
-            state = execute(training, outlet, live.on_epoch, interruption, live.on_stage)
-        finally:
-            queue.release(training)
-        states[training.id] = state
-        live.end(training, state)
-        if interruption.requested or (fail_fast and state == "failed"):
-            return
-
-
-def prepare_features(queue: Queue, live: Live, interruption: Interruption) -> bool:
-    """Compute what several trainings read of frozen backbones; False where a stop was asked for.
-
-    What fails here fails in its own training, with its traceback.
-    """
-    jobs = [training.job for training in queue.waiting if training.job.trains_head]
-    if not jobs:
-        return True
-    from leukobench.training.ahead import features_ahead
-
-    def preparing(what: str, done: int, total: int) -> None:
-        live.on_stage(what, done, total)
-        if interruption.requested:
-            raise KeyboardInterrupt  # nothing on the way takes it for a failure of its own
-
+    settings, planner = job.settings, job.config["planner"]
+    store = None
     try:
-        features_ahead(jobs, preparing)
-    except KeyboardInterrupt:
-        return False
-    except Exception as e:
-        log.debug("features are left to the trainings", exc_info=e)
-    return True
+        store = Store(settings)
+        found = find_sweep(store, str(job.config["sweep"]))
+        return store, read_entries(settings, store, found) if found else {}
+    except StoreRefused:
+        raise
+    except StoreError as e:
+        if not (settings.output / "runs").is_dir() and not planner.get("dry_run"):
+            raise
+        warn_of_store(e, settings, console)
+    return store, {}
 
 
-def run_workers(
-    queue: Queue,
-    outlet: Outlet,
-    live: Live,
-    interruption: Interruption,
-    states: dict[str, str],
-    fail_fast: bool,
-    launch: Launch,
-    count: int,
-) -> None:
-    """Run what a queue holds in at most `count` processes that a launcher starts; otherwise as `run_here`."""
+def sweep_in_store(
+    store: Store | None, job: Job, plan: Plan, *, console: Console
+) -> tuple[Store | None, SweepRun | None]:
+    """The store and a job's sweep in it, the plan added; None twice where it is out of reach."""
+    if store is None:
+        return None, None
+    try:
+        sweep_run = open_sweep(store, str(job.config["sweep"]))
+        add_to_plan(store, sweep_run, [plan_entry(p) for p in plan.jobs])
+    except StoreError as e:
+        warn_of_store(e, job.settings, console)
+        return None, None
+    return store, sweep_run
 
-    def ended(training: Training, state: str) -> None:
-        outlet.deliver(training)
-        queue.release(training)
-        states[training.id] = state
-        live.end(training, state)
 
-    first = queue.waiting[0].job
-    folder = (
-        first.settings.output
-        / "plans"
-        / f"{first.config['sweep']}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+def warn_of_store(error: StoreError, settings: Settings, console: Console) -> None:
+    """Say that trainings go on without the store."""
+    console.warn(
+        f"{error}\nRunning on: results stay in {settings.output} until they can be delivered."
     )
-    workers = Workers(
-        folder,
-        queue,
-        min(count, len(queue.waiting)),
-        launch,
-        given=outlet.order,
-        begun=outlet.begin,
-        progress=live.at_work,
-        ended=ended,
-    )
-    workers.run(interruption, fail_fast)
-    if workers.reason and queue.waiting:
-        outlet.console.warn(f"the workers ended before all was done: {workers.reason}")
 
 
-def execute(
-    training: Training,
-    outlet: Outlet,
-    on_epoch: OnEpoch | None = None,
-    interruption: Interruption | None = None,
-    on_stage: OnStage | None = None,
+def finished_runs(plan: Plan, entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Run ids in the store, by identity, of the results that are asked for and finished."""
+    finished = {i: e.run_id for i, e in entries.items() if e.status == "FINISHED"}
+    return {p.identity: finished[p.identity] for p in plan.jobs if p.identity in finished}
+
+
+def complete_sweep(
+    outlet: Outlet, plan: Plan, states: Mapping[str, str], *, described: bool
 ) -> str:
-    """Run a training and deliver it; an unreachable store costs a warning, never a result."""
-    from leukobench.sweeps.pictures import train_and_draw
-
-    outlet.order(training)
-    shown = showing(outlet, training, on_epoch)
-    state = train_and_draw(training, on_epoch=shown, interruption=interruption, on_stage=on_stage)
-    outlet.deliver(training)
-    return state
-
-
-def showing(
-    outlet: Outlet, training: Training, on_epoch: OnEpoch | None, after: float = 10.0
-) -> OnEpoch:
-    """`on_epoch`, after which a training that has taken a while is shown as running in the store."""
-    began = time.monotonic()
-    shown = False
-
-    def both(epoch: int, total: int, row: Mapping[str, float]) -> None:
-        nonlocal shown
-        if on_epoch is not None:
-            on_epoch(epoch, total, row)
-        if not shown and time.monotonic() - began > after:
-            shown = True
-            outlet.begin(training)
-
-    return both
-
-
-def write_order(training: Training, replaces: Mapping[str, str] | None = None) -> DeliveryOrder:
-    """Write down in a training's folder what is to be delivered of it, so that `leukobench sync` can.
-
-    Results that were asked for earlier and have not been delivered stay in the order.
-    """
-    folder = _folder(training.job.settings, training)
-    order = delivery_order(training, replaces)
-    before = folder.read(DELIVERY)
-    if before is not None and before.sweep == order.sweep:
-        known = {job.identity for job in order.jobs}
-        known |= (folder.read(DELIVERED) or DeliveryMarks()).keys
-        order = order.with_jobs(tuple(job for job in before.jobs if job.identity not in known))
-    folder.write(DELIVERY, order)
-    return order
-
-
-def delivery_order(training: Training, replaces: Mapping[str, str] | None = None) -> DeliveryOrder:
-    """What is to be delivered of a training to its sweep.
+    """Describe and close the sweep's own run; why it could not be done, empty where it was.
 
     Args:
-        replaces: Run ids in the store, by identity, that new results take the place of.
+        described: Whether notes and pictures are made anew.
     """
-    job, identities = training.job, training.identities
-    tags = {Tag.PROTOCOL: job.protocol.name, Tag.PAPER: str(job.config.get("paper") or "")}
-    if training.shared:
-        tags[Tag.SHARED] = training.shared
-    epochs = ", ".join(map(str, training.epochs))
-    return DeliveryOrder(
-        sweep=str(job.config["sweep"]),
-        training=training.id,
-        name=f"{run_name(job, with_epochs=False)} · epochs {epochs}",
-        jobs=tuple(_result_order(training, epoch) for epoch in training.epochs),
-        tags=tags,
-        replaces={i: run for i, run in (replaces or {}).items() if i in identities.values()},
-    )
+    store, sweep_run = outlet.store, outlet.sweep
+    if store is None or sweep_run is None:
+        return ""
+    facts = {"jobs": len(plan.jobs), "failed": sum(s == "failed" for s in states.values())}
+    try:
+        if described:
+            describe(store, sweep_run, picture)
+        close_sweep(store, sweep_run, facts)
+        store.claims.tidy()
+    except StoreError as e:
+        outlet.console.warn(str(e))
+        return str(e)
+    return ""
 
 
-def _result_order(training: Training, epoch: int) -> ResultOrder:
-    job = training.jobs[epoch]
-    return ResultOrder(
-        identity=training.identities[epoch],
-        epochs=epoch,
-        params=job.params(),
-        overrides=job.overrides,
-        origin=job.origin,
-        name=run_name(job),
-    )
+def errors_of(plan: Plan, states: Mapping[str, str]) -> dict[str, str]:
+    """Error messages of the trainings that failed, by id."""
+    failed = [t for t in plan.trainings if states.get(t.id) == "failed"]
+    return {t.id: folder_of(t).run().error or "" for t in failed}
 
 
-def _folder(settings: Settings, training: Training) -> RunFolder:
-    return RunFolder.of(settings.output, training.id)
+def forget_results(plan: Plan) -> None:
+    """With `--force`: remove what is run again from the run folders.
 
-
-def forget_results(plan: Plan, settings: Settings) -> None:
-    """With `--force`: remove what is run again from the run folders; other results of the same training stay."""
+    Other results of the same training stay.
+    """
     import shutil
 
     for training in plan.trainings:
-        folder = _folder(settings, training)
+        folder = folder_of(training)
         for identity in training.identities.values():
             shutil.rmtree(folder.result(identity), ignore_errors=True)
         for path in folder.path.glob("[!.]*"):
@@ -580,9 +380,9 @@ def launch_with(launcher: Any) -> Launch:
 
 
 def workers_of(config: DictConfig) -> int:
-    """How many workers to ask a launcher for: `planner.workers`, else the launcher's own limit, else one a GPU or core.
+    """How many workers to ask a launcher for.
 
-    The limits of launchers that have one follow `planner.workers`.
+    That is `planner.workers`, else the launcher's own limit, else one a GPU or core. The limits of launchers that have one follow `planner.workers`.
     """
     launcher = config.hydra.launcher
     asked = config.planner.workers

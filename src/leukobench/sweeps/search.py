@@ -146,7 +146,7 @@ def search(
     again = "leukobench train" if name == "train" else f"leukobench sweep {name}"
 
     def launched(jobs: Sequence[Job]) -> dict[str, str]:
-        return run_jobs(jobs, [], launch, workers, answers=False)
+        return run_jobs(jobs, [], launch, workers=workers, answers=False)
 
     run(composer, space, fixed, options, launched, again)
 
