@@ -45,6 +45,7 @@ PUBLIC: Mapping[str, str] = {
     "leukobench.data.splits.NestedKFold": "leukobench.data.splits:NestedKFold",
     "leukobench.data.splits.LeaveOneGroupOut": "leukobench.data.splits:LeaveOneGroupOut",
     "leukobench.data.splits.LeaveOneOut": "leukobench.data.splits:LeaveOneOut",
+    "leukobench.data.splits.Matched": "leukobench.data.splits:Matched",
     "leukobench.data.splits.Official": "leukobench.data.splits:Official",
     "leukobench.evaluation.formulas.sensitivity_at_specificity": (
         "leukobench.evaluation.formulas:sensitivity_at_specificity"

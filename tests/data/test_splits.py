@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -25,6 +26,7 @@ from leukobench.data.splits import (
     KFold,
     LeaveOneGroupOut,
     LeaveOneOut,
+    Matched,
     NestedKFold,
     Official,
     Splitter,
@@ -448,3 +450,29 @@ def test_a_split_file_that_uses_a_sample_twice_is_refused(tmp_path: Path) -> Non
     )
     with pytest.raises(SplitError, match="1 samples twice"):
         FromFile(str(path)).split(cells())
+
+
+def test_a_matched_split_has_the_sizes_and_class_counts_of_another_and_keeps_nothing_together() -> (
+    None
+):
+    sizes = [3, 9, 4, 12, 5, 7, 6, 14, 4, 8]
+    subjects = [f"p{i}" for i, size in enumerate(sizes) for _ in range(size)]
+    labels = ["ALL" if int(s[1:]) % 3 else "normal" for s in subjects]
+    data = table(labels, subjects=subjects)
+    like = KFold(k=3, validation=0.3, seed=1)
+    matched = Matched(like, seed=1)
+    assert matched.folds(data) == 3
+    tested: list[str] = []
+    for fold in range(3):
+        ours, theirs = matched.split(data, fold), like.split(data, fold)
+        for part in ("train", "validation", "test"):
+            own, other = (
+                Counter(data.samples.loc[list(s.parts[part]), "label"]) for s in (ours, theirs)
+            )
+            assert own == other
+        assert ours.shared["subject"] > 0
+        assert ours.keep_together == ()
+        tested += ours.parts["test"]
+    assert sorted(tested) == sorted(data.ids)
+    assert Matched(like, seed=2).split(data).hash != matched.split(data).hash
+    assert Matched(like, seed=1).split(data).hash == matched.split(data).hash

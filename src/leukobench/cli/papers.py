@@ -62,6 +62,23 @@ def tables(
 
 
 @cli.command()
+@click.argument("name")
+@click.option(
+    "--format", "form", type=click.Choice(["md", "csv", "html"]), help="Default: for the terminal."
+)
+@settings_options
+def ladder(name: str, form: str | None, **where: str | None) -> None:
+    """Take a paper's leak apart: from its protocol to a leak-free one, one switch at a time.
+
+    \b
+    leukobench ladder grain
+    leukobench ladder neuraldesigner --format md
+    leukobench ladder grain --format html
+    """
+    show_ladder_of(name, form, where)
+
+
+@cli.command()
 @click.argument("name", default="all", metavar="[KEY|FILE.csv]")
 @click.option("--confusion", nargs=4, type=int, metavar="TP FN FP TN", help="Your own counts.")
 @click.option("--accuracy", help="As printed, so that its decimals count.")
@@ -190,6 +207,30 @@ def show_tables(
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
         err.print(f"written: {folder / file}")
+
+
+def show_ladder_of(name: str, form: str | None, where: Where) -> None:
+    """Fill the ladder of a paper and print it."""
+    from leukobench.papers.ladder import climb
+    from leukobench.report import ladder as report
+    from leukobench.tracking.reading import Results
+
+    if name == "all":
+        raise PaperError("a ladder is climbed one paper at a time: leukobench ladder KEY")
+    (paper,) = papers(name)
+    with progress("reading") as update:
+        results = Results(resolve(**where), {paper.sweep or paper.key}, False, update)
+    filled = climb(paper, results)
+    results.close()
+    if form is None:
+        report.show_ladder(filled, out.console)
+        return
+    render = {
+        "md": report.markdown_ladder,
+        "csv": report.csv_ladder,
+        "html": report.html_ladder,
+    }[form]
+    sys.stdout.write(render(filled))
 
 
 def _rendered(

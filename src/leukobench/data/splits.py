@@ -274,6 +274,65 @@ class NestedKFold(KFold):
         return train[numbers == fold // self.k]
 
 
+class Matched(Splitter):
+    """Single samples drawn into parts that have the size and the class counts of another split's parts.
+
+    What two splits differ in beside what they keep together is taken away: a split by subject tests other numbers of
+    each class than one by image, and trains on others. The test parts of the folds do not overlap where those of the
+    other split do not.
+
+    Args:
+        like: The split whose sizes and class counts are taken, on the same data.
+        seed: Of the draw.
+    """
+
+    name = "matched"
+
+    def __init__(self, like: Splitter, seed: int = 0) -> None:
+        super().__init__(keep_together=(), seed=seed)
+        self.like = like
+
+    def folds(self, dataset: Dataset) -> int:
+        return self.like.folds(dataset)
+
+    def split(self, dataset: Dataset, fold: int = 0) -> Split:
+        counts = self._counts(dataset, fold)
+        before = np.zeros(len(dataset.classes), np.int64)
+        for earlier in range(fold):
+            before += self._counts(dataset, earlier)["test"]
+        rng = np.random.default_rng(self.seed)
+        drawn: dict[str, list[int]] = {part: [] for part in counts}
+        for c in range(len(dataset.classes)):
+            order = rng.permutation(np.flatnonzero(dataset.y == c))
+            order = np.roll(order, -int(before[c] % max(1, len(order))))
+            for part in ("test", "validation", "train"):
+                number = int(counts[part][c])
+                drawn[part] += order[:number].tolist()
+                order = order[number:]
+        rows = {part: np.sort(np.array(drawn[part], np.int64)) for part in counts}
+        ids = dataset.ids.to_numpy()
+        return Split(
+            name=self.name,
+            fold=fold,
+            folds=self.folds(dataset),
+            parts={part: tuple(ids[r]) for part, r in rows.items()},
+            shared=shared_between(dataset, rows),
+        )
+
+    def test_rows(
+        self, dataset: Dataset, fold: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        raise NotImplementedError("all parts are drawn together")
+
+    def _counts(self, dataset: Dataset, fold: int) -> dict[str, np.ndarray]:
+        """Samples of each class, by part in the order of parts, shape (classes,)."""
+        parts = self.like.split(dataset, fold).parts
+        return {
+            part: np.bincount(dataset.y[dataset.rows(parts[part])], minlength=len(dataset.classes))
+            for part in ("train", "validation", "test")
+        }
+
+
 class LeaveOneOut(Splitter):
     """Each group of samples that must stay together (each sample, where nothing binds) is tested once, alone."""
 

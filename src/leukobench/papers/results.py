@@ -166,7 +166,7 @@ def normal(value: str) -> str:
     return repr(number)
 
 
-REPEATED = ("seed", "fold", "split.seed", "trainer.threads")
+REPEATED = ("seed", "fold", "split.seed", "split.like.seed", "trainer.threads")
 """Params in which the runs of one configuration may differ."""
 
 

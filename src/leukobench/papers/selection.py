@@ -87,8 +87,11 @@ class Selector:
         return [r for r in found if r.identity not in taken]
 
     def one(self, own: Sequence[str], arm: str) -> Selection:
-        """The runs of one configuration."""
-        runs, passed_over = one_configuration(self.fitting(own, arm), self.paper.sweep)
+        """The runs of one configuration; one without settings beyond those asked for, where there is one."""
+        fitting = self.fitting(own, arm)
+        wanted = self.wanted(own, arm)
+        plain = [r for r in fitting if not own_settings([r], wanted)]
+        runs, passed_over = one_configuration(plain or fitting, self.paper.sweep)
         return Selection(tuple(runs), passed_over)
 
     def cell(self, cell: Cell, arm: str) -> Selection:
@@ -106,7 +109,7 @@ class Selector:
             self._known[key] = (
                 self.one(cell.runs, arm)
                 if cell.choose is None
-                else self._choose(cell, arm, cell.choose)
+                else self.best(cell.runs, arm, cell.choose)
             )
         return self._known[key]
 
@@ -114,9 +117,13 @@ class Selector:
     def _arms(self) -> Mapping[str, Arm]:
         return self.paper.arms
 
-    def _choose(self, cell: Cell, arm: str, choice: Choice) -> Selection:
-        """The best configuration of each seed and fold that all configurations were run with; of equals the first."""
-        found = {c: self.one(merge_overrides(cell.runs, c), arm) for c in choice.candidates}
+    def best(self, own: Sequence[str], arm: str, choice: Choice) -> Selection:
+        """The best configuration of each seed and fold that all configurations were run with; of equals the first.
+
+        Raises:
+            LeukoBenchError: They are to be chosen on a part that the runs do not have, or that is too thin.
+        """
+        found = {c: self.one(merge_overrides(own, c), arm) for c in choice.candidates}
         there = {c: {_repeat(r): r for r in s.runs} for c, s in found.items() if s.runs}
         repeats = set.intersection(*(set(runs) for runs in there.values())) if there else set()
         if len(there) < 2 or not repeats:  # nothing to choose among

@@ -16,6 +16,7 @@ from leukobench.papers.spec.base import Identifier, Strict, Text
 from leukobench.papers.spec.cell import Cell, resolve
 from leukobench.papers.spec.facets import Facets
 from leukobench.papers.spec.fact import Fact
+from leukobench.papers.spec.ladder import Ladder
 from leukobench.papers.spec.lines import where
 from leukobench.papers.spec.mistakes import Keys, Mistake, given_twice, refuse
 from leukobench.papers.spec.table import Arm, Figure, Table
@@ -43,6 +44,7 @@ class Paper(Strict):
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
     findings: tuple[Fact, ...] = ()
+    ladder: Ladder | None = None
     path: Path | None = Field(default=None, exclude=True)
     lines: dict[tuple[str | int, ...], int] = Field(default={}, exclude=True, repr=False)
 
