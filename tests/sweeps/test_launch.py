@@ -418,7 +418,7 @@ def test_a_launcher_runs_what_was_planned_and_results_are_delivered_while_worker
     assert list((local.output / "plans").iterdir()) == [], "nothing is left behind"
 
 
-def test_a_worker_that_dies_costs_the_training_it_was_at(
+def test_what_a_dead_worker_was_at_is_trained_by_another(
     make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [make_job(f"seed={s}", "sweep=trial") for s in range(4)]
@@ -432,12 +432,31 @@ def test_a_worker_that_dies_costs_the_training_it_was_at(
         return whole(training, **options)
 
     monkeypatch.setattr(runs, "run_training", killed)
-    with pytest.raises(TrainingsFailed, match="1 of 4 trainings failed"):
-        run_jobs(jobs, [], launch_with(launcher))
-    assert states(local) == {"done": 3, "failed": 1}
-    assert launcher.launches == 2, "the others went on with new workers"
+    ended = run_jobs(jobs, [], launch_with(launcher))
+    assert list(ended.values()) == ["finished"] * 4
+    assert states(local) == {"done": 4}
+    assert launcher.launches == 2, "they went on with new workers"
+    assert [training.id for training in begun].count(begun[1].id) == 2
+
+
+def test_a_training_that_ends_every_worker_fails_and_the_others_go_on(
+    make_job: Callable[..., Job], local: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job(f"seed={s}", "sweep=trial") for s in range(3)]
+    whole = runs.run_training
+
+    def killed(training: Any, **options: Any) -> runs.State:
+        if training.job.config["seed"] == 1:
+            raise MemoryError("killed")
+        return whole(training, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "run_training", killed)
+        with pytest.raises(TrainingsFailed, match="1 of 3 trainings failed"):
+            run_jobs(jobs, [], launch_with(Launcher(jobs[0].config)))
+    assert states(local) == {"done": 2, "failed": 1}
     (failed,) = [job for job in status(local, "trial") if job["state"] == "failed"]
-    assert "the worker that trained it ended (MemoryError: killed)" in failed["error"]
+    assert "5 workers ended while they trained it (the last: MemoryError" in failed["error"]
     assert len(run_jobs(jobs, [])) == 1
 
 

@@ -42,7 +42,10 @@ class RayLauncher(Launcher):
             options |= {"include_dashboard": False, "num_cpus": len(job_overrides) * self.num_cpus}
         ray.init(address=self.address, **options)
         try:
-            remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=0)(_run)
+            # a task whose process died is begun anew, and takes what is left like any other
+            remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=-1)(
+                _run
+            )
             state = Singleton.get_state()
             tasks = [
                 remote.remote(

@@ -6,6 +6,8 @@ the plan nor the store, so a cluster's nodes need nothing but the output folder.
 ```
 <output>/plans/<sweep>-<time>/
     00012.ready   a training with its composed configs; whoever renames it to .taken has it
+    00012.lease   who has it; touched for as long as they live
+    00012.lost    whoever had it gave it up
     00012.epoch   how far it is
     00012.done    how it ended
     stop          stop after the current epoch
@@ -17,12 +19,18 @@ the plan nor the store, so a cluster's nodes need nothing but the output folder.
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from leukobench.files import read_json, write_json
 from leukobench.sweeps.queue import Queue
@@ -35,7 +43,16 @@ PAUSE = 0.05
 ALIVE, ORPHANED = 5.0, 60.0
 """Seconds after which the planner says that it lives, and after which an idle worker gives it up."""
 
+BEAT, STALE = 5.0, 60.0
+"""Seconds after which a worker renews its lease, and after which one that another machine does not renew is over."""
+DEATHS = 5
+"""Workers that may end while they are at one training before it is taken for the cause."""
+
 Train = Callable[..., str]
+
+
+class LeaseLost(BaseException):
+    """What a worker is at was given to another. No failure of the training, so no `Exception`."""
 
 
 # --- the planner's side -----------------------------------------------------------------------------------------------
@@ -48,6 +65,8 @@ class Given:
     training: Training
     begun: float | None = None
     shown: bool = False
+    beat: tuple[float, float] = (0.0, 0.0)
+    """Time stamp of its lease, and when (by this machine's clock) it was first seen."""
 
 
 class Workers:
@@ -83,33 +102,43 @@ class Workers:
             show_after,
         )
         self.given: dict[int, Given] = {}
-        self.next = self.over = 0
+        self.next = self.taken = 0
+        self.stopping = False
+        self.deaths: Counter[str] = Counter()
         self.reason = ""
 
     def run(self, interruption: Interruption, fail_fast: bool = False) -> None:
-        """Until nothing is left, a stop was asked for, or workers end without having done anything."""
+        """Until nothing is left, a stop was asked for, or workers end without having begun anything."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        stopping = False
         while True:
-            over = self.over
-            thread = threading.Thread(target=self._launch, daemon=True)
-            thread.start()
-            while thread.is_alive():
-                stopping |= interruption.requested
-                if stopping:
-                    (self.folder / "stop").touch()
-                stopping |= self._collect() and fail_fast
-                if not stopping:
-                    self._give_out()
-                self._say_alive()
-                thread.join(PAUSE)
-            self._collect()
-            self._lost()
-            if stopping or self.over == over or not self.queue.waiting:
+            taken = self.taken
+            self._run_once(interruption, fail_fast)
+            if self.stopping or self.taken == taken or not self.queue.waiting:
                 break
-        for path in self.folder.iterdir():
-            path.unlink()
-        self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run_once(self, interruption: Interruption, fail_fast: bool) -> None:
+        """From a launch of workers to the end of the last of them."""
+        (self.folder / "end").unlink(missing_ok=True)
+        thread = threading.Thread(target=self._launch, daemon=True)
+        thread.start()
+        while thread.is_alive() or self._at_work():
+            self.stopping |= interruption.requested
+            if self.stopping:
+                (self.folder / "stop").touch()
+            self.stopping |= self._collect() and fail_fast
+            if not thread.is_alive():
+                # some launchers give up when one worker dies: the others end what they are at
+                (self.folder / "end").touch()
+            elif not self.stopping:
+                self._give_out()
+            self._say_alive()
+            time.sleep(PAUSE)
+        self._collect()
+        self._take_back()
+
+    def _at_work(self) -> bool:
+        return any(given.begun is not None for given in self.given.values())
 
     def _launch(self) -> None:
         try:
@@ -139,7 +168,14 @@ class Workers:
             name = self.folder / f"{index:05d}"
             if given.begun is None and not name.with_suffix(".ready").exists():
                 given.begun = now
+                self.taken += 1
+            dead = given.begun is not None and self._is_dead(index, given)
+            # in this order: a worker may end right after its last word
             done = read_json(name.with_suffix(".done"))
+            if done is None and dead:
+                done = self._again(index)
+            if index not in self.given:
+                continue
             if done is not None:
                 self._end(index, done)
                 failed |= done == "failed"
@@ -152,28 +188,52 @@ class Workers:
         return failed
 
     def _end(self, index: int, state: str) -> None:
-        given = self.given.pop(index)
-        self.over += 1
-        for path in self.folder.glob(f"{index:05d}.*"):
-            path.unlink()
-        self.ended(given.training, state)
+        training = self._forget(index)
+        self.ended(training, state)
 
-    def _lost(self) -> None:
-        """After all workers have ended: what they were at has failed, what they had not begun is given out again."""
-        for index, given in sorted(self.given.items(), reverse=True):
-            ready = self.folder / f"{index:05d}.ready"
-            if ready.exists():
-                ready.unlink()
-                del self.given[index]
-                self.queue.put_back(given.training)
-                continue
-            folder = RunFolder.of(given.training.job.settings.output, given.training.id)
-            state = str(folder.run().state or "failed")
-            if state in ("running", "failed"):
-                state = "failed"
-                reason = self.reason or "its process left no word"
-                folder.update(state="failed", error=f"the worker that trained it ended ({reason})")
-            self._end(index, state)
+    def _forget(self, index: int) -> Training:
+        """Remove a training's files, which takes it from whoever is at it."""
+        for path in self.folder.glob(f"{index:05d}.*"):
+            path.unlink(missing_ok=True)
+        return self.given.pop(index).training
+
+    def _is_dead(self, index: int, given: Given) -> bool:
+        """Whether the worker that took a training is gone."""
+        name = self.folder / f"{index:05d}"
+        if name.with_suffix(".lost").exists():
+            return True
+        lease = read_json(name.with_suffix(".lease"))
+        now = time.monotonic()
+        if lease is None:
+            return now - (given.begun or now) > STALE
+        if lease["host"] == socket.gethostname():
+            return not _lives(lease)
+        with suppress(FileNotFoundError):
+            stamp = name.with_suffix(".lease").stat().st_mtime
+            if stamp != given.beat[0]:
+                given.beat = (stamp, now)
+        return now - given.beat[1] > STALE
+
+    def _again(self, index: int) -> str | None:
+        """Give out again what a dead worker was at; its state where that is not done."""
+        training = self.given[index].training
+        folder = RunFolder.of(training.job.settings.output, training.id)
+        if self.stopping:
+            folder.update(state="interrupted")
+            return "interrupted"
+        self.deaths[training.id] += 1
+        if self.deaths[training.id] < DEATHS:
+            self.queue.put_back(self._forget(index))
+            return None
+        reason = self.reason or "its process left no word"
+        error = f"{DEATHS} workers ended while they trained it (the last: {reason})"
+        folder.update(state="failed", error=error)
+        return "failed"
+
+    def _take_back(self) -> None:
+        """After all workers have ended: what none of them began is given out again."""
+        for index in sorted(self.given, reverse=True):
+            self.queue.put_back(self._forget(index))
 
     def _say_alive(self) -> None:
         path = self.folder / "alive"
@@ -208,9 +268,8 @@ def work(folder: Path, worker: int, train: Train) -> None:
         while not stop.requested:
             path = _take(folder)
             if path is not None:
-                reporting = _reporting(path.with_suffix(".epoch"))
-                state = train(loaded(read_json(path)), on_epoch=reporting, interruption=stop)
-                write_json(path.with_suffix(".done"), state)
+                with suppress(LeaseLost):
+                    _train(path, train, stop)
                 continue
             if (folder / "end").exists() or not folder.exists():
                 return
@@ -220,6 +279,53 @@ def work(folder: Path, worker: int, train: Train) -> None:
             elif time.monotonic() - seen[1] > ORPHANED:
                 return
             time.sleep(PAUSE)
+
+
+def _train(path: Path, train: Train, stop: StopFile) -> None:
+    """Train what was taken, and say how it ended. Raises LeaseLost."""
+    with _holding(path):
+        body = read_json(path)
+        if body is None:
+            raise LeaseLost
+        state = train(loaded(body), on_epoch=_reporting(path), interruption=stop)
+        if path.exists():
+            write_json(path.with_suffix(".done"), state)
+
+
+@contextmanager
+def _holding(path: Path) -> Iterator[None]:
+    """Hold the lease of what was taken for as long as the block; a block that fails gives it up."""
+    lease = path.with_suffix(".lease")
+    me = psutil.Process()
+    holder = {"host": socket.gethostname(), "pid": me.pid, "began": me.create_time()}
+    write_json(lease, holder)
+    over = threading.Event()
+
+    def renew() -> None:
+        with suppress(FileNotFoundError):  # it was given to another
+            while not over.wait(BEAT):
+                os.utime(lease)
+
+    threading.Thread(target=renew, daemon=True).start()
+    try:
+        yield
+    except LeaseLost:
+        raise
+    except BaseException:
+        with suppress(OSError):
+            path.with_suffix(".lost").touch()
+        raise
+    finally:
+        over.set()
+
+
+def _lives(lease: Mapping[str, Any]) -> bool:
+    """Whether the process of a lease of this machine runs."""
+    try:
+        process = psutil.Process(int(lease["pid"]))
+        return process.create_time() == lease["began"] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _take(folder: Path) -> Path | None:
@@ -241,11 +347,14 @@ def loaded(body: Mapping[str, Any]) -> Training:
     return Training(body["id"], jobs, identities, body["shared"])
 
 
-def _reporting(path: Path, every: float = 1.0) -> Callable[[int, int, Mapping[str, float]], None]:
-    said = time.monotonic()
+def _reporting(taken: Path, every: float = 1.0) -> Callable[[int, int, Mapping[str, float]], None]:
+    """Says how far a training is; raises LeaseLost before an epoch of one that was given to another is written."""
+    said, path = time.monotonic(), taken.with_suffix(".epoch")
 
     def on_epoch(epoch: int, total: int, row: Mapping[str, float]) -> None:
         nonlocal said
+        if not taken.exists():
+            raise LeaseLost
         if time.monotonic() - said > every:
             said = time.monotonic()
             write_json(path, epoch)
