@@ -160,15 +160,15 @@ def read_table(source: Path | BinaryIO, name: str = "") -> pa.Table:
     try:
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             table = file.read()
+        check(table, where)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as e:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         said = " ".join(str(e).split())
         raise PredictionsError(
             f"{where} is damaged ({cut(said, 200)}); `leukobench fsck --repair` takes a sound copy "
             "where there is one; else run it again with --force"
         ) from e
-    check(table, where)
     return table
 
 

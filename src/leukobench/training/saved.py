@@ -266,6 +266,7 @@ def load(files: ResultFiles, *, trust: bool = False, data: Path | None = None) -
             f"{weights} is damaged ({e}); run the training again with --force"
         ) from e
     config = job.config
+    _check_config(config, files.file(JOB.file))
     provenance = Provenance(str(files.file(JOB.file)), trusted=trust, data=data)
     node = dict(config["model"])
     if complete and "pretrained" in node:
@@ -294,6 +295,17 @@ def load(files: ResultFiles, *, trust: bool = False, data: Path | None = None) -
         run=files.read(RUN) or RunRecord(),
         provenance=provenance,
     )
+
+
+def _check_config(config: Mapping[str, Any], path: Path) -> None:
+    """What a network is built from. Raises ConfigError."""
+    node, seed = config.get("model"), config.get("seed")
+    if not isinstance(node, Mapping) or not isinstance(seed, int):
+        raise ConfigError(
+            f"{path}: expected a mapping under config.model and a whole number under config.seed, "
+            f"found {type(node).__name__} and {type(seed).__name__}; it is damaged or was changed: "
+            "leukobench fsck"
+        )
 
 
 def load_bundle(folder: Path, *, trust: bool = False) -> SavedModel:
