@@ -20,7 +20,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup ## The whole flow on real data: sweep, MLflow runs, table
 	@$(BIN)/leukobench sweep quickstart
 	@$(BIN)/leukobench tables quickstart
-	@echo "Browse every run in the MLflow UI:  $(BIN)/leukobench ui   then open http://127.0.0.1:5000"
+	@echo "Browse every run in the MLflow UI:  $(BIN)/leukobench ui   then open the address after browse: above"
 
 test: lint typecheck unit ## Lint, types, tests
 
