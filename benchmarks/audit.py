@@ -56,9 +56,9 @@ def main() -> None:
         answers = []
         for answer in pool.map(consistent_table, range(tables), chunksize=25):
             answers.append(answer)
-            if len(answers) % 1000 == 0:
+            if len(answers) % 500 == 0:
                 print_consistent(answers, time.perf_counter() - start)
-    if tables % 1000:
+    if tables % 500:
         print_consistent(answers, time.perf_counter() - start)
 
 

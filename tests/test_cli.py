@@ -397,6 +397,23 @@ def test_without_the_data_the_audit_says_what_it_could_not_check(command: Run) -
     assert "leukobench data get golub_corrupt" in done.stdout
 
 
+def test_the_audit_reads_a_table_of_scores(command: Run, tmp_path: Path) -> None:
+    table = tmp_path / "scores.csv"
+    table.write_text("model,n,accuracy\nA,1600,88.975\n", encoding="utf-8")
+    done = command("audit", str(table))
+    assert done.exit_code == 0, done.output
+    assert "accuracy 88.975% cannot be" in done.stdout
+
+
+def test_the_audit_of_a_paper_is_written_as_a_page(command: Run, tmp_path: Path) -> None:
+    page = tmp_path / "rai.html"
+    done = command("audit", "rai", "--format", "html", "--out", str(page))
+    assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "FP would have to be 190" in text
+
+
 # --- for real ---------------------------------------------------------------------------------------------------------
 
 

@@ -46,7 +46,12 @@ def possible_means(
     matrices = _matrices_of_folds(sample.n, folds, _one_split(sample))
     if matrices is None:
         return True
-    return _solvable(sample, folds, matrices, means=means, deviations=deviations)
+    # Papers divide the squares by k - 1 or by k.
+    divisors = (folds - 1, folds) if deviations else (folds,)
+    return any(
+        _solvable(sample, folds, matrices, means=means, deviations=deviations, divisor=divisor)
+        for divisor in divisors
+    )
 
 
 def _one_split(sample: Sample) -> int | None:
@@ -85,6 +90,7 @@ def _solvable(
     *,
     means: Sequence[Demand],
     deviations: Sequence[Deviation],
+    divisor: int,
 ) -> bool:
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -99,8 +105,8 @@ def _solvable(
         limits += [(-np.inf, folds * demand.high + SLACK), (folds * demand.low - SLACK, np.inf)]
     for d in deviations:
         low, high = _scores(d.metric, d.averaging, matrices)
-        most = folds * d.high**2 + folds * d.half_step**2  # divided by k
-        least = (folds - 1) * max(d.low, 0) ** 2  # divided by k - 1
+        most = divisor * d.high**2 + folds * d.half_step**2
+        least = divisor * max(d.low, 0) ** 2
         distances = np.abs(np.stack([low, high]) - d.mean)
         around = (low <= d.mean) & (d.mean <= high)
         near = np.where(around, 0, distances.min(axis=0))

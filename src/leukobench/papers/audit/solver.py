@@ -120,7 +120,7 @@ def _conflict(
         rule="scores",
         paper=source,
         place=_place(line, smallest),
-        finding=f"{line.name}: {named} {_cannot(smallest, stated)}",
+        finding=f"{line.name}: {named} {_cannot(smallest, stated)}".removeprefix("numbers: "),
         evidence=_evidence(smallest, line, sheet, reading=reading, repairs=repairs),
         severity=_severity(stated, other),
         reading=_reading_words(stated, reading, other),
