@@ -72,7 +72,10 @@ class Plan:
     not_merged: Counter[str] = field(default_factory=Counter)
 
     def seconds(self, entries: Mapping[str, Entry]) -> float | None:
-        """Estimate of the time left, from earlier trainings of the same data and model; None where one has none."""
+        """Estimate of the time left, from earlier trainings of the same data and model.
+
+        None where one has none.
+        """
         done = [e.work for e in entries.values() if e.work is not None]
         todo = [
             Work((t.job.choices.get("data", ""), t.job.choices.get("model", "")), t.epochs[-1])
@@ -81,7 +84,10 @@ class Plan:
         return time_left(done, todo)
 
     def concerns(self) -> list[str]:
-        """What is to be said of the parts of the splits, each sentence with the number of jobs that it is true of."""
+        """What is to be said of the parts of the splits.
+
+        Each sentence has the number of jobs that it is true of.
+        """
         counted = Counter(text for p in self.jobs for text in prepare(p.job).concerns)
         said = [f"{text} ({n} of {len(self.jobs)} jobs)" for text, n in counted.most_common()]
         return said + fewer_splits_than_seeds([p.job for p in self.jobs])
@@ -95,8 +101,9 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
     """One job a fold (`fold=all`) and one a checkpoint epoch (`evaluate_at`).
 
     Args:
-        left_out: Where given, jobs whose model and data do not go together, and jobs whose data set or split cannot be
-            had while others' can, are put here with the reason instead of raising an error.
+        left_out: Where given, jobs whose model and data do not go together, and jobs whose data set
+            or split cannot be had while others' can, are put here with the reason instead of
+            raising an error.
 
     Raises:
         MissingDataError, FaultyDataError, SplitError: No job's data set and split can be had.
@@ -142,7 +149,9 @@ def expand(jobs: Iterable[Job], left_out: list[tuple[str, str]] | None = None) -
 
 
 class Broken:
-    """What cannot be had of some jobs' data: found out once, remembered for the jobs that ask for the same.
+    """What cannot be had of some jobs' data.
+
+    It is found out once, and remembered for the jobs that ask for the same.
 
     Args:
         keys: Keys of a job's config on which it depends.
@@ -187,52 +196,81 @@ def make_plan(
         entries: Results in the store by identity.
         merge: Let jobs that differ in epochs share a training where nothing depends on the total.
         force: Run again what is finished.
-        left_out: Where given, jobs whose split cannot be made while others' can are put here with the reason.
+        left_out: Where given, jobs whose split cannot be made while others' can are put here with
+            the reason.
 
     Raises:
-        LeukoBenchError: A job that cannot be run at all (an impossible config), or no job whose split can be made.
+        LeukoBenchError: A job that cannot be run at all (an impossible config), or no job whose
+            split can be made.
     """
-    seen: dict[str, PlannedJob] = {}
-    duplicates = 0
+    asked = identify(jobs, left_out, progress)
+    wanted: dict[str, PlannedJob] = {}
+    for planned in asked:
+        wanted.setdefault(planned.identity, planned)
+    done = {} if force else finished_among(wanted.values(), entries)
+    todo = [planned for planned in wanted.values() if planned.identity not in done]
+    groups: dict[str, list[PlannedJob]] = {}
+    for planned in todo:
+        key = planned.training if merge else planned.identity
+        groups.setdefault(key, []).append(planned)
+    return Plan(
+        jobs=list(wanted.values()),
+        trainings=early_across_the_grid(as_training(group, merge) for group in groups.values()),
+        done=done,
+        duplicates=len(asked) - len(wanted),
+        left_out=left_out or [],
+        not_merged=count_apart(todo) if merge else Counter(),
+    )
+
+
+def identify(
+    jobs: Sequence[Job],
+    left_out: list[tuple[str, str]] | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[PlannedJob]:
+    """Each job with its identity, in grid order; arguments and errors as in `make_plan`."""
+    asked: list[PlannedJob] = []
     broken = Broken("data", "split", "fold", "resample", "preprocess", "seed")
     for i, job in enumerate(jobs):
         try:
             with broken.met(job):
                 check_choice(job)
-                planned = PlannedJob(identity_of(job), training_id_of(job), job)
+                asked.append(PlannedJob(identity_of(job), training_id_of(job), job))
         except LeukoBenchError as e:
             if left_out is not None and isinstance(e, DATA_ERRORS):
                 left_out.append((" ".join(job.overrides), str(e)))
                 continue
             raise type(e)(f"{e}\n  (job: {' '.join(job.overrides) or 'the defaults'})") from e
-        duplicates += planned.identity in seen
-        seen.setdefault(planned.identity, planned)
         if progress is not None:
             progress(i + 1, len(jobs))
-    if broken.first is not None and not seen:
+    if broken.first is not None and not asked:
         raise broken.first
+    return asked
+
+
+def finished_among(jobs: Iterable[PlannedJob], entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Store entries, by identity, of the jobs whose results are finished; each has a name."""
     done = {}
-    for planned in seen.values():
-        entry = None if force else entries.get(planned.identity)
+    for planned in jobs:
+        entry = entries.get(planned.identity)
         if entry is not None and entry.status == "FINISHED":
             done[planned.identity] = replace(entry, name=entry.name or run_name(planned.job))
-    groups: dict[str, list[PlannedJob]] = {}
-    not_merged: Counter[str] = Counter()
-    apart: dict[tuple[str, str], list[PlannedJob]] = {}
-    for planned in seen.values():
-        if planned.identity in done:
-            continue
-        key = planned.training if merge else planned.identity
-        groups.setdefault(key, []).append(planned)
-        if merge and (reason := planned.job.depends_on_total):
+    return done
+
+
+def count_apart(jobs: Iterable[PlannedJob]) -> Counter[str]:
+    """Reasons why jobs that differ only in epochs train each by itself, with counts of jobs."""
+    alike: Counter[tuple[str, str]] = Counter()
+    for planned in jobs:
+        if reason := planned.job.depends_on_total:
             p = prepare(planned.job)
-            alike = training_id(planned.job.science, None, p.fingerprint, p.split.hash)
-            apart.setdefault((alike, reason), []).append(planned)
-    for (_, reason), group in apart.items():
-        if len(group) > 1:
-            not_merged[reason] += len(group)
-    trainings = early_across_the_grid(as_training(group, merge) for group in groups.values())
-    return Plan(list(seen.values()), trainings, done, duplicates, left_out or [], not_merged)
+            shared = training_id(planned.job.science, None, p.fingerprint, p.split.hash)
+            alike[shared, reason] += 1
+    counted: Counter[str] = Counter()
+    for (_, reason), count in alike.items():
+        if count > 1:
+            counted[reason] += count
+    return counted
 
 
 def fewer_splits_than_seeds(jobs: Sequence[Job]) -> list[str]:
@@ -291,8 +329,9 @@ def plan_entry(planned: PlannedJob) -> PlanEntry:
 def run_name(job: Job, with_epochs: bool = True) -> str:
     """A name for people: `fata · vgg16 · adam · 40 epochs · seed 1`.
 
-    The fold follows where the split has more than one, then what else the job chose: files by their name alone, keys by
-    their last part. Where data and outputs lie, and what changes no number, is left out.
+    The fold follows where the split has more than one, then what else the job chose: files by their
+    name alone, keys by their last part. Where data and outputs lie, and what changes no number, is
+    left out.
     """
     parts = [str(job.config.get("sweep") or "train")]
     parts += [job.choices[k] for k in ("model", "optimizer") if k in job.choices]
