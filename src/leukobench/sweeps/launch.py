@@ -382,7 +382,8 @@ def launch_with(launcher: Any) -> Launch:
 def workers_of(config: DictConfig) -> int:
     """How many workers to ask a launcher for.
 
-    That is `planner.workers`, else the launcher's own limit, else one a GPU or core. The limits of launchers that have one follow `planner.workers`.
+    That is `planner.workers`, else the launcher's own limit, else one a GPU or core. The limits of
+    launchers that have one follow `planner.workers`.
     """
     launcher = config.hydra.launcher
     asked = config.planner.workers
