@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export UV_SYSTEM_CERTS := true
 
-.PHONY: setup demo test lint format typecheck unit lock clean
+.PHONY: setup demo test lint format typecheck unit lock audit-deps clean
 
 setup: $(VENV)/.ready
 
@@ -40,7 +40,10 @@ format: setup
 	$(BIN)/ruff format src tests benchmarks
 
 lock: setup ## Resolve the dependencies anew, for Python 3.11 and 3.12
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 pyproject.toml --all-extras --group dev --no-header --no-annotate --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 pyproject.toml --all-extras --group dev --no-header --no-annotate --generate-hashes --output-file requirements.lock
+
+audit-deps: setup ## Known vulnerabilities of the locked versions; says so where nothing could be checked
+	@$(BIN)/python deploy/audit_deps.py $(BIN)/uv
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
