@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -67,12 +68,22 @@ def test_a_training_of_several_epoch_counts_is_shared_out_by_epochs():
 def test_data_sets_split_tables():
     found = tables_of(swept(data=("cells", "genes"), model=("a", "b"), epochs=("5", "20")))
     assert [t.title for t in found[::2]] == ["Accuracy: cells", "Accuracy: genes"]
+    assert [t.id for t in found[::2]] == ["accuracy-cells", "accuracy-genes"]
 
 
 def test_protocols_are_arms_with_their_difference():
     found = tables_of(swept(protocol=("leak_free", "paper"), model=("a", "b"), epochs=("5", "20")))
     assert list(found[0].arms) == ["paper", "leak_free"]
     assert found[0].difference == "Paper's protocol − Leak-free"
+
+
+def test_how_runs_were_launched_is_held_against_no_run_of_a_sweep():
+    results = swept(**GRID)
+    first, *others = results.results
+    first = replace(first, tags={**first.tags, "leukobench.overrides": '["batch_size=8"]'})
+    accuracy, _ = tables_of(replace(results, results=[first, *others]))
+    assert not accuracy.footnotes or "settings" not in str(accuracy.footnotes)
+    assert len(accuracy.rows[0].cells[0].answers[""].runs) == 2
 
 
 def test_metrics_are_the_columns_where_only_rows_vary():

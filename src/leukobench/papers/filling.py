@@ -159,7 +159,8 @@ class Filling:
         if selection.missing:
             reason = f"only {selection.missing} are run"
             found.append((reason, reason))
-        if settings := own_settings(selection.runs, self._wanted(cell, arm)):
+        settings = own_settings(selection.runs, self._wanted(cell, arm))
+        if settings and self.paper.path:
             note = "run with settings that the paper's sweep does not have: " + ", ".join(settings)
             found.append(("settings of its own", note))
         return found

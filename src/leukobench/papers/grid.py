@@ -78,7 +78,8 @@ def grid_paper(
     configurations = _configurations(results)
     told = varied_keys(results)
     places = _places(told, choice, configurations)
-    note = _note(told, configurations, results)
+    named = (*told, *places.rows, *places.columns, *places.by)
+    note = _note(named, configurations, results)
     tables: list[Table] = []
     for values in _positions(places.by, configurations):
         members = [c for c in configurations if _values(c, places.by) == values]
@@ -103,7 +104,8 @@ def configurations_paper(
     asked = _configurations([r for r in results if r.identity in identities])
     if not asked:
         return None
-    keys = varied_keys(results) or (Param.DATA, Param.MODEL, Param.EPOCHS)
+    told = varied_keys(results) or (Param.DATA, Param.EPOCHS)
+    keys = told if Param.MODEL in told else (Param.MODEL, *told)
     rows = tuple(
         Row(id=id_, title=title, overrides=overrides)
         for id_, title, overrides in _lines(keys, _positions(keys, asked))
@@ -229,7 +231,7 @@ def _tables(
         for id_, title, overrides in _lines(places.rows, _positions(places.rows, configurations))
     )
     where = words(places.by, by)
-    last = "-".join(filter(None, ("", _slug(by))))
+    last = f"-{slug}" if (slug := _slug(by)) else ""
     overrides = _overrides(places.by, by)
     if not places.columns:
         shown = tuple(metrics) or METRICS
@@ -334,7 +336,7 @@ def _difference(
 
 
 def _note(
-    told: Sequence[str], configurations: Sequence[Mapping[str, str]], results: Sequence[Result]
+    named: Sequence[str], configurations: Sequence[Mapping[str, str]], results: Sequence[Result]
 ) -> str:
     """What training took in all, and what differs without being named."""
     trainings = {r.tags.get(Tag.TRAINING, r.run_id): r.tags.get(Tag.SECONDS) for r in results}
@@ -346,7 +348,7 @@ def _note(
     follows = [
         key
         for key in (*GROUPS, *SCALARS)
-        if key not in (*told, *REPEATED) and len({_values(c, (key,)) for c in configurations}) > 1
+        if key not in (*named, *REPEATED) and len({_values(c, (key,)) for c in configurations}) > 1
     ]
     if follows:
         lines.append(f"Differs with these, and is not named: {', '.join(follows)}.")

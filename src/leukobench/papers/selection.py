@@ -90,7 +90,9 @@ class Selector:
         """The runs of one configuration; one without settings beyond those asked for, where there is one."""
         fitting = self.fitting(own, arm)
         wanted = self.wanted(own, arm)
-        plain = [r for r in fitting if not own_settings([r], wanted)]
+        # a paper made from a sweep's own runs has no other settings to hold them to
+        held = fitting if self.paper.path else []
+        plain = [r for r in held if not own_settings([r], wanted)]
         runs, passed_over = one_configuration(plain or fitting, self.paper.sweep)
         return Selection(tuple(runs), passed_over)
 
