@@ -10,7 +10,9 @@ model.hidden: choice([16], [64], [128])        # or simply [16],[64],[128]
 fold: all                                      # seed and fold are not searched: a trial is run with all of them
 ```
 
-A trial's value is the mean of a metric on **validation** over its seeds and folds; test is never chosen on. Trials are
+A trial's value is the mean of a metric on **validation** over its seeds and folds; test is never chosen on. What the
+search gives on test is nested: each test part has the trial that its own validation rows choose, because those of one
+fold are test rows of another. Trials are
 drawn by a sampler with a seed of its own (a tree-structured Parzen estimator, Bergstra et al. 2011), from what the trials
 before them gave. So a search that was killed proposes the same trials again: those whose results are finished are not
 run, their values are read by identity.
@@ -27,12 +29,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from leukobench.data.base import digest
 from leukobench.data.composition import too_thin_to_choose_on
 from leukobench.data.protocol import ALLOW_THIN
 from leukobench.errors import ConfigError, StoreError
+from leukobench.evaluation.logged import metrics_of
+from leukobench.evaluation.metrics import Predicted
 from leukobench.evaluation.registry import definition
 from leukobench.schema.names import REPEATS, Tag
 from leukobench.schema.records import RESULT
@@ -40,6 +46,7 @@ from leukobench.settings import Settings
 from leukobench.sweeps.compose import Composer, grid
 from leukobench.sweeps.console import Console
 from leukobench.sweeps.launch import Multirun, composition, run_jobs, workforce
+from leukobench.sweeps.nested import choose_in_folds
 from leukobench.sweeps.outcome import NotDelivered, Outcome, TrainingsFailed
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import duration
@@ -48,7 +55,14 @@ from leukobench.tracking.folder import RunFolder
 from leukobench.tracking.notes import words
 from leukobench.tracking.reading import Results
 from leukobench.tracking.sweeps import find_sweep
-from leukobench.training.job import Job, identity_of, prepare, training_id_of
+from leukobench.training.job import (
+    Job,
+    identity_of,
+    prediction_frame,
+    prepare,
+    rows_of,
+    training_id_of,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -386,8 +400,8 @@ def _finish(
             f"[bold]best of {len(trials) - failed} trials[/bold]: trial {best.number}, {_plain(best)}"
         )
         say(f"  {words(options.metric)} {study.best_value:.4f} ({jobs}), chosen on")
-        if all(test in m for m in best.metrics):
-            say(f"  {words(test)} {best.mean(test):.4f}, not chosen on")
+        for line in _tested(trials, options, test):
+            say(f"  {line}")
         own = [o for o in best.jobs[0].overrides if o.partition("=")[0] not in REPEATS]
         say(
             f"  again, or with more seeds: {' '.join([again, *map(shlex.quote, own)])}",
@@ -401,6 +415,42 @@ def _finish(
         raise TrainingsFailed(
             f"{failed} of {len(trials)} trials failed; they run again at the next launch"
         )
+
+
+def _tested(trials: Sequence[Trial], options: Search, test: str) -> list[str]:
+    """What the search gives on test rows, each test part with the trial that its own validation rows choose."""
+    complete = [t for t in trials if len(t.metrics) == len(t.jobs)]
+    if not all(test in m and options.metric in m for t in complete for m in t.metrics):
+        return []
+    parts = [digest(*prepare(job).split.parts["test"]) for job in complete[0].jobs]
+    names = list(dict.fromkeys(parts))
+
+    def by_part(metric: str) -> np.ndarray:
+        values = np.array([[m[metric] for m in t.metrics] for t in complete])
+        of = np.array([names.index(part) for part in parts])
+        return np.column_stack([values[:, of == k].mean(axis=1) for k in range(len(names))])
+
+    lower = options.direction == "minimize"
+    found = choose_in_folds(by_part(options.metric), by_part(test), lower_is_better=lower)
+    guess = np.mean([_guess(job, test) for job in complete[0].jobs])
+    return [
+        f"{words(test)} {found.test:.4f}, nested: each of {len(names)} test parts with the trial that its own "
+        f"validation rows choose ({len(set(found.chosen))} different)",
+        f"{words(test)} {guess:.4f} by guessing: class shares of training, whatever the sample",
+    ]
+
+
+def _guess(job: Job, metric: str) -> float:
+    """A test metric of predicting every sample with the class shares of the training part."""
+    prepared = prepare(job)
+    rows = {part: r for part, r in rows_of(prepared).items() if part in ("train", "test")}
+    y = prepared.dataset.y[rows["train"]]
+    shares = np.bincount(y, minlength=len(prepared.dataset.classes)) / len(y)
+    frame = prediction_frame(prepared, rows, lambda r: np.tile(shares, (len(r), 1)), 0)
+    predicted = Predicted.of(frame, "test")
+    return metrics_of(predicted, prepared.dataset.positive).get(
+        metric.removeprefix("test_"), np.nan
+    )
 
 
 def _keep(study: Any, trials: Sequence[Trial], known: Known, options: Search) -> None:
