@@ -1,8 +1,9 @@
 """Whole groups shared out to parts so that sizes, classes and groups a class come out alike.
 
-Cells of one subject may not be separated, and subjects differ in size by a factor of a hundred. A part drawn subject by
-subject then has any size and any share of a class. Here a local search moves and swaps whole groups until no move
-betters the balance; several random starts give several balanced assignments, and the seed draws one of them.
+Cells of one subject may not be separated, and subjects differ in size by a factor of a hundred. A
+part drawn subject by subject then has any size and any share of a class. Here a local search moves
+and swaps whole groups until no move betters the balance; several random starts give several
+balanced assignments, and the seed draws one of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What the parts of a split are made of, and whether they are worth testing on.
 
-A test part of a thousand cells may rest on three donors. Sizes and class shares do not show it; subjects a class do.
+A test part of a thousand cells may rest on three donors. Sizes and class shares do not show it;
+subjects a class do.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def composition(
 
     Args:
         labels: Shape (n,), class names.
-        subjects: Shape (n,), subject ids; None for a sample of an unknown subject, which then counts as one.
+        subjects: Shape (n,), subject ids; None for a sample of an unknown subject, which then
+            counts as one.
     """
     frame = pd.DataFrame({"label": np.asarray(labels, object)})
     known = pd.Series(np.asarray(subjects, object))

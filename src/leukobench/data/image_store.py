@@ -10,9 +10,10 @@ A store is a folder `<folder>/<key>/` with
 - `store.json`: format version, shape, resize method, and the digests of `leukobench.integrity`,
   against which a store is checked the first time that a process opens it.
 
-The key is a digest of the format version, the size, the resize method and the content digests of the rows in their
-order: other labels, names or folders find the same store, other bytes never do. A store is built under another name
-and renamed when complete, so that a folder called `<key>` is always whole.
+The key is a digest of the format version, the size, the resize method and the content digests of
+the rows in their order: other labels, names or folders find the same store, other bytes never do. A
+store is built under another name and renamed when complete, so that a folder called `<key>` is
+always whole.
 """
 
 from __future__ import annotations

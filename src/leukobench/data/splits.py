@@ -1,7 +1,8 @@
 """Splitters: how a data set is divided (one file in `conf/split` each), each fold a `Split`.
 
-What may not be separated is named by `keep_together`. Without groups, sizes and rounding are scikit-learn's; whole groups
-are shared out by `leukobench.data.balance`. Nothing here fits or scales anything.
+What may not be separated is named by `keep_together`. Without groups, sizes and rounding are
+scikit-learn's; whole groups are shared out by `leukobench.data.balance`. Nothing here fits or
+scales anything.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ class Splitter(ABC):
     """Base of all splitters.
 
     Args:
-        validation: Share (float) or number (int) of the TRAINING part that is cut from it for choosing epoch, model
-            and threshold; 0 for none. Cut by the same rule as the test part.
-        stratify: Keep class shares alike in all parts where samples are drawn one by one. Parts of whole groups are
-            always balanced, as far as groups allow: what a draw of single samples does by its numbers alone.
+        validation: Share (float) or number (int) of the TRAINING part that is cut from it for
+            choosing epoch, model and threshold; 0 for none. Cut by the same rule as the test part.
+        stratify: Keep class shares alike in all parts where samples are drawn one by one. Parts of
+            whole groups are always balanced, as far as groups allow: what a draw of single samples
+            does by its numbers alone.
         keep_together: `auto`, or a list of `subject`, `content`, `series`.
         seed: Of the shuffles.
     """
@@ -69,7 +71,8 @@ class Splitter(ABC):
         """Make one fold.
 
         Raises:
-            SplitError: No such fold; a part or a class would be empty; groups that the data do not know.
+            SplitError: No such fold; a part or a class would be empty; groups that the data do not
+                know.
         """
         folds = self.folds(dataset)
         if not 0 <= fold < folds:

@@ -1,13 +1,14 @@
 """The autoencoder of kandi, which turns thousands of gene values into the 256 features that its networks read.
 
-Source: kandi, section 2.2: input -> 256 ReLU -> input, sigmoid; mean squared error; Adam; 50 epochs. Batch size and
-learning rate are not given: 32 and 0.001 are Keras' defaults, and so is the Glorot start. The text gives the decoder
-256 units and its output the range of 256 values, which cannot be compared with the input: here the decoder has one
-unit an input. Its sigmoid stays within [0, 1] while z-scored values do not, so that even the best reconstruction of
-standard normal values keeps a mean squared error of .575.
+Source: kandi, section 2.2: input -> 256 ReLU -> input, sigmoid; mean squared error; Adam; 50
+epochs. Batch size and learning rate are not given: 32 and 0.001 are Keras' defaults, and so is the
+Glorot start. The text gives the decoder 256 units and its output the range of 256 values, which
+cannot be compared with the input: here the decoder has one unit an input. Its sigmoid stays within
+[0, 1] while z-scored values do not, so that even the best reconstruction of standard normal values
+keeps a mean squared error of .575.
 
-Fitting it is a step of preprocessing, like fitting a scaler: a plain loop without a Trainer, so that a notebook can do
-it and so that every draw comes from a generator of its own.
+Fitting it is a step of preprocessing, like fitting a scaler: a plain loop without a Trainer, so
+that a notebook can do it and so that every draw comes from a generator of its own.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ class FittedAutoencoder:
     Attributes:
         encoder: Linear(features, units) and ReLU.
         decoder: Linear(units, features) and sigmoid.
-        train_losses: Mean squared error of each epoch, over its batches as they were trained, shape (epochs,).
-        validation_losses: Mean squared error after each epoch, shape (epochs,); empty without validation rows.
+        train_losses: Mean squared error of each epoch, over its batches as they were trained, shape
+            (epochs,).
+        validation_losses: Mean squared error after each epoch, shape (epochs,); empty without
+            validation rows.
     """
 
     encoder: nn.Module
@@ -68,7 +71,8 @@ def train_autoencoder(
 ) -> FittedAutoencoder:
     """Fit the autoencoder.
 
-    Start and order are drawn from a generator of `seed`; torch's global one is neither read nor moved.
+    Start and order are drawn from a generator of `seed`; torch's global one is neither read nor
+    moved.
 
     Args:
         values_train: Rows to fit on, shape (n, features), scaled.
@@ -141,8 +145,8 @@ def fit_once(
 ) -> FittedAutoencoder:
     """`train_autoencoder`, or what it gave this process before for the same rows and options.
 
-    The result is a function of both alone, so that the networks of a sweep which read the same features share one fit.
-    The last `KEPT` are kept.
+    The result is a function of both alone, so that the networks of a sweep which read the same
+    features share one fit. The last `KEPT` are kept.
     """
     digest = hashlib.blake2b(repr(sorted(options.items())).encode())
     for part in (values, validation):
@@ -162,8 +166,8 @@ class Autoencoder:
     """The autoencoder as the learned last step of expression preprocessing (`leukobench.data.preprocess.Encoder`).
 
     Args:
-        watched: Share of the rows it is fitted on that is only watched, where no validation rows come along (Keras'
-            `validation_split`, but drawn at random); 0 fits on all of them.
+        watched: Share of the rows it is fitted on that is only watched, where no validation rows
+            come along (Keras' `validation_split`, but drawn at random); 0 fits on all of them.
 
     Attributes:
         fitted: The fitted autoencoder with its losses; None before `fit`.
@@ -217,8 +221,9 @@ class Autoencoder:
             samples: Their ids.
 
         Returns:
-            `autoencoder_losses` (by part, one an epoch), `reconstruction_errors` (by sample) and `reconstruction`
-            (`original` and `reconstructed` values of the sample with the median error).
+            `autoencoder_losses` (by part, one an epoch), `reconstruction_errors` (by sample) and
+            `reconstruction` (`original` and `reconstructed` values of the sample with the median
+            error).
         """
         if self.fitted is None:
             raise LeukoBenchError("the autoencoder is asked for its losses before it is fitted")

@@ -1,8 +1,8 @@
 """Why a network decided: saliency maps of images, attributions of genes, and the input a class looks like.
 
-Attributions are captum's. Functions take a network, its input and where needed the input module that normalises it;
-they know nothing of runs. Maps are float32, shape (n, H, W), non-negative, in the scale of the method: divide by the
-maximum to draw, by the sum to compare shares.
+Attributions are captum's. Functions take a network, its input and where needed the input module
+that normalises it; they know nothing of runs. Maps are float32, shape (n, H, W), non-negative, in
+the scale of the method: divide by the maximum to draw, by the sum to compare shares.
 """
 
 from __future__ import annotations

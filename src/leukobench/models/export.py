@@ -1,7 +1,7 @@
 """A model as one file for other programs: ONNX or `torch.export`, checked against the model it came from.
 
-What is exported is the whole model: raw expression values (n, genes) or pixels (n, H, W, 3) in, probabilities out. The
-number of samples stays free.
+What is exported is the whole model: raw expression values (n, genes) or pixels (n, H, W, 3) in,
+probabilities out. The number of samples stays free.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def export(
 
     Raises:
         ConfigError: Packages for ONNX are not installed.
-        LeukoBenchError: The network cannot be exported, or the file answers otherwise than the model.
+        LeukoBenchError: The network cannot be exported, or the file answers otherwise than the
+            model.
     """
     if len(example) < 2:
         raise LeukoBenchError("an export is checked on two inputs or more")

@@ -1,6 +1,7 @@
 """Networks on gene expression vectors: logistic regression and a multilayer perceptron.
 
-Scaling, gene selection and resampling are preprocessing and not done here. Kandi's networks are in `kandi`.
+Scaling, gene selection and resampling are preprocessing and not done here. Kandi's networks are in
+`kandi`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from leukobench.errors import ConfigError
 class LogisticRegression(nn.Module):
     """A linear map from genes to logits.
 
-    Two classes share one linear output z and get the logits (-z/2, z/2), so that the class probabilities are
-    sigmoid(-z) and sigmoid(z): ordinary logistic regression (neuraldesigner's probabilistic layer), whose L2 penalty
-    acts on one weight a gene, with gradients for both logits. More classes get one linear output each.
+    Two classes share one linear output z and get the logits (-z/2, z/2), so that the class
+    probabilities are sigmoid(-z) and sigmoid(z): ordinary logistic regression (neuraldesigner's
+    probabilistic layer), whose L2 penalty acts on one weight a gene, with gradients for both
+    logits. More classes get one linear output each.
     """
 
     def __init__(self, features: int, num_classes: int) -> None:

@@ -19,11 +19,12 @@ def lenet5(
 ) -> nn.Module:
     """LeNet-5 (LeCun et al., Proc. IEEE 86, 1998) on images (3, H, W), 16 pixels or more.
 
-    Convolution 5x5 to 6 maps, average pooling 2, convolution 5x5 to 16 maps, average pooling 2, dense 120, dense 84,
-    classes. Adapted: the original reads one channel of 32 x 32, pads nothing (so that 400 values reach the first dense
-    layer) and ends in radial basis functions. Here the first convolution reads 3 channels, the layers are kept as
-    they are at the image's own size (224 x 224: 16 maps of 53 x 53, 44,944 values), and the end is linear. rai
-    (section 3.2.3) names convolutions, average pooling and dense layers and gives no sizes.
+    Convolution 5x5 to 6 maps, average pooling 2, convolution 5x5 to 16 maps, average pooling 2,
+    dense 120, dense 84, classes. Adapted: the original reads one channel of 32 x 32, pads nothing
+    (so that 400 values reach the first dense layer) and ends in radial basis functions. Here the
+    first convolution reads 3 channels, the layers are kept as they are at the image's own size (224
+    x 224: 16 maps of 53 x 53, 44,944 values), and the end is linear. rai (section 3.2.3) names
+    convolutions, average pooling and dense layers and gives no sizes.
 
     Args:
         activation: After each convolution and dense layer: `tanh` as the original, or `relu`.
@@ -61,9 +62,9 @@ def plain_cnn(
 ) -> nn.Module:
     """A plain convolutional network on images (3, H, W).
 
-    For each entry of `filters` a convolution 3x3 without padding, ReLU and max pooling 2; then a dense ReLU layer,
-    dropout, classes. Every size is an assumption: rai (section 3.2.5) names the kinds of layers and no number, kadhim
-    (abstract) says only that the network is convolutional.
+    For each entry of `filters` a convolution 3x3 without padding, ReLU and max pooling 2; then a
+    dense ReLU layer, dropout, classes. Every size is an assumption: rai (section 3.2.5) names the
+    kinds of layers and no number, kadhim (abstract) says only that the network is convolutional.
 
     Args:
         filters: Maps of each convolution, in order.

@@ -1,8 +1,8 @@
 """From raw values to network input, as modules: what a deployed model carries in front of its network.
 
-`ExpressionInput` repeats a fitted expression preprocessing, `ImageInput` the normalisation of decoded images. Both
-give what training computed, so that a network behind one of them predicts from raw values, and can be exported and
-differentiated as a whole.
+`ExpressionInput` repeats a fitted expression preprocessing, `ImageInput` the normalisation of
+decoded images. Both give what training computed, so that a network behind one of them predicts from
+raw values, and can be exported and differentiated as a whole.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ class ExpressionInput(nn.Module):
     """Log, scaling and encoder of the genes that a model reads; gene selection is the order of its inputs.
 
     Args:
-        state: `offset` and `factor`, shape (genes,); `log_limits`, two numbers, NaN for no logarithm; where there is an
-            encoder `encoder.weight`, shape (units, genes), and `encoder.bias`.
+        state: `offset` and `factor`, shape (genes,); `log_limits`, two numbers, NaN for no
+            logarithm; where there is an encoder `encoder.weight`, shape (units, genes), and
+            `encoder.bias`.
     """
 
     offset: Tensor

@@ -1,12 +1,14 @@
 """The four networks of kandi on 256 autoencoder features, as its section 2.4 lists them layer by layer.
 
-The features are read as an image of 16 x 16 with one channel (CNN), as 16 steps of 16 values (SimpleRNN, LSTM) or as
-they are (MLP). The last layer gives logits; the softmax of the text belongs to the loss.
+The features are read as an image of 16 x 16 with one channel (CNN), as 16 steps of 16 values
+(SimpleRNN, LSTM) or as they are (MLP). The last layer gives logits; the softmax of the text belongs
+to the loss.
 
-Assumptions where the text is silent: it names no framework, but its layers have Keras' names, so Keras' defaults hold
-(convolutions without padding, a pooling step of 2, tanh and sigmoid in the LSTM, Glorot and orthogonal starts with
-zero biases and an LSTM forget bias of 1). Recurrent networks end in the state after the last step. Dropout is printed
-as "25%" and "0.5" in the CNN and as "5%" in the RNN and the MLP, which may stand for 0.5: it is an option everywhere.
+Assumptions where the text is silent: it names no framework, but its layers have Keras' names, so
+Keras' defaults hold (convolutions without padding, a pooling step of 2, tanh and sigmoid in the
+LSTM, Glorot and orthogonal starts with zero biases and an LSTM forget bias of 1). Recurrent
+networks end in the state after the last step. Dropout is printed as "25%" and "0.5" in the CNN and
+as "5%" in the RNN and the MLP, which may stand for 0.5: it is an option everywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Training losses: one factory `f(class_counts, **options)` a file of `conf/loss`.
 
-A factory gets the number of training samples of each class, shape (num_classes,), and returns a module that maps
-logits (n, num_classes) and class indices (n,) to a scalar.
+A factory gets the number of training samples of each class, shape (num_classes,), and returns a
+module that maps logits (n, num_classes) and class indices (n,) to a scalar.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def cross_entropy(
     Args:
         class_counts: Training samples of each class, shape (num_classes,).
         label_smoothing: Share of the target spread evenly over all classes.
-        class_weights: `balanced` weighs each sample by `balanced_weights`; torch divides by the weights of the batch.
+        class_weights: `balanced` weighs each sample by `balanced_weights`; torch divides by the
+            weights of the batch.
 
     Raises:
         ConfigError: Unknown `class_weights`.
@@ -39,17 +40,19 @@ def cross_entropy(
 class WeightedSquaredError(nn.Module):
     """Squared error of the class probabilities in which every class weighs the same.
 
-    For K classes with n_c of N training samples each, probabilities p (softmax of the logits) and one-hot targets t,
+    For K classes with n_c of N training samples each, probabilities p (softmax of the logits) and
+    one-hot targets t,
 
         WSE = mean over samples of  N / (K n_y) * sum_k (p_k - t_k)^2 / (1 - 1/K).
 
-    Over the whole training part this is the mean of the classes' own mean squared errors, scaled so that guessing 1/K
-    everywhere costs 1 and certainty in the truth costs 0. For two classes it is 2 (MSE of the positives + MSE of the
-    negatives) on the probability of the positive class.
+    Over the whole training part this is the mean of the classes' own mean squared errors, scaled so
+    that guessing 1/K everywhere costs 1 and certainty in the truth costs 0. For two classes it is 2
+    (MSE of the positives + MSE of the negatives) on the probability of the positive class.
 
-    Source: neuraldesigner (sections 4 and 5) prints "WSE" and no formula. The two-class formula is that of the maker's
-    open library OpenNN with positive weight n_negative / n_positive, negative weight 1 and normalisation
-    n_negative / 2; its newer versions scale by another constant. Its extension to K classes is this project's.
+    Source: neuraldesigner (sections 4 and 5) prints "WSE" and no formula. The two-class formula is
+    that of the maker's open library OpenNN with positive weight n_negative / n_positive, negative
+    weight 1 and normalisation n_negative / 2; its newer versions scale by another constant. Its
+    extension to K classes is this project's.
     """
 
     weights: Tensor
@@ -75,8 +78,8 @@ def weighted_squared_error(class_counts: Tensor) -> nn.Module:
 def balanced_weights(class_counts: Tensor) -> Tensor:
     """Weight of a sample of each class, N / (K n_c), shape (num_classes,), float32.
 
-    The formula of scikit-learn's `class_weight="balanced"`, with K the number of classes that have samples; a class
-    without any gets weight 0. The mean over the samples that were counted is 1.
+    The formula of scikit-learn's `class_weight="balanced"`, with K the number of classes that have
+    samples; a class without any gets weight 0. The mean over the samples that were counted is 1.
     """
     counts = torch.as_tensor(class_counts, dtype=torch.float32)
     present = counts > 0

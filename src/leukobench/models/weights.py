@@ -1,7 +1,7 @@
 """Pretrained weights: where a network's file comes from, loading it whole or not at all, and its digest.
 
-A network either gets every tensor of the weights that were asked for or a `ConfigError` says which file is missing and
-how to bring it; nothing here falls back to a random start.
+A network either gets every tensor of the weights that were asked for or a `ConfigError` says which
+file is missing and how to bring it; nothing here falls back to a random start.
 """
 
 from __future__ import annotations
@@ -38,14 +38,17 @@ def timm_backbone(
     """A timm network with its original classifier.
 
     Args:
-        name: Any name of `timm.list_models()`, with or without a tag of its weights (`resnet50`, `resnet50.tv_in1k`);
-            none of timm's addresses of weights elsewhere (`hf-hub:...`, `local-dir:...`).
+        name: Any name of `timm.list_models()`, with or without a tag of its weights (`resnet50`,
+            `resnet50.tv_in1k`); none of timm's addresses of weights elsewhere (`hf-hub:...`,
+            `local-dir:...`).
         pretrained: False gives a random start, whatever `weights` says.
-        weights: File of weights for exactly this network, `package:DISTRIBUTION`, or None for timm's own.
+        weights: File of weights for exactly this network, `package:DISTRIBUTION`, or None for
+            timm's own.
         drop_rate: Dropout before the classifier, where the network has it.
 
     Raises:
-        ConfigError: Unknown network; weights that cannot be had, or that do not fit in name or shape.
+        ConfigError: Unknown network; weights that cannot be had, or that do not fit in name or
+            shape.
     """
     if not re.fullmatch(r"\w+(\.\w+)?", name) or not timm.is_model(name.split(".")[0]):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
@@ -151,8 +154,9 @@ def weights_file_digest(weights: str | None) -> str | None:
 def weights_digest(module: nn.Module) -> str:
     """Digest of a module's tensors, or of all that its frozen features depend on apart from the images.
 
-    For a module with a frozen backbone: the backbone's tensors and the module's `features_are` (network and pooling),
-    so that the digest is a key for stored features. For any other module: all its tensors.
+    For a module with a frozen backbone: the backbone's tensors and the module's `features_are`
+    (network and pooling), so that the digest is a key for stored features. For any other module:
+    all its tensors.
     """
     frozen = getattr(module, "frozen", False)
     state = module.backbone.state_dict() if frozen else module.state_dict()  # type: ignore[union-attr]

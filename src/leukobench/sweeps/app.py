@@ -1,8 +1,9 @@
 """LeukoBench as a Hydra app: its configs on a search path of its own, Hydra's flags, errors as exceptions.
 
-Hydra's public doors do not lead here: `hydra.main` takes its arguments from `sys.argv` and prints errors instead of
-raising them; `initialize_config_dir` knows one folder, and a plugin that added more would add them to every Hydra app of
-the environment. So this module calls what lies behind those doors, and is the only one that does.
+Hydra's public doors do not lead here: `hydra.main` takes its arguments from `sys.argv` and prints
+errors instead of raising them; `initialize_config_dir` knows one folder, and a plugin that added
+more would add them to every Hydra app of the environment. So this module calls what lies behind
+those doors, and is the only one that does.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ COMMANDS = ("run", "multirun", "cfg", "info", "shell_completion", "hydra_help")
 def opened(folder: Path, config_dir: Path | None = None) -> Iterator[Hydra]:
     """Hydra over the primary configs in a folder, for `hydra.compose` and for its own methods.
 
-    Groups are looked up in that folder, in the user's own (`LEUKOBENCH_CONF`), in LeukoBench's, then in `config_dir`.
+    Groups are looked up in that folder, in the user's own (`LEUKOBENCH_CONF`), in LeukoBench's,
+    then in `config_dir`.
 
     Raises:
         ConfigError: One of these folders is not there.

@@ -1,7 +1,8 @@
 """From a grid of overrides to composed jobs.
 
-Hydra composes once for each combination of config files; plain keys are then set on what it composed, and of the rest
-only what refers to other keys is resolved again, because five thousand jobs one by one would take minutes.
+Hydra composes once for each combination of config files; plain keys are then set on what it
+composed, and of the rest only what refers to other keys is resolved again, because five thousand
+jobs one by one would take minutes.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Composer:
     """Composes jobs; keeps what depends on config files alone.
 
     Args:
-        compose: Hydra's composition from a list of override strings to the job's config, `hydra` node included.
+        compose: Hydra's composition from a list of override strings to the job's config, `hydra`
+            node included.
         groups: Names of the config groups, whose overrides need a composition of their own.
     """
 

@@ -1,7 +1,8 @@
 """Workers: processes that one of Hydra's launchers starts, each training what it is given until nothing is left.
 
-The process that planned gives out trainings as files in one folder and collects how they ended; workers know neither
-the plan nor the store, so a cluster's nodes need nothing but the output folder.
+The process that planned gives out trainings as files in one folder and collects how they ended;
+workers know neither the plan nor the store, so a cluster's nodes need nothing but the output
+folder.
 
 ```
 <output>/plans/<sweep>-<time>/
@@ -53,9 +54,6 @@ Train = Callable[..., str]
 
 class LeaseLost(BaseException):
     """What a worker is at was given to another. No failure of the training, so no `Exception`."""
-
-
-# --- the planner's side -----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -249,9 +247,6 @@ def saved(training: Training) -> dict[str, Any]:
         "identities": training.identities,
         "jobs": {e: asdict(job) for e, job in training.jobs.items()},
     }
-
-
-# --- a worker's side --------------------------------------------------------------------------------------------------
 
 
 def work(folder: Path, worker: int, train: Train) -> None:

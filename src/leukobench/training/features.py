@@ -1,7 +1,8 @@
 """The feature store: what a frozen backbone makes of each image, computed once and memory-mapped.
 
-Keyed by the images' content, the backbone with its weights, the normalisation and the arithmetic; heads of any sweep
-then train from it. Backbones that read the same images are computed in one pass over them.
+Keyed by the images' content, the backbone with its weights, the normalisation and the arithmetic;
+heads of any sweep then train from it. Backbones that read the same images are computed in one pass
+over them.
 """
 
 from __future__ import annotations

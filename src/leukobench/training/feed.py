@@ -1,4 +1,7 @@
-"""Feeds: where a training's batches come from. Data stand on the device (or in memory) once and are gathered there."""
+"""Feeds: where a training's batches come from.
+
+Data stand on the device (or in memory) once and are gathered there.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The one LightningModule around any network: training steps, curves, predictions.
 
-A "batch" that the Trainer hands over is a block of steps, each given as row numbers and labels; the data stand on the
-device and are gathered there. A block is only a unit of bookkeeping: block sizes change no number.
+A "batch" that the Trainer hands over is a block of steps, each given as row numbers and labels; the
+data stand on the device and are gathered there. A block is only a unit of bookkeeping: block sizes
+change no number.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class Recipe:
         optimizer: Makes the optimizer from the parameters that are trained.
         epochs: Total number of epochs.
         batch_size: Samples a step; None takes the whole training part at once.
-        l2: Weight of the squared weights (not biases) added to the loss, for optimizers without weight decay.
+        l2: Weight of the squared weights (not biases) added to the loss, for optimizers without
+            weight decay.
         gradient_clip: Largest gradient norm; None does not clip.
-        balanced_sampling: Draw each class equally often (with replacement) instead of each sample once.
+        balanced_sampling: Draw each class equally often (with replacement) instead of each sample
+            once.
         curves_on: Parts whose loss and accuracy are computed after every epoch, in inference mode.
-        patience: Early stopping: epochs without a lower validation loss before training stops; the weights of the
-            best epoch are kept. None trains all epochs.
+        patience: Early stopping: epochs without a lower validation loss before training stops; the
+            weights of the best epoch are kept. None trains all epochs.
     """
 
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]

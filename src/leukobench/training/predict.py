@@ -1,7 +1,7 @@
 """Predicting new samples with a saved model: images, folders and zips of images, tables of expression.
 
-One input that cannot be read or does not fit costs that input alone: it is listed with the reason, and the others are
-predicted. Where nothing can be predicted, the reason is an error.
+One input that cannot be read or does not fit costs that input alone: it is listed with the reason,
+and the others are predicted. Where nothing can be predicted, the reason is an error.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Predictions:
     """Predictions of new samples.
 
     Attributes:
-        frame: One row a sample, in the order of the inputs: `input` (file), `sample`, `predicted` (class), `p_<class>`,
-            and `error`: why a sample has no prediction, empty for all others.
+        frame: One row a sample, in the order of the inputs: `input` (file), `sample`, `predicted`
+            (class), `p_<class>`, and `error`: why a sample has no prediction, empty for all others.
         notes: What a reader has to know: columns that were not used, files that were passed over.
     """
 
@@ -52,11 +52,12 @@ def predict(
     """Predict files, folders and zips.
 
     Args:
-        inputs: Images or folders and zips of them for an image model; tables (csv, tsv, parquet; one row a sample), or
-            folders and zips of them, for an expression model.
+        inputs: Images or folders and zips of them for an image model; tables (csv, tsv, parquet;
+            one row a sample), or folders and zips of them, for an expression model.
         id_column: Column of sample names in a table; by default the first text column.
         temperature: Of the probabilities (see `leukobench.evaluation.calibration`).
-        threshold: Probability from which the positive class is called; the most probable class by default.
+        threshold: Probability from which the positive class is called; the most probable class by
+            default.
         any_scale: Predict expression values whatever their range.
 
     Raises:

@@ -1,7 +1,8 @@
 """Registering a result as a model in MLflow's registry, with its card; choosing the best result of a sweep.
 
-Choice is by a validation metric, never by a test one. A registered model carries every tensor, its preprocessing,
-genes and classes; MLflow runs its code from a file (`registered_model`), so that nothing is pickled.
+Choice is by a validation metric, never by a test one. A registered model carries every tensor, its
+preprocessing, genes and classes; MLflow runs its code from a file (`registered_model`), so that
+nothing is pickled.
 """
 
 from __future__ import annotations
@@ -60,10 +61,12 @@ def best_of(
 ) -> Choice:
     """The result of a sweep with the best validation metric.
 
-    Ties go to the lower validation log loss, then to the smaller identity, so that the choice is the same at any time.
+    Ties go to the lower validation log loss, then to the smaller identity, so that the choice is
+    the same at any time.
 
     Args:
-        rule: A metric of the validation part as runs log it, for instance `validation_balanced_accuracy`.
+        rule: A metric of the validation part as runs log it, for instance
+            `validation_balanced_accuracy`.
         where: Params that a result must have.
 
     Raises:

@@ -1,10 +1,11 @@
 """Trained models in use: what a training saves beside its weights, and a finished result as a model that predicts.
 
-A training writes `preprocess.safetensors` into its run folder: how raw values become network input, the names of the
-genes and classes, and what range the training values had. Each result has its weights in `model.safetensors`: the
-trained tensors of the whole network under the network's own names; frozen ones come from where the training had them
-from, and their digest is checked. A registered model holds both files with every tensor (metadata `complete`), so that
-it needs no other source. Neither file holds code.
+A training writes `preprocess.safetensors` into its run folder: how raw values become network input,
+the names of the genes and classes, and what range the training values had. Each result has its
+weights in `model.safetensors`: the trained tensors of the whole network under the network's own
+names; frozen ones come from where the training had them from, and their digest is checked. A
+registered model holds both files with every tensor (metadata `complete`), so that it needs no other
+source. Neither file holds code.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def model_input(
 def trained_weights(network: nn.Module) -> dict[str, Tensor]:
     """What a result keeps of a network, under the network's own names: trained parameters, and buffers beside them.
 
-    A frozen parameter is left out, and so are the buffers of a module (batch statistics) whose parameters are frozen.
+    A frozen parameter is left out, and so are the buffers of a module (batch statistics) whose
+    parameters are frozen.
     """
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     for name, module in network.named_modules():
@@ -99,7 +101,8 @@ def frozen_digest(network: nn.Module, node: Mapping[str, Any] | None = None) -> 
     """Digest of the tensors that `trained_weights` leaves out; None where it leaves out none.
 
     Args:
-        node: The model's config, under which the digest is remembered in this process; for networks as built.
+        node: The model's config, under which the digest is remembered in this process; for networks
+            as built.
     """
     key = None if node is None else json.dumps(node, sort_keys=True, default=str)
     if key is not None and key in _digests and node is not None and node.get("pretrained"):
@@ -117,9 +120,6 @@ def frozen_digest(network: nn.Module, node: Mapping[str, Any] | None = None) -> 
     if key is not None:
         _digests[key] = value
     return value
-
-
-# --- loading ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

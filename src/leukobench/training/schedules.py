@@ -1,7 +1,7 @@
 """Learning-rate schedules as functions of the optimizer step.
 
-`depends_on_total` says whether the rate at a step depends on how long the training will be; where it does, trainings of
-different length cannot share a trajectory.
+`depends_on_total` says whether the rate at a step depends on how long the training will be; where
+it does, trainings of different length cannot share a trajectory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Constant:
 class Exponential:
     """Multiplied by `rate` every `every` steps, continuously or (`staircase`) at once.
 
-    Fata et al. 2023 (section 2.6) state a decay rate of 0.95 and a decay step of 900, not whether it is a staircase.
+    Fata et al. 2023 (section 2.6) state a decay rate of 0.95 and a decay step of 900, not whether
+    it is a staircase.
     """
 
     rate: float = 0.95

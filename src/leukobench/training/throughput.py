@@ -23,8 +23,9 @@ class Clock:
     Attributes:
         samples: Training samples that went through a step.
         seconds: Time of all training steps, input included.
-        input_seconds: Of these, until a batch was handed over: gathering, augmenting and normalising on a CPU; on a GPU
-            only what the host waits for, because the device does the rest in its turn.
+        input_seconds: Of these, until a batch was handed over: gathering, augmenting and
+            normalising on a CPU; on a GPU only what the host waits for, because the device does the
+            rest in its turn.
     """
 
     samples: int = 0
