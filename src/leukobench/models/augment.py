@@ -2,7 +2,9 @@
 
 `Augment` rotates, zooms and flips, all in one bilinear sampling; `Normalise` scales pixel values.
 Both take a batch of stored images (uint8, NHWC) or of floats (NCHW) and give floats, NCHW. Pixels
-keep their scale of 0 to 255 until `Normalise`, so the order is `normalise(augment(images, table[rows]))`: what lies outside an image is then black in every normalisation.
+keep their scale of 0 to 255 until `Normalise`, so the order is
+`normalise(augment(images, table[rows]))`: what lies outside an image is then black in every
+normalisation.
 
 Random parameters are drawn beforehand, as one table an epoch with a row for each sample
 (`Augment.draw`), on the CPU and from a generator that the caller addresses by seed and epoch. So an
