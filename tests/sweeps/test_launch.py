@@ -23,7 +23,7 @@ from leukobench.sweeps.messages import one_message
 from leukobench.sweeps.outcome import Interrupted, NotDelivered, TrainingsFailed
 from leukobench.sweeps.plan import expand
 from leukobench.sweeps.states import status
-from leukobench.sweeps.workers import gpu_of
+from leukobench.sweeps.workers import gpu_of, saved, work
 from leukobench.tracking.connection import Store, local_path
 from leukobench.tracking.delivery import sync
 from leukobench.tracking.entries import entries
@@ -31,7 +31,7 @@ from leukobench.tracking.folder import RunFolder
 from leukobench.tracking.sweeps import find_sweep
 from leukobench.training import run as runs
 from leukobench.training.interruption import Interruption
-from leukobench.training.job import Job
+from leukobench.training.job import Job, Training
 from trained import planned
 
 pytestmark = pytest.mark.usefixtures("local")
@@ -437,6 +437,26 @@ def test_what_a_dead_worker_was_at_is_trained_by_another(
     assert states(local) == {"done": 4}
     assert launcher.launches == 2, "they went on with new workers"
     assert [training.id for training in begun].count(begun[1].id) == 2
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing_of_the_next_epoch(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    (training,) = planned(make_job("epochs=2"))
+    plan = tmp_path / "plan"
+    write_json(plan / "00000.ready", saved(training))
+
+    def train(training: Training, **options: Any) -> str:
+        (plan / "00000.taken").unlink()  # the planner gave it to another
+        (plan / "end").touch()
+        return runs.run_training(training, **options)
+
+    work(plan, 0, train)
+    folder = RunFolder.of(training.job.settings.output, training.id)
+    assert folder.run().state == "running"
+    assert folder.results() == []
+    assert folder.curves() == []
+    assert not list(plan.glob("*.done"))
 
 
 def test_a_training_that_ends_every_worker_fails_and_the_others_go_on(
