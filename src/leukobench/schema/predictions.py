@@ -140,7 +140,8 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 
 def read(source: Path | BinaryIO, name: str = "") -> pd.DataFrame:
     """Predictions of a Parquet file. Errors as in `read_table`."""
-    return read_table(source, name).to_pandas()
+    # what pandas wrote of itself beside the columns may be damaged, and is not needed
+    return read_table(source, name).replace_schema_metadata(None).to_pandas()
 
 
 def read_table(source: Path | BinaryIO, name: str = "") -> pa.Table:
