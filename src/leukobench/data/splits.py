@@ -24,6 +24,7 @@ from leukobench.data.split import (
     shared_between,
 )
 from leukobench.errors import SplitError
+from leukobench.schema.predictions import PARTS
 
 
 class Splitter(ABC):
@@ -332,7 +333,7 @@ class Matched(Splitter):
         parts = self.like.split(dataset, fold).parts
         return {
             part: np.bincount(dataset.y[dataset.rows(parts[part])], minlength=len(dataset.classes))
-            for part in ("train", "validation", "test")
+            for part in PARTS
         }
 
 

@@ -85,7 +85,7 @@ def grid_paper(
         members = [c for c in configurations if _values(c, places.by) == values]
         tables += _tables(values, members, places, choice.metrics, note=note)
     return Paper(
-        key="-".join(sweeps),
+        key=_key(sweeps),
         version=1,
         title=_named(sweeps).capitalize(),
         citation="Own runs; nothing is published of them.",
@@ -113,7 +113,7 @@ def configurations_paper(
     parts: tuple[Part, ...] = ("test", "validation")
     columns = tuple(Column(id=part, metric=METRIC, part=part) for part in parts)
     return Paper(
-        key=sweep,
+        key=_key([sweep]),
         version=1,
         title=_named([sweep]),
         citation="Own runs.",
@@ -357,3 +357,8 @@ def _note(
 
 def _named(sweeps: Sequence[str]) -> str:
     return f"sweep{'s' if len(sweeps) > 1 else ''} {', '.join(sweeps)}"
+
+
+def _key(sweeps: Sequence[str]) -> str:
+    """Key of the paper that is made of sweeps, whose names may hold spaces."""
+    return "-".join(sweeps).replace(" ", "_")

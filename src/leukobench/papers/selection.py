@@ -66,7 +66,8 @@ class Selector:
 
     def command(self, own: Sequence[str], arm: str) -> str:
         """The command that makes these runs."""
-        base = f"leukobench sweep {self.paper.sweep}" if self.paper.sweep else "leukobench train"
+        sweep = self.paper.sweep
+        base = f"leukobench sweep {shlex.quote(sweep)}" if sweep else "leukobench train"
         return f"{base} {shlex.join(self.wanted(own, arm))}".rstrip()
 
     def fitting(self, own: Sequence[str], arm: str) -> list[Result]:

@@ -15,6 +15,8 @@ def _as_text(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_as_text)]
 Identifier = Annotated[str, BeforeValidator(_as_text), Field(pattern=_IDENTIFIER)]
+SweepName = Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^\w[\w.-]*( [\w.-]+)*$")]
+"""As `leukobench.names` allows: single spaces may stand inside."""
 
 
 class Strict(BaseModel):

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from leukobench.data.protocol import protocol_of
 from leukobench.errors import PaperError
 from leukobench.evaluation.registry import find, known_names
-from leukobench.papers.spec.base import Identifier, Strict, Text
+from leukobench.papers.spec.base import Identifier, Strict, SweepName, Text
 from leukobench.papers.spec.cell import Cell, resolve
 from leukobench.papers.spec.facets import Facets
 from leukobench.papers.spec.fact import Fact
@@ -37,7 +37,7 @@ class Paper(Strict):
     url: Text | None = None
     source: Text
     protocol: dict[str, Any] = {}
-    sweep: Identifier | None = None
+    sweep: SweepName | None = None
     data: tuple[str, ...] = ()
     margins: dict[str, Annotated[float, Field(ge=0)]] = {}
     arms: dict[str, Arm] = {}
